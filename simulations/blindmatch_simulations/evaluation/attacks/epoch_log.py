@@ -176,7 +176,7 @@ def _taken(device: Device, described: pb.Description, now: int) -> bool:
 
 
 def _one_user(scene: Scene, device: Device) -> tuple[pb.Description, int]:
-    """Signed by the curator, for this user, beside the proof that everybody gets."""
+    """A leaf signed by the curator for this user, beside the proof that everybody gets."""
     described = _offer(device, scene.history(EPOCHS), EPOCHS, scene)
     described.leaf = scene.leaf(EPOCHS, entries=2).encode()
     return described, NOW

@@ -126,10 +126,8 @@ Look: TypeAlias = Callable[[tuple[Hashable, ...]], Hashable]
 
 
 def won(played: Sequence[Played], cases: int = 1) -> Advantage:
-    """The advantage of the best rule over guessing, measured on games that it did not learn from.
-
-    `cases` are tested at once: the interval is widened so that all of them together are right with 99 %.
-    """
+    """The advantage of the best rule over guessing, measured on games that it did not learn from. `cases` are
+    tested at once: the interval is widened so that all of them together are right with 99 %."""
     training = [*played[0::4], *played[1::4]]
     held = [*played[2::4], *played[3::4]]
     looks: list[Look] = [*map(itemgetter, range(len(played[0].seen))), tuple]

@@ -61,7 +61,7 @@ def _altered(call: Call[Any, Any], request: Wire | None, reply: Any) -> Any:
 
 
 def _other_history(world: World) -> Tamper:
-    """The log shows another first epoch before the newest, under a checkpoint that all witnesses cosigned."""
+    """The log shows another first epoch, under a checkpoint that all witnesses cosigned."""
     logged = [read_logged(world.published / str(epoch)) for epoch in (1, 2)]
     first, newest = (EpochLeaf.decode(one.leaf) for one in logged if one is not None)
     origin = TlogProof.parse(logged[1].proof).head.origin if logged[1] else ""

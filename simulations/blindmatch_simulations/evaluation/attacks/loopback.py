@@ -123,14 +123,8 @@ def loopback(
     tools: Weakness = nullcontext,
     franking: FrankingMode = DEFAULT_MODE,
 ) -> Iterator[Loopback]:
-    """A deployment of the arena's design, until the block ends.
-
-    Args:
-        listed: pictures on its list.
-        more: hashes on it.
-        tools: what is changed while the curator builds and signs.
-        franking: what messages bear of their sender's key.
-    """
+    """A deployment of the arena's design with pictures `listed` and `more` hashes on its list, until the
+    block ends; `tools` are changed while the curator builds and signs."""
     name = arena.design.info.name
     with tempfile.TemporaryDirectory(prefix="blindmatch-attack-") as folder:
         with tools():

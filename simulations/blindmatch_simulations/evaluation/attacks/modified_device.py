@@ -57,7 +57,7 @@ def stolen_device(arena: Arena) -> Figure:
 
 
 def _told(arena: Arena, stolen: OpenDesign, entry: bytes, at: int) -> bool:
-    """Is the right answer given for a copy of an entry, which by turns is near and too far off?"""
+    """Is the right answer given for an edited copy of an entry, near and too far off by turns?"""
     most = arena.design.info.relation.distance
     assert most is not None
     near, bits = at % 2 == 0, np.unpackbits(np.frombuffer(entry, np.uint8))

@@ -56,7 +56,7 @@ _FLIPPED: Final = [HashOnly(np.packbits(bits).tobytes()) for bits in np.eye(257,
 
 
 def _gives_hash(fact: bm.Fact) -> bool:
-    """Does it say another thing of a picture for each bit that its hash differs in, whatever the set-up?"""
+    """Does its value differ for each bit in which a picture's hash differs, whatever the set-up?"""
     try:
         return len({fact.project(one, None) for one in _FLIPPED}) == len(_FLIPPED)
     except Exception:  # it needs a set-up or the picture

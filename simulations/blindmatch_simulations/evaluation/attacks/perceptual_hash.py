@@ -106,7 +106,7 @@ def look_alikes(arena: Arena) -> Figure:
 
 
 def _patched(arena: Arena, kind: str, make: Callable[[int], Image.Image], count: int) -> Iterator[bool]:
-    """Of pictures that PDQ has near to what became of them: are they the same by the second hash?"""
+    """For pictures that PDQ has near their patched copies: does the second hash call them the same?"""
     rng = arena.rng(f"patches/{kind}")
     for number in range(count):
         one, other = (np.asarray(make(OF_A_SEED * arena.seed + 2 * number + at)) for at in (0, 1))

@@ -108,7 +108,7 @@ def _left(arena: Arena, deployed: Deployed, number: int) -> Iterator[tuple[int, 
 
 
 def _shown(arena: Arena, deployed: Deployed, item: HashOnly, rng: Randomness) -> frozenset[Hashable]:
-    """Lengths and fields of the first request for a picture, by their places, as its role reads it."""
+    """Lengths and fields of a picture's first request, by place, as its role reads it."""
     design, found = deployed.design, set[Hashable]()
     bodies = sent(deployed, item, rng)
     assert bodies

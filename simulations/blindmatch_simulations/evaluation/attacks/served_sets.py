@@ -87,7 +87,7 @@ def rollback(arena: Arena) -> Figure:
 
 
 def _older(arena: Arena, held: Loopback, name: str) -> bool:
-    """Back from epoch 2, which is the curator's, to epoch 1."""
+    """Offer epoch 1 again to a device that took the curator's epoch 2."""
     alice = held.device(name)
     with _copy(held) as newer:
         publish_in(arena, newer, [drawn(LISTED), drawn(UNLISTED)])
@@ -100,7 +100,7 @@ def _older(arena: Arena, held: Loopback, name: str) -> bool:
 
 
 def _other_list(arena: Arena, held: Loopback, name: str) -> bool:
-    """On to an epoch that the matcher made, in which it alone has listed a picture."""
+    """Offer the next epoch, built by the matcher from a list of its own."""
     alice = held.device(name)
     with _own(arena, held, NEXT) as own, _answering(held, own, name):
         _refresh(alice)
@@ -108,7 +108,7 @@ def _other_list(arena: Arena, held: Loopback, name: str) -> bool:
 
 
 def _other_key(arena: Arena, held: Loopback, name: str) -> bool:
-    """A new device, for which the epoch that everybody has is made again."""
+    """Offer a new device the matcher's own build of the current epoch."""
     with _own(arena, held, NEXT - 1) as own, _answering(held, own, name):
         try:
             alice = held.device(name)
@@ -128,7 +128,7 @@ def _refresh(alice: Watched) -> None:
 
 @contextmanager
 def _copy(held: Loopback) -> Iterator[Deployment]:
-    """Everything the matcher could have of the deployment, and more, in a folder of its own."""
+    """A copy of the deployment in a folder of its own, with everything the matcher could have, and more."""
     with tempfile.TemporaryDirectory(prefix="blindmatch-attack-") as folder:
         shutil.copytree(held.deployment.home, Path(folder) / "home")
         yield Deployment.open(Path(folder) / "home")
@@ -136,7 +136,7 @@ def _copy(held: Loopback) -> Iterator[Deployment]:
 
 @contextmanager
 def _own(arena: Arena, held: Loopback, epoch: int) -> Iterator[Deployment]:
-    """A copy in which the matcher has signed an epoch of its own."""
+    """A copy of the deployment in which the matcher has signed an epoch of its own."""
     with _copy(held) as own:
         shutil.rmtree(own.published(arena.design.info.name))
         shutil.rmtree(own.curator_keys)
@@ -193,7 +193,7 @@ def withholding(arena: Arena) -> Figure:
 
 
 def _told_apart(held: Loopback) -> int:
-    """How many pictures fare otherwise than most: whether they are sent, how often they are asked for."""
+    """How many pictures are treated unlike most: in whether they are sent, and how often asked about."""
     for name in ("bob", "alice"):
         with suppress(BlindmatchError):  # refused when it registers, which is what it should be
             held.device(name)
@@ -347,10 +347,8 @@ def _layer(arena: Arena, size: int, hits: int, purpose: str) -> Iterator[Played]
 
 
 def _read(arena: Arena, deployed: Any, hashes: Rows, count: int) -> list[int]:
-    """What the newest layer holds for the first tokens of hashes.
-
-    The outputs are those that a device gets for tokens it asks for, see `extraction`.
-    """
+    """What the newest layer holds for the first tokens of hashes, by outputs that a device gets for tokens it
+    asks for; see `extraction`."""
     inputs = oprf_input_rows(entry_tokens(hashes, K, BANDS))[:count]
     key = deployed.design.layout.joined({role: state.key for role, state in deployed.states.items()})
     arena.spending.queries += count

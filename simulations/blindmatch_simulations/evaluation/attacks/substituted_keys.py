@@ -133,19 +133,19 @@ def substituted_key(arena: Arena) -> Figure:
 
 
 def _compared(relay: _Relay, alice: Device, bob: Device) -> None:
-    """The keys are Bob's when he and Alice compare, and the relay's when she writes."""
+    """Bob's keys when he and Alice compare numbers, the relay's when she writes."""
     alice.contacts.trust(BOB, bob.contacts.contact(ALICE).number)
     relay.active = True
 
 
 def _substituted(relay: _Relay, alice: Device, bob: Device) -> None:
-    """The keys are the relay's from the beginning; Alice writes if the numbers agree."""
+    """The relay's keys from the beginning; Alice writes if the numbers agree."""
     relay.active = True
     alice.contacts.trust(BOB, bob.contacts.contact(ALICE).number)
 
 
 def _reset(relay: _Relay, alice: Device, bob: Device) -> None:
-    """The keys are the relay's when Alice begins her session with Bob again."""
+    """The relay's keys when Alice begins a new session with Bob."""
     alice.send_text(BOB, "hello")
     alice.contacts.trust(BOB, bob.contacts.contact(ALICE).number)
     alice.reset_session(BOB)
@@ -170,7 +170,7 @@ _make_contacts: Final = Contacts.__init__
 
 
 def _unpinned(contacts: Contacts, keeper: Any, relay: Any, pinned: Any, requeue: Any) -> None:
-    """A device that does not know whose key the centre's is."""
+    """A device that does not pin the centre's key."""
     _make_contacts(contacts, keeper, relay, {}, requeue)
 
 

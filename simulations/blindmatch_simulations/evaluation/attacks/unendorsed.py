@@ -146,13 +146,6 @@ def _list(curator: Curator, *victim: Held) -> None:
     curator.publish(both, curator.batch(curator.honest, HONEST), *victim)
 
 
-def _adopted(curator: Curator, name: str, forge: Callable[[Curator], None]) -> bool:
-    forge(curator)
-    with curator.serving():
-        alice = curator.device(name).device
-        return alice.epoch > 0 and alice.send_picture(BOB, drawn(VICTIM)).outcome is OutcomeKind.MATCH
-
-
 def _dropped(curator: Curator, name: str) -> bool:
     curator.publish(curator.honest, curator.batch(curator.honest, HONEST))
     with curator.serving():
@@ -198,7 +191,12 @@ def unendorsed(arena: Arena) -> Figure:
     cases = dict[str, tuple[int, int]]()
     with _curator(arena) as curator:
         for at, (name, forge) in enumerate(FORMS.items(), 1):
-            cases[name] = (int(_adopted(curator, f"alice-{at}", forge)), 1)
+            forge(curator)
+            with curator.serving():
+                alice = curator.device(f"alice-{at}").device
+                matched = OutcomeKind.MATCH
+                taken = alice.epoch > 0 and alice.send_picture(BOB, drawn(VICTIM)).outcome is matched
+            cases[name] = (int(taken), 1)
             arena.progress(at, len(FORMS) + 1)
         cases["removed by nobody"] = (int(_dropped(curator, "alice")), 1)
         arena.progress(len(FORMS) + 1, len(FORMS) + 1)

@@ -233,7 +233,13 @@ def check_hand_over(fixtures: Fixtures) -> Passed:
     with local_device(fixtures.device, parties, fixtures.rng("hand-over/device")) as device:
         looked = sum(_in_order(device, parties, kind, data) for kind, data in pictures.items())
         found = list(_timed(fixtures, device, parties, pictures)) if fixtures.held_out else []
-    return _passed(len(pictures), looked, found, refused)
+    words = [f"{looked} of {len(pictures)} outcomes were worked out, all after the relay had the message"]
+    words += [refused] if refused else []
+    if looked < len(pictures):
+        words.append("the others the design has with the last reply (`Done`), so before it")
+    words += [f"time tells {one.scenario!r} with advantage {one.measured.words()}" for one in found]
+    figures = {one.scenario: one.measured.figures()["interval"] for one in found}
+    return Passed("; ".join(words), {"concluded": looked, "pictures": len(pictures), "time": figures})
 
 
 def _refused(fixtures: Fixtures, parties: LocalParties, pictures: Mapping[str, bytes]) -> str:
@@ -310,13 +316,3 @@ def _time_of(device: Device, parties: LocalParties, data: bytes) -> int:
             return one.at - before[-1]
         before.append(one.at)
     raise BrokenError(STEP, "nothing is uploaded")
-
-
-def _passed(pictures: int, looked: int, found: list[Finding], refused: str) -> Passed:
-    words = [f"{looked} of {pictures} outcomes were worked out, all after the relay had the message"]
-    words += [refused] if refused else []
-    if looked < pictures:
-        words.append("the others the design has with the last reply (`Done`), so before it")
-    words += [f"time tells {one.scenario!r} with advantage {one.measured.words()}" for one in found]
-    figures = {one.scenario: one.measured.figures()["interval"] for one in found}
-    return Passed("; ".join(words), {"concluded": looked, "pictures": pictures, "time": figures})

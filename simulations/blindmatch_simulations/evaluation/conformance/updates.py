@@ -51,7 +51,12 @@ class Chain(Redacted, Struct, frozen=True):
 def check_updates(fixtures: Fixtures) -> Passed:
     """Two updates change what they say; misplaced ones are refused; of 49 truncated or altered copies of each
     file those taken change nothing."""
-    chain = Chain(fixtures.build, *_updates(fixtures, fixtures.build))
+    base = fixtures.build
+    try:
+        second = next_epoch(fixtures, base, base, 0)
+    except DesignError as error:
+        raise NotApplicableError(f"published whole: {error}") from error
+    chain = Chain(base, second, next_epoch(fixtures, base, second, 1))
     _applied(fixtures, chain)
     _repeated(fixtures, chain)
     _one_epoch(fixtures, chain)
@@ -68,14 +73,6 @@ def changed(before: Build, after: Build) -> dict[str, bytes]:
     """The set-up files of `after` that are not, byte for byte, those of `before`."""
     held = before.setup_files
     return {name: raw for name, raw in after.setup_files.items() if held.get(name) != raw}
-
-
-def _updates(fixtures: Fixtures, base: Build) -> tuple[Build, Build]:
-    try:
-        second = next_epoch(fixtures, base, base, 0)
-    except DesignError as error:
-        raise NotApplicableError(f"published whole: {error}") from error
-    return second, next_epoch(fixtures, base, second, 1)
 
 
 def _applied(fixtures: Fixtures, chain: Chain) -> None:

@@ -280,7 +280,14 @@ def _check(inputs: Inputs) -> None:
     if inputs.version != VERSION:
         raise PopulationError(f"inputs: version: {inputs.version}; this program reads {VERSION}")
     for part, field, figure in figures(inputs):
-        _check_figure(f"inputs: {part}.{field}", figure, *BOUNDS.get((part, field), (0, float("inf"))))
+        least, most = BOUNDS.get((part, field), (0, float("inf")))
+        ends = [one for one in (figure.low, figure.value, figure.high) if one is not None]
+        if not all(isfinite(one) and least <= one <= most for one in ends):
+            rule = f"from {least:g} to {most:g}" if isfinite(most) else "finite"
+            raise PopulationError(f"inputs: {part}.{field}: must be {rule}")
+        if len(ends) == 2 or ends != sorted(ends):
+            words = "needs low <= value <= high, or neither low nor high"
+            raise PopulationError(f"inputs: {part}.{field}: {words}")
     if inputs.material.files.value > YEAR * inputs.activity.pictures_a_day.value:
         raise PopulationError("inputs: material.files: must not be more than the pictures of a year")
     mix = inputs.edits.mix
@@ -289,13 +296,3 @@ def _check(inputs: Inputs) -> None:
         raise PopulationError(f"inputs: edits.mix: no edit is called {', '.join(unknown)}")
     if not isclose(sum(mix.values()), 1, abs_tol=1e-9):
         raise PopulationError(f"inputs: edits.mix: must sum to 1, not {sum(mix.values()):.6g}")
-
-
-def _check_figure(where: str, figure: Figure[Any], least: float, most: float) -> None:
-    """Raises `PopulationError` that begins with `where`."""
-    ends = [one for one in (figure.low, figure.value, figure.high) if one is not None]
-    if not all(isfinite(one) and least <= one <= most for one in ends):
-        rule = f"from {least:g} to {most:g}" if isfinite(most) else "finite"
-        raise PopulationError(f"{where}: must be {rule}")
-    if len(ends) == 2 or ends != sorted(ends):
-        raise PopulationError(f"{where}: needs low <= value <= high, or neither low nor high")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 from math import comb, expm1
 from typing import Final
@@ -108,7 +107,13 @@ def tune(
     wanted, points = wishes or Wishes(), list[Point]()
     choosing, held_out = halves(pairs, seed)
     for k in each(KS, progress):
-        points += _points(choosing, k, wanted)
+        ranks = _ranks(choosing, k, wanted)
+        for bands, probes, needed in product(range(3, ranks.shape[1] + 1), PROBES, NEEDED):
+            try:
+                tokening = Tokening(k, bands, probes, needed)
+            except DesignError:
+                continue  # not possible
+            points.append(_point(tokening, _recall(choosing, ranks, tokening, choosing=True), wanted))
     best = list[Point]()
     # whatever beats a point comes before it, and so does one of the frontier that beats it
     for one in sorted(points, key=lambda one: one.merits, reverse=True):
@@ -118,16 +123,6 @@ def tune(
     best = [replace(one, held_out=_recall(held_out, ranked[one.tokening.k], one.tokening)) for one in best]
     best.sort(key=lambda one: (one.device_u, -one.merits[0]))
     return Frontier(tuple(best), next((one for one in best if one.meets(wanted)), None))
-
-
-def _points(pairs: EditedPairs, k: int, wishes: Wishes) -> Iterator[Point]:
-    ranked = _ranks(pairs, k, wishes)
-    for bands, probes, needed in product(range(3, ranked.shape[1] + 1), PROBES, NEEDED):
-        try:
-            tokening = Tokening(k, bands, probes, needed)
-        except DesignError:
-            continue  # not possible
-        yield _point(tokening, _recall(pairs, ranked, tokening, choosing=True), wishes)
 
 
 def _ranks(pairs: EditedPairs, k: int, wishes: Wishes) -> Ranks:

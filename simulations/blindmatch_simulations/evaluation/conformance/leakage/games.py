@@ -122,10 +122,8 @@ def hits(entry: npt.NDArray[np.uint8], parts: Parts) -> int:
 
 
 def with_spoilt_label(deployed: Deployed, one: Pooled, fixtures: Fixtures) -> Deployed | None:
-    """`deployed` with a set-up in which the label of `one` does not open; None if there is no such label.
-
-    The roles keep the state they have: the set was altered before anybody signed or logged it.
-    """
+    """`deployed` with a set-up in which the label of `one` does not open; None if there is no such label. The
+    roles keep their state: the set was altered before anybody signed or logged it."""
     if not _found(deployed, one, fixtures):
         return None
     for files in _spoilt(deployed.build):
@@ -425,17 +423,14 @@ def _view(game: GameSetup, role: Role, kind: str, rng: Randomness) -> Run:
     if coin:
         bodies = [asked.body for asked in run_session(deployed, one.item, rng).asked if asked.role == role]
     else:
-        bodies = _simulated(deployed, role, one, rng)
+        learns = Learner.SERVER in deployed.design.info.learns
+        output = run_session(deployed, one.item, rng).outcome if learns else None
+        made = simulated_view(deployed, role, one, output, rng)
+        if made is None:
+            rule = "has a simulator for some pictures only"
+            raise BrokenError(f"simulate, role {role}", rule, item=one.name)
+        bodies = list(made)
     return Run(_answered(deployed, role, bodies, rng), pair, coin)
-
-
-def _simulated(deployed: Deployed, role: Role, one: Pooled, rng: Randomness) -> list[Message]:
-    learns = Learner.SERVER in deployed.design.info.learns
-    output = run_session(deployed, one.item, rng).outcome if learns else None
-    made = simulated_view(deployed, role, one, output, rng)
-    if made is None:
-        raise BrokenError(f"simulate, role {role}", "has a simulator for some pictures only", item=one.name)
-    return list(made)
 
 
 def _answered(deployed: Deployed, role: Role, bodies: list[Message], rng: Randomness) -> list[Event]:

@@ -295,16 +295,14 @@ class Play:
         """Play all moves; what everybody saw."""
         for number, move in enumerate(moves):
             if move.account not in self._states:
-                self._states[move.account] = enrolled(self._deployed.of(move.account), self._rng)
-                self._enrol(number, self._deployed.of(move.account))
+                who = self._deployed.of(move.account)
+                self._states[move.account] = enrolled(who, self._rng)
+                for role, body in who.held.items():
+                    leaves = tuple(leaf[:ENDS] for leaf in byte_fields(body))  # some are large
+                    party = who.design.info.roles[role]
+                    self.events.append(Event(party, "enrolment", number, b"", leaves))
             self._move(number, move)
         return self.events
-
-    def _enrol(self, number: int, who: Deployed) -> None:
-        """Roles see what an account enrolled with; of large fields the beginning is looked at."""
-        for role, body in who.held.items():
-            leaves = tuple(leaf[:ENDS] for leaf in byte_fields(body))
-            self.events.append(Event(who.design.info.roles[role], "enrolment", number, b"", leaves))
 
     def _move(self, number: int, move: Move) -> None:
         if move.account in self._distrusting:

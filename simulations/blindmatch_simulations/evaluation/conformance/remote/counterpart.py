@@ -250,12 +250,8 @@ Answer: TypeAlias = Heard | Refused
 
 
 class Counterpart:
-    """Whoever plays roles of `design` at other addresses; `ManifestError` if a credential cannot be read.
-
-    Args:
-        held: the manifest: credentials, the epoch asked for, the longest reply and time to an answer.
-        addresses: ``host:port`` of each role.
-    """
+    """Whoever plays roles of `design` at other `addresses`, ``host:port`` of each role, by the `held`
+    manifest; `ManifestError` if a credential cannot be read."""
 
     def __init__(self, design: AnyDesign, held: HeldManifest, addresses: Mapping[Role, str]) -> None:
         asked, manifest = design.info.asked, held.manifest
@@ -271,11 +267,8 @@ class Counterpart:
         self._channels.close()
 
     def head(self, role: Role, body: bytes) -> pb.Envelope:
-        """The first envelope's fields, without sizes and body.
-
-        A server that learns gets the id of the request; here it follows from the body, so that the same bytes
-        again are the same request.
-        """
+        """The first envelope's fields, without sizes and body. A server that learns gets the id of the
+        request, which follows from the body here, so that the same bytes again are the same request."""
         info = self._design.info
         head = pb.Envelope(design=info.name, version=info.version, epoch=self._epoch, role=role)
         if Learner.SERVER in info.learns:

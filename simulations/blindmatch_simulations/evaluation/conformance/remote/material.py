@@ -139,26 +139,19 @@ class Material:
         made += [(f"other/{at}", row.tobytes(), 100) for at, row in enumerate(others)]
         made += [("poor/listed", chosen[0], POOR), ("poor/other", others[0].tobytes(), POOR)]
         if self.manifest.listed.complete:
-            made += self._neighbours(chosen[:NEIGHBOURS])
+            made += [  # one bit and 30 to 33 bits from an entry: the weakest bits of a picture
+                (f"{name}/{at}", flipped(item_of("", value, 100), count), 100)
+                for at, value in enumerate(chosen[:NEIGHBOURS])
+                for name, count in {"next": 1, **DISTANCES}.items()
+            ]
         relation = self.design.info.relation
         items = [item_of(*one) for one in made]
         return tuple(Probe(item.name, item, relation.matches(item, hashes)) for item in items)
 
-    def _neighbours(self, hashes: list[bytes]) -> list[tuple[str, bytes, int]]:
-        """Hashes one bit and 30 to 33 bits from an entry, as pictures whose weakest bits those are."""
-        distances = {"next": 1, **DISTANCES}
-        return [
-            (f"{name}/{at}", flipped(item_of("", value, 100), count), 100)
-            for at, value in enumerate(hashes)
-            for name, count in distances.items()
-        ]
-
     @cached_property
     def honest(self) -> Mapping[str, Played]:
-        """A session of every probe, by its name; one account each. None of them raises.
-
-        There are no more of them behind one that got no answer in time: each would wait as long.
-        """
+        """A session of every probe, by its name, of one account each; none of them raises. Behind one that
+        got no answer in time there are no more: each would wait as long."""
         found: dict[str, Played] = {}
         for one in self.probes:
             found[one.name] = self.play(one, "honest")
