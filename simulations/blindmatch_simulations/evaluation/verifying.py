@@ -93,7 +93,7 @@ class Folder:
         return held
 
     def _whole(self, results: Row) -> None:
-        """Are there the files of each row, no others, and all are named; and as many options?"""
+        """Whether the files of each row are there, no others, and all named; and as many options."""
         rows = results["rows"]
         for part, ids in (
             ("designs/*.json", [row["id"] for row in rows]),
@@ -156,7 +156,7 @@ class Folder:
         self._tried(ATTACKS, self._grid, attacks, designs)
 
     def _grid(self, attacks: Row, designs: Sequence[str]) -> None:
-        """Is each attack once with each design, played or said not to be?"""
+        """Whether each attack is there once with each design, as played or as not to be played."""
         held = Counter((row["id"], row["parameters"]["design"]) for row in attacks["rows"])
         names = {name for name, _ in held}
         wanted = {(name, one) for name in names for one in {*designs, *(design for _, design in held)}}

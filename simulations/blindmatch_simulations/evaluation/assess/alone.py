@@ -127,11 +127,9 @@ class Fitted(Redacted, Struct, frozen=True):
 def fitted(
     design: AnyDesign, material: Material, plan: Plan, sets: Path, progress: Progress
 ) -> Iterator[Fitted]:
-    """The largest part of the workload that the design can do with the plan's work; its set is in `sets`;
-    `DesignError` if the list cannot be served.
-
-    A part is a power of two of entries or pictures, so that it hardly depends on how well u was measured.
-    """
+    """The largest part of the workload that the design can do with the plan's work, a power of two of entries
+    or pictures, so that it hardly depends on how well u was measured; its set is in `sets`. `DesignError` if
+    the list cannot be served."""
     limits, most = plan.limits, None
     while True:
         with material.entries(most) as entries:

@@ -148,15 +148,10 @@ def kept_set(
     progress: Progress,
     values: Mapping[str, int] | None = None,
 ) -> Kept:
-    """The set of `entries` in `root`: the one that is there, or a build that is begun or taken up;
-    `DesignError` if the list, or a parameter, cannot be served; `PublicationError` if another build works
-    there, or the file system refuses.
-
-    Args:
-        seed: of the workload; it decides all randomness of the build.
-        root: holds the sets of this design alone; those with another key are removed.
-        values: parameters by name; a missing one takes its default.
-    """
+    """The set of `entries` in `root`, which holds this design's alone: the one that is there, or one that is
+    built now, or whose build goes on; those with another key are removed. The workload's `seed` decides all
+    randomness. `DesignError` if the list or a parameter in `values` cannot be served; `PublicationError` if
+    another build works there, or the file system refuses."""
     given = dict(values or {})
     folder = root / key_of(design, entries, seed, given)
     for other in root.glob("*"):
@@ -179,7 +174,7 @@ def key_of(
 
 
 def _whole(folder: Path) -> bool:
-    """Is there a finished set, of which every byte is what its manifest says? A damaged one is removed."""
+    """Is there a finished set whose every byte is what its manifest says? A damaged one is removed."""
     if not (folder / CURRENT).exists():
         return False
     try:

@@ -398,7 +398,7 @@ def described(design: AnyDesign, given: Mapping[str, int]) -> Described:
 
 
 def _of_design(design: AnyDesign) -> Iterator[Declared]:
-    """What each party and each coalition is told by the declaration; nothing for whom it is told nothing."""
+    """The declaration's facts for each party and coalition that is told any."""
     for parties in (frozenset({Party.DEVICE}), *coalitions(design)):
         for adversary in Adversary:
             if facts := told(design, parties, adversary):
@@ -411,7 +411,7 @@ def _row(parties: Iterable[Party], adversary: str, source: str, facts: Iterable[
 
 
 def _of_messenger(info: Info) -> list[Declared]:
-    """What the messenger tells, and in the default failure mode a failure."""
+    """What the messenger tells each party, a failure in the default mode included."""
     always, failing = device_facts(info=info), failure_facts(FailureMode.HOLD, info)
     return [
         _row({party}, Adversary.SEMI_HONEST, "messenger", (*facts, *failing.get(party, ())))

@@ -95,10 +95,8 @@ def by_opener(
     opened: int,
 ) -> list[PictureRow]:
     """Rows with `matched` filled in by opening all of the device's vouchers once more, as the centre does
-    (contract: `open_all`); `ProtocolError` if a voucher breaks the protocol.
-
-    Nothing is filled in if that opens another number than the `opened` ones of the centre.
-    """
+    (contract: `open_all`), or not if that opens another number than the centre's `opened`; `ProtocolError` if
+    a voucher breaks the protocol."""
     last = {trace.item: trace.outcome for trace in traces}
     bodies = [one.body if isinstance(one, Voucher) else None for _, one in sorted(last.items())]
     kept = {body.encode(): body for body in bodies if body is not None}
@@ -127,12 +125,9 @@ def _open_again(
 
 
 def by_server(rows: Sequence[PictureRow], distances: Iterable[int]) -> list[PictureRow]:
-    """Rows with `matched` filled in from the PDQ distances of the reports that a server made.
-
-    A report names a distance and no message: of pictures at one distance from the list, the first ones are
-    taken, so that counts by distance are exact and those by edit may be shared out differently among
-    edits that have the same distance.
-    """
+    """Rows with `matched` filled in from the PDQ distances of the reports that a server made, which name no
+    message: of pictures at one distance from the list the first ones are taken, so that counts by distance
+    are exact; those by edit may be shared out differently among edits of one distance."""
     left = Counter(distances)
     found = []
     for row in rows:
@@ -172,10 +167,8 @@ def audited(
 
 
 def near_entries(relation: Relation, pictures: Sequence[Item], entries: Rows) -> Rows:
-    """Those of `entries`, uint8 (n, 32), that one of `pictures` may match.
-
-    For these pictures they answer as the whole list does, which is read once and not for every question.
-    """
+    """Those of `entries`, uint8 (n, 32), that one of `pictures` may match: for these they answer as the whole
+    list does, which is read once and not for every question."""
     if relation.distance is None:
         return entries[:0]
     hashes = rows([picture.hash for picture in pictures])
@@ -238,7 +231,7 @@ def to_group(world: World, people: Sequence[str], listed: bytes) -> ToGroup:
 
 
 def _archive(world: World, recipient: str, data: bytes) -> tuple[bool, bool]:
-    """Does the policy `refuse` refuse what is no picture, and does `send` deliver it?"""
+    """Does the policy `refuse` refuse an attachment that is no picture, and does `send` deliver it?"""
     hidden = bytes(byte ^ _MASK for byte in data)
     world.device(REFUSER, unreadable=Unreadable.REFUSE)
     try:

@@ -93,14 +93,10 @@ def guarded(
     tell: Tell = lambda *_: None,
     stop: threading.Event | None = None,
 ) -> Ended:
-    """Let a process run to its end, or until it breaks a limit; nothing it started is left behind.
-
-    Args:
-        start: starts it at the head of a process group, with these streams; standard output are JSON lines of
-            progress.
-        seconds, memory_mib: the limits; memory is resident, of all processes of its group together.
-        stop: ends it, with `STOPPED` as the reason, once it is set by another thread.
-    """
+    """Run a process to its end, or until it breaks a limit; nothing it started is left behind. `start` starts
+    it at the head of a process group with these streams, of which standard output has JSON lines of progress.
+    Limits are `seconds`, `memory_mib`, resident, of its whole group, and `stop`, set by another thread, for
+    the reason `STOPPED`."""
     heard, said = os.pipe()
     reader = threading.Thread(target=_follow, args=(os.fdopen(heard, "rb"), tell), daemon=True)
     reader.start()
@@ -265,14 +261,14 @@ class Assessment(Struct, frozen=True):
         return kept.exists()
 
     def _finished(self, name: str, reference: str) -> bool:
-        """Was this design, as it is now, measured before, and checked? One that failed is tried again."""
+        """Was this design measured and checked before, as it is now? A failed one is tried again."""
         row = read_design(self._path(name)) if self._path(name).exists() else None
         if isinstance(row, Measured) and row.checks_why != UNCHECKED:
             return is_same_origin(self.out, name, reference)
         return isinstance(row, Studied)
 
     def _is_seen(self, name: str, reference: str) -> bool:
-        """Was this design, as it is now, run in an earlier part, and are its checks alone missing?"""
+        """Was this design run in an earlier part, as it is now, and lacks its checks alone?"""
         seen = self._path(name).exists() and self._done_path(name).exists()
         return seen and is_same_origin(self.out, name, reference)
 

@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] = ()) -> int:
 
 
 def _end_with_parent() -> None:
-    """End with all that was started here once standard input closes: the parent is gone, however it went."""
+    """End with all that was started here once standard input closes: the parent is gone."""
     while os.read(sys.stdin.fileno(), 1):
         pass
     if os.getpgrp() == os.getpid():

@@ -56,10 +56,8 @@ def start(folder: str) -> Mapping[str, Any]:
 
 
 def open_device(state: str, account: str, curator: str) -> Mapping[str, Any]:
-    """Open the device of the design `none` in the folder `state`; nothing is asked of anybody.
-
-    `cpu_s`: CPU time of the whole process so far; `own_mib`: the memory of it that is in no file.
-    """
+    """Open the device of the design `none` in the folder `state`, without asking anybody: `cpu_s`, CPU time
+    of the whole process so far; `own_mib`, its memory that is in no file."""
     from blindmatch_client.device import Device, DeviceConfig
     from blindmatch_client.egress import Credentials, Egress, Recorder
     from blindmatch_protocol.codec.randomness import system_randomness

@@ -251,11 +251,8 @@ def _loaded(task: Task) -> tuple[Any, ModuleType]:
 
 
 class Watch:
-    """Refuses whatever a step has no cause for, and notes it.
-
-    Frames may be looked at by libraries, which do so, but for those that hand them on; not by the design's
-    own `modules`.
-    """
+    """Refuses whatever a step has no cause for, and notes it. Frames may be looked at by libraries, which do
+    so, but for those that hand them on; not by the design's own `modules`."""
 
     def __init__(self, modules: frozenset[str]) -> None:
         self.notes: list[str] = []

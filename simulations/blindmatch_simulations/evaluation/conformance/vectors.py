@@ -26,10 +26,8 @@ FILLERS: Final = 5
 
 
 def vectors_of(design: AnyDesign) -> dict[str, Any]:
-    """Everything there is to test in an implementation of `design`.
-
-    Of its items one is on the list; one 30 bits from an entry; one on it but too poor; one not on it.
-    """
+    """Everything there is to test in an implementation of `design`, by four items: on the list, 30 bits from
+    an entry, on it but too poor, and not on it."""
     qualities = {"listed": 100, "near-30": 80, "poor": 12, "other": 90}
     pictures = [make_item(name, quality) for name, quality in qualities.items()]
     listed, near, poor, _ = pictures
@@ -218,10 +216,8 @@ _SCHEMA_DATA: Final = "data/design-vectors.schema.json"
 
 
 def write_vectors(designs: list[AnyDesign], folder: Path) -> list[Path]:
-    """Write ``NAME.json`` for each design, and the schema beside them; the files written.
-
-    A design of large sizes (`Design.reduced`) is left out: a session has megabytes.
-    """
+    """Write ``NAME.json`` for each design but those of large sizes (`Design.reduced`), whose sessions have
+    megabytes, and the schema beside them; the files written."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for design in (one for one in designs if one.reduced() is None):

@@ -125,13 +125,9 @@ def share_within(pairs: Sequence[int], units: int, distance: int) -> Figure:
 
 
 def paired(more: Sequence[int], copies: Sequence[int]) -> tuple[Figure, Figure | None]:
-    """What one way to match finds more than another of the same copies, a share of them, and how many
-    pictures would tell if these do not.
-
-    Args:
-        more: copies of each picture that the first found, less those that the second found.
-        copies: of each picture.
-    """
+    """What one way to match finds more than another of the same copies, as a share of them, and how many
+    pictures would tell if these do not. `copies` are those of each picture, `more` how many more of them the
+    first way found."""
     n, total = sum(one > 0 for one in copies), sum(more)
     value = total / sum(copies)
     if min(more) < 0 < max(more):

@@ -38,15 +38,9 @@ _ARRAYS: Final = ("histogram", "same", "nearest", "nearest_all", "repeats")
 
 
 def counted(prints: Prints, state: Path, workers: int, progress: Progress, ray: str = "") -> Tally:
-    """All pairs of `prints`, in order and no two alike; `StateError` if a worker dies, when what was counted
-    before is not lost.
-
-    Args:
-        prints: (n, 64) uint8.
-        state: folder for the fingerprints, which workers map, and for what is counted so far.
-        workers: processes; 1 counts in this one.
-        ray: address of a cluster in their place.
-    """
+    """All pairs of `prints`, uint8 (n, 64), in order and no two alike, counted by `workers` processes, of
+    which 1 is this one, or on the cluster at `ray`. The folder `state` has the fingerprints, which workers
+    map, and what is counted so far: it is not lost if a worker dies, which is a `StateError`."""
     digest, blocks = sha256(_COUNTED + prints.tobytes()).digest(), blocks_of(len(prints))
     tally, kept_at = _kept(state / KEPT, digest, len(prints)), time.monotonic()
     progress(tally.blocks, blocks)

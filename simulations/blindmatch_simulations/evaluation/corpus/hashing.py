@@ -53,18 +53,10 @@ def files_below(folder: Path) -> Iterator[FileSeen]:
 def prints(
     folder: Path, kept: Cache, workers: int, progress: Progress, ray: str = ""
 ) -> Iterator[tuple[FileSeen, Print | None]]:
-    """Every file of the folder with its fingerprint, from `kept` or hashed now; None if it is no picture.
-
-    Args:
-        folder: holds pictures, in folders or not.
-        kept: takes what is hashed here, chunk by chunk.
-        workers: processes; 1 hashes in this one.
-        ray: address of a cluster in their place, whose nodes see the folder at the same path.
-
-    Raises:
-        OSError: if a folder cannot be read.
-        StateError: if a worker dies, or `kept` cannot be written. What was hashed before is not lost.
-    """
+    """Every file below the folder with its fingerprint: from `kept`, or hashed now and kept there chunk by
+    chunk; None if it is no picture. `workers` processes hash (1: this one), or the nodes of the cluster at
+    `ray`, which see the folder at the same path. `OSError` if a folder cannot be read; `StateError` if a
+    worker dies or `kept` cannot be written; what was hashed before is not lost."""
     total, done = sum(1 for _ in files_below(folder)), 0
     for chunk, found in _hashed(folder.resolve(), kept, workers, ray):
         done += len(chunk)

@@ -83,18 +83,11 @@ def check_folder(folder: Path) -> None:
 def scanned(
     folder: Path, state: Path, workers: int, phase: PhaseProgress, ray: str = ""
 ) -> tuple[Scan, list[str]]:
-    """Scan a folder, or go on with a scan that was interrupted; and the names of files that are no pictures.
-
-    Args:
-        folder: any number of pictures, in folders or not.
-        state: a folder that keeps fingerprints and what is counted; another scan there at once is refused.
-        ray: address of a cluster in the place of `workers`.
-
-    Raises:
-        CorpusError: if the folder cannot be read, or there is no file in it that could be a picture.
-        StateError: if the state is in use, of another version or cannot be written, or a worker dies.
-        OSError: if a folder cannot be read, or the disk is full.
-    """
+    """Scan the pictures below a folder, or go on with an interrupted scan, which the folder `state` keeps;
+    and the names of files that are no pictures. A cluster at `ray` takes the place of `workers`.
+    `CorpusError` if the folder cannot be read, or has no file that could be a picture; `StateError` if the
+    state is in use, of another version or cannot be written, or a worker dies; `OSError` if a folder cannot
+    be read, or the disk is full."""
     check_folder(folder)
     began = time.monotonic()
     taken, fresh = _taken(folder, state, workers, phase, ray)

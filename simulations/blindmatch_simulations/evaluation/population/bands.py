@@ -35,10 +35,8 @@ from blindmatch_simulations.measure.intervals import CONFIDENCE
 
 
 class Crossing(Struct, frozen=True):
-    """Of an account, for every day: how probably its threshold is reached by then, and reports until then.
-
-    `matches` are those until then, reported or not; `squares` of reports, of gamma means.
-    """
+    """Of an account, for every day: how probably its threshold is reached by then, and reports until then;
+    `matches` until then, reported or not; `squares` of reports, of gamma means."""
 
     reached: Floats
     reports: Floats
@@ -57,10 +55,8 @@ def poisson_crossing(means: Floats, threshold: int) -> Crossing:
 
 
 def gamma_crossing(means: Floats, shape: float, threshold: int) -> Crossing:
-    """The same where the mean is gamma-distributed over accounts, so that K is negative binomial.
-
-    K biased by its size is one more than a negative binomial number of shape + 1.
-    """
+    """The same where the mean is gamma-distributed over accounts, so that K is negative binomial; biased by
+    its size it is one more than a negative binomial number of shape + 1."""
     from scipy.special import betainc
 
     p = means / (means + shape)
@@ -134,7 +130,7 @@ def expected(model: Model) -> Totals:
 
 
 def _joined(parts: Sequence[Totals]) -> Totals:
-    """Of periods one after the other; what one holds is held from then on."""
+    """Totals of periods one after the other; what a period holds is held from then on."""
     held = list(accumulate((part.held for part in parts), lambda before, part: part + before[..., -1:]))
     return Totals(*(np.concatenate(rows, axis=-1) for rows in zip(*parts, strict=True)))._replace(
         held=np.concatenate(held, axis=-1)
@@ -245,7 +241,7 @@ def chances_by_activity(model: Model, matches: int, asked: float = 1.0) -> Float
 
 
 def _means_by_activity(model: Model) -> Floats:
-    """True matches of a sharer who asks about everything."""
+    """Expected true matches of a sharer who asks about everything."""
     from scipy.special import gammaincinv
 
     shape = model.inputs.material.shape.value
@@ -344,10 +340,8 @@ def _opened(
     threshold: Floats | int,
     unlike: Floats | float = 1.0,
 ) -> tuple[Floats, Floats]:
-    """Of accounts that `opened` in each run, the day; and reports of all, (runs, days).
-
-    `crossing` is that of all accounts together, `unlike` what they have beyond the threshold over its mean.
-    """
+    """Of accounts that `opened` in each run, the day; and reports of all, (runs, days). `crossing` is that of
+    all accounts, `unlike` what they have beyond the threshold over its mean."""
     chances = np.maximum(daily(crossing.reached), 0)
     new = rng.multinomial(opened, chances / np.maximum(chances.sum(axis=1, keepdims=True), 1e-300))
     more = daily(crossing.reports) - threshold * chances
@@ -363,11 +357,9 @@ def unseen(model: Model) -> dict[str, float]:
 
 
 def calibrated(inputs: Inputs, seed: int) -> list[dict[str, Any]]:
-    """For each year: what is expected with its 95 % band, what was counted, and the difference.
-
-    A provider that reads messages stands behind these counts, so that what the model misses elsewhere (video,
-    outages, modified clients, edits) is left out; a report is a match.
-    """
+    """For each year: what is expected with its 95 % band, what was counted, and the difference. A provider
+    that reads messages stands behind these counts, so that what the model misses elsewhere (video, outages,
+    modified clients, edits) is left out; a report is a match."""
     return [_year(inputs, one, seed) for one in inputs.calibration]
 
 

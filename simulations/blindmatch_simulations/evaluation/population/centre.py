@@ -68,10 +68,8 @@ class _Queue:
 
 
 def worked(true: Floats, false: Floats, centre: Centre, rng: np.random.Generator | None) -> Worked:
-    """What becomes of reports, (runs, days) each; without `rng` in fractions, as expected.
-
-    Within a day's reports, true and false ones are decided in proportion.
-    """
+    """What becomes of reports, (runs, days) each; without `rng` in fractions, as expected. Of one day, true
+    and false ones are decided in proportion."""
     runs, days = true.shape
     queue, rows = _Queue(true, false, rng is not None), np.zeros((8, days, runs))
     owed, spare, wait = np.zeros((3, runs))

@@ -114,11 +114,9 @@ _RARE: Final = 0.1
 
 
 def stream(seed: int, *words: str | int) -> np.random.Generator:
-    """The random numbers that belong to a seed and some words: Philox under their SHA-256 as its key.
-
-    Philox is counter-based (Salmon and others, 2011): streams of different keys need not know of each other,
-    so that no result depends on which worker computed what, or when.
-    """
+    """The random numbers that belong to a seed and some words: Philox (Salmon and others, 2011) under their
+    SHA-256 as its key. It is counter-based, so that no result depends on which worker computed what, or
+    when."""
     text = json.dumps(["blindmatch population 1", seed, *words]).encode()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(sha256(text).digest()[:16], "big")))
 

@@ -106,11 +106,9 @@ def of_counts(counts: Counts, model: Model, rng: np.random.Generator) -> dict[st
 
 
 def of_expected(models: Sequence[Model]) -> dict[str, Floats]:
-    """The same as expected of each model, (models, days); the queue is that of a flow, without chance.
-
-    Left out is also what has no closed form of the first: accounts with a false report, if one series of them
-    does not reach the threshold.
-    """
+    """The same as expected of each model, (models, days); the queue is that of a flow, without chance. Left
+    out is what has no closed form of the first: accounts with a false report, if one series does not reach
+    the threshold."""
     rows = map(np.array, zip(*map(expected, models), strict=True))
     named = {name: row for name, row in zip(COUNTED, rows, strict=True) if np.isfinite(row[0]).all()}
     return _all(named, models, None)
@@ -119,7 +117,7 @@ def of_expected(models: Sequence[Model]) -> dict[str, Floats]:
 def _all(
     named: dict[str, Floats], models: Sequence[Model], rng: np.random.Generator | None
 ) -> dict[str, Floats]:
-    """With queue and load; a model for each run, or one for all."""
+    """Outputs with queue and load, of a model for each run, or of one for all."""
     centres = [one.inputs.centre for one in models]
     together = {
         name: replace(figure, value=np.array([getattr(one, name).value for one in centres]))
@@ -231,12 +229,9 @@ def _supposed(its: Model, seed: int, at: int) -> Model:
 def described(
     value: Mapping[str, Floats], told: Mapping[str, Any], model: Model
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the JSON says of a run and of its days; a band is widened to hold the run that is shown.
-
-    Args:
-        value: of the one run, (1, days) each.
-        told: `bands` as `banded` gives them, `joint` as `jointly` does, and what is `expected` of a run.
-    """
+    """What the JSON says of a run and of its days. `value` has (1, days) for each output; `told` has `bands`
+    as `banded` gives them, `joint` as `jointly` does, and what is `expected` of a run. A band is widened to
+    hold the run that is shown."""
     run: dict[str, Any] = {}
     day: dict[str, Any] = {}
     costs = load(model)
@@ -268,7 +263,7 @@ def _of_cost(name: str, figure: Figure, number: Floats) -> dict[str, Any] | None
 
 
 def _judge(run: dict[str, Any], staff: InputFigure[Any]) -> None:
-    """Say what no band within any capacity can be told of: more people than the inputs' highest number."""
+    """Say so where no band holds within any capacity: more people are needed than the inputs allow."""
     most, people = staff.high or staff.value, run["people_needed"]
     if people["high"] > most:
         beyond = people["low"] > most
@@ -292,11 +287,9 @@ def _plain(value: float) -> float | int:
 
 
 def load(model: Model) -> dict[str, tuple[Figure, Floats]]:
-    """By output: what it is for one picture, set-up, account or report, and of how many on each day.
-
-    How many reports there are is not known here: the number of `REPORTS` is 1. Lowest and highest bytes
-    are of single pictures, and no band of a mean.
-    """
+    """By output: what it is for one picture, set-up, account or report, and how many of these there are on
+    each day: 1 for `REPORTS`, whose number is not known here. Lowest and highest bytes are of single
+    pictures, and no band of a mean."""
     volume = np.full(model.days, model.volume * (1 + model.inputs.activity.retries.value))
     costs = {name: replace(one, low=None, high=None) for name, one in model.behaviour.costs.items()}
     setups = np.full(model.days, model.accounts * model.inputs.accounts.setups_a_year.value / YEAR)

@@ -140,11 +140,9 @@ def _counted(one: Range, made_up: float) -> Range:
 
 
 def _cost(row: assess.Measured, name: str) -> Figure:
-    """As measured; of the servers' CPU the larger one, as the report page has it.
-
-    Servers' processes left out their workers in earlier files; answers in one process leave out the service
-    around them. Where there is nothing to measure, nothing is spent.
-    """
+    """As measured; of the servers' CPU the larger one, as the report page has it: servers' processes left out
+    their workers in earlier files, answers in one process leave out the service around them. Where there is
+    nothing to measure, nothing is spent."""
     found = row.figures.get(name, Figure(None, "not measured"))
     matcher = row.figures.get("matcher_cpu_ms")
     if found.value is None and found.why.startswith(NOTHING) and name != "server_cpu_ms":
@@ -172,11 +170,9 @@ def _growth(row: assess.Measured) -> Figure:
 
 
 def _false(row: assess.Measured, measured: Range) -> tuple[Range, Range | None]:
-    """Of photographs and of other kinds, by the committed evidence; where it does not have the design, as
-    `measured`, all kinds alike.
-
-    Of other kinds the truth lies between what the second hash tells apart, packages resampled, and all.
-    """
+    """Of photographs and of other kinds, by the committed evidence, the latter between what the second hash
+    tells apart, packages resampled, and all; without evidence of the design, as `measured`, all kinds
+    alike."""
     photographs, packages, million = (
         _evidence(row, FALSE, PHOTOGRAPH, name) for name in ("item", "item_by_package", "at_million")
     )

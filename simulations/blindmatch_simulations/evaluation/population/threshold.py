@@ -139,11 +139,8 @@ def opened_by_chance(
     its: Model, rate: float, bursts: Bursts, threshold: int, days: int
 ) -> tuple[float, float]:
     """How often false matches alone open an account of the whole population in a year, expected, once a
-    period at most: independent ones, and with bursts, whose events an account has in proportion to its
-    pictures.
-
-    `bursts.events` are those of an account of mean activity.
-    """
+    period at most: independent ones, and with bursts. `bursts.events` are those of an account of mean
+    activity; others have them in proportion to their pictures."""
     average = _daily(its)
     found = np.zeros(2)
     for count, daily in zip(its.counts, its.rates, strict=True):
