@@ -8,6 +8,8 @@ LARGE         bodies and replies over 4 MiB
 MASKED        enrols with a mask and three megabytes, and sends its hashes under the mask
 IN_PROCESSES  the same in worker processes; NATIVE: with randomness that no tape covers
 VOUCHERS      nothing learnt on the device; an opener that opens at a threshold; bound to the message
+CONFIGURED    CARRIED with a voucher for every picture, and with what a design may leave out: limits at the
+              carrier, a period of several epochs, facts with all their fields
 BRIGHT        a category recognised on the device: a flag without a label
 FAILING       ECHO, with a step that fails at will
 """
@@ -642,6 +644,73 @@ class Vouchers(Dummy[None]):
         return bm.Started(state, bm.Done(bm.Voucher(voucher)))
 
 
+# CONFIGURED
+
+OWN_HASH = bm.Fact(
+    "my.hash",
+    "the hash of every picture, and of nobody",
+    bm.Severity.HASH,
+    lambda item, _: item.hash,
+    frozenset({bm.Shows.HASH}),
+    bm.Topic.SEARCH,
+    "asks for pictures of its choice",
+    "nobody at all",
+)
+
+
+class Asked(Redacted, Struct, frozen=True):
+    """The session of CONFIGURED: that of CARRIED, and the voucher that it ends in."""
+
+    secret: bytes
+    voucher: bm.Voucher
+
+
+class Configured(Carried):
+    """As many evaluations for each account at the carrier, and epochs of a period, as it is made with."""
+
+    info = replace(
+        Carried.info,
+        name="dummy-configured",
+        summary="A third party gets the hash by way of the provider, and the centre a voucher.",
+        learns=frozenset({bm.Learner.CENTRE}),
+        vouching=Vouchers.info.vouching,
+    )
+    vouchers: ClassVar[tuple[type[Message], ...]] = (Sealed,)
+
+    facts: ClassVar[tuple[bm.Fact, ...]] = (OWN_HASH, QUALITY, QUERY_TIME)
+
+    def __init__(self, per_account: int = 3, epochs: int = 10) -> None:
+        self.per_account, self.epochs = per_account, epochs
+
+    def leakage(self) -> tuple[bm.Leak, ...]:
+        return (*super().leakage(), *leaks({Party.CENTRE}, EVERY_HASH, QUALITY, QUERY_TIME))
+
+    def carrier_limits(self, role: Role, setup: int) -> bm.KeyLimits | None:
+        return bm.KeyLimits(b"configured", 1, self.per_account)
+
+    def period(self, setup: int) -> bytes:
+        return (setup // self.epochs).to_bytes(8, "big")
+
+    def open_opener(self, files: bm.Buffers) -> bm.Opener:
+        return ThresholdOpener(open_list(self.info, files))
+
+    def start(
+        self, state: bm.NoState, setup: int, item: Item, binding: bm.Binding, rng: Randomness
+    ) -> bm.Started[bm.NoState, Any]:
+        begun = super().start(state, setup, item, binding, rng)
+        assert isinstance(begun.step, bm.Send)
+        evidence = veiled(binding.evidence, binding.commitment)
+        voucher = bm.Voucher(Sealed(item.hash, item.quality, binding.commitment, evidence))
+        return bm.Started(begun.state, bm.Send(Asked(begun.step.session, voucher), begun.step.bodies))
+
+    def receive(
+        self, session: Any, setup: int, replies: Mapping[Role, Message], rng: Randomness
+    ) -> bm.Step[Any]:
+        """What the third party says is opened, and not used."""
+        super().receive(session.secret, setup, replies, rng)
+        return bm.Done(session.voucher)
+
+
 # CATEGORY
 
 
@@ -710,6 +779,8 @@ MASKED = Masked()
 IN_PROCESSES = InProcesses()
 NATIVE = Native()
 VOUCHERS = Vouchers()
+CONFIGURED = Configured()
+ONE_EPOCH = Configured(epochs=1)
 BRIGHT = Bright()
 FAILING = Failing("receive")
 
