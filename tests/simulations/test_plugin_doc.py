@@ -26,11 +26,10 @@ from blindmatch_protocol.codec import (
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.codec.randomness import seeded as randomness
+from blindmatch_protocol.designs.facts import EPOCH, QUERY_TIME, UNVERIFIED_REPLY
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.sets import plain_list
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.evaluation.conformance.declarations import EPOCH, QUERY_TIME
-from blindmatch_simulations.evaluation.conformance.epochs import UNVERIFIED
 from blindmatch_simulations.evaluation.conformance.leakage.list_secrecy import LIST_FACT
 from blindmatch_simulations.evaluation.conformance.leakage.lists import NEAR_ENTRIES
 from blindmatch_simulations.evaluation.conformance.leakage.play import ACCOUNT_FACT
@@ -114,7 +113,7 @@ def _parameters(method: FunctionType) -> str:
 def test_the_page_names_every_field_class_view_of_a_picture_party_option_and_fact() -> None:
     views = [name for name in vars(bm.Item) if isinstance(vars(bm.Item)[name], property)]
     fields = [kind.__name__ for kind in (UInt, Bool, Fixed, Variable, Text, Matrix, Sequence, Nested)]
-    facts = [QUERY_TIME, EPOCH, ACCOUNT_FACT, LIST_FACT, NEAR_ENTRIES, UNVERIFIED]
+    facts = [QUERY_TIME.name, EPOCH.name, ACCOUNT_FACT, LIST_FACT, NEAR_ENTRIES, UNVERIFIED_REPLY.name]
     assert not [name for name in (*views, *facts) if f"`{name}`" not in PAGE]
     assert not [name for name in fields if f"| `{name}(" not in PAGE]
     assert not [

@@ -31,6 +31,7 @@ from blindmatch_protocol.contract import (
 )
 from blindmatch_protocol.contract.design import told
 from blindmatch_protocol.contract.driver import MOST_ROUNDS
+from blindmatch_protocol.designs.facts import ENROLMENT, EPOCH, QUERY_TIME
 from blindmatch_protocol.messages.parts import MOST_SMALL_BYTES
 from blindmatch_server.centre.service import CentreLimits
 from msgspec import Struct
@@ -59,9 +60,6 @@ from blindmatch_simulations.testbed.inprocess.verdict import (
 )
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 
-QUERY_TIME: Final = "query_time"
-ENROLMENT: Final = "enrolment"
-EPOCH: Final = "epoch"
 EPOCHS: Final = (11, 300_007)
 """Epochs that no other field is likely to be."""
 
@@ -82,9 +80,9 @@ def check_declarations(fixtures: Fixtures) -> Passed:
 
 
 SAYS: Final = {
-    QUERY_TIME: "it gets a request for a picture",
-    ENROLMENT: "it holds what the account enrolled with",
-    EPOCH: "a field of its requests is the epoch of the device's set-up",
+    QUERY_TIME.name: "it gets a request for a picture",
+    ENROLMENT.name: "it holds what the account enrolled with",
+    EPOCH.name: "a field of its requests is the epoch of the device's set-up",
 }
 
 
@@ -94,7 +92,7 @@ def _follows(fixtures: Fixtures, party: Party) -> list[str]:
         return []
     told = all(any(value == epoch for _, value in found) for epoch, found in zip(EPOCHS, bodies, strict=True))
     holds = any(fixtures.design.info.roles[role] == party for role in fixtures.design.enrolments)
-    return [QUERY_TIME, *([EPOCH] if told else []), *([ENROLMENT] if holds else [])]
+    return [QUERY_TIME.name, *([EPOCH.name] if told else []), *([ENROLMENT.name] if holds else [])]
 
 
 def _numbers(fixtures: Fixtures, party: Party, epoch: int) -> set[tuple[str, int]]:

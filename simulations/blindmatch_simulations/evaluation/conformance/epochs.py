@@ -20,6 +20,7 @@ from blindmatch_protocol.codec import Message, layout
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError, SetFileError
 from blindmatch_protocol.codec.randomness import Randomness, replayed
 from blindmatch_protocol.contract import CERTIFYING, Learner, Match, NoMatch, Role, Tie, Verdict
+from blindmatch_protocol.designs.facts import UNVERIFIED_REPLY
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -205,8 +206,6 @@ def _sessions(fixtures: Fixtures, files: Mapping[str, bytes]) -> list[Any]:
     return found
 
 
-UNVERIFIED: Final = "unverified_reply"
-"""A design that declares it (or ``my.unverified_reply``) says that a role can switch matching off unseen."""
 TAPE_BYTES: Final = 1 << 16
 
 
@@ -238,8 +237,8 @@ def _applies(fixtures: Fixtures) -> None:
         return
     if Learner.SERVER in design.info.learns:
         raise NotApplicableError("roles learn the outcome, so they can say what they like")
-    if UNVERIFIED in names_of(fact for leak in design.leakage() for fact in leak.facts):
-        raise NotApplicableError(f"the design declares {UNVERIFIED}: replies are not verified")
+    if UNVERIFIED_REPLY.name in names_of(fact for leak in design.leakage() for fact in leak.facts):
+        raise NotApplicableError(f"the design declares {UNVERIFIED_REPLY.name}: replies are not verified")
 
 
 def _refused_or_same(fixtures: Fixtures, crossed: Deployed, one: Pooled) -> bool:

@@ -33,6 +33,7 @@ from blindmatch_protocol.contract import (
     Voucher,
 )
 from blindmatch_protocol.contract.design import coalitions, told
+from blindmatch_protocol.designs.facts import ENROLMENT
 from msgspec import Struct
 
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, enrolled
@@ -41,7 +42,6 @@ from blindmatch_simulations.testbed.pictures.pool import Pool, Pooled
 
 ACCOUNT_FACT: Final = "account"
 """A design that declares it (or ``my.account``) says that sessions of one account can be linked."""
-ENROLMENT_FACT: Final = "enrolment"
 
 
 def names_of(facts: Iterable[Fact]) -> frozenset[str]:
@@ -130,7 +130,7 @@ def playable(
     """The pairs of a scenario that agree on what is declared to `opponent`, and on its output; `outputs` are,
     by picture, what honest sessions give whoever learns the outcome."""
     relation = deployed.design.info.relation
-    if scenario.links and names_of(opponent.facts) & {ACCOUNT_FACT, ENROLMENT_FACT}:
+    if scenario.links and names_of(opponent.facts) & {ACCOUNT_FACT, ENROLMENT.name}:
         return []  # it is declared that sessions of one account can be linked
     known: dict[str, object] = {}
 
