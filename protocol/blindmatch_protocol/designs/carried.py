@@ -343,10 +343,20 @@ class Inside(Carried):
 def carried(inner: bm.AnyDesign, module: str = __name__) -> Carried:
     """The design whose bodies the provider carries, and which is `inner` otherwise, of a module that imports
     what it follows from; `DesignError` if it cannot be; the text says why."""
-    if (why := _obstacle(inner)) is not None:
-        raise bm.DesignError(f"{inner.info.name} cannot be carried: {why}")
-    carriers = dict.fromkeys(inner.info.roles, CARRIER)
-    return _made(Carried, inner, PREFIX + inner.info.name, carriers, module)
+    info = inner.info
+    reasons = {
+        "devices ask nobody": not info.roles,
+        "accounts enrol at its roles, each body is computed with one account's keys, and so shows whose it "
+        "is": bool(inner.enrolments),
+        "its bodies are forwarded already": bool(info.forwarded),
+        "the provider plays a role, and would carry to itself": CARRIER in info.roles.values(),
+        "a server sees pictures, whose reports name the account": info.sends_content is not bm.Content.NO,
+    }
+    for why, holds in reasons.items():
+        if holds:
+            raise bm.DesignError(f"{info.name} cannot be carried: {why}")
+    carriers = dict.fromkeys(info.roles, CARRIER)
+    return _made(Carried, inner, PREFIX + info.name, carriers, module)
 
 
 def _made(
@@ -372,19 +382,6 @@ def _made(
     }
     made: Carried = type(kind.__name__, (kind,), space)()
     return made
-
-
-def _obstacle(inner: bm.AnyDesign) -> str | None:
-    info = inner.info
-    reasons = {
-        "devices ask nobody": not info.roles,
-        "accounts enrol at its roles, each body is computed with one account's keys, and so shows whose it "
-        "is": bool(inner.enrolments),
-        "its bodies are forwarded already": bool(info.forwarded),
-        "the provider plays a role, and would carry to itself": CARRIER in info.roles.values(),
-        "a server sees pictures, whose reports name the account": info.sends_content is not bm.Content.NO,
-    }
-    return next((why for why, holds in reasons.items() if holds), None)
 
 
 def _lifted(fact: bm.Fact) -> bm.Fact:

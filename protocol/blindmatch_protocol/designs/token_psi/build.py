@@ -263,7 +263,10 @@ def _shards(
     rows: Rows, held: Held, key: SecretKey, executor: publishing.Executor | None
 ) -> Iterator[tuple[list[Buffer], int]]:
     gaps = (~held.plan.stored.reshape(-1)).nonzero()[0]
-    filler, bands = _filler(gaps, held, key), held.plan.stored.shape[1]
+    # pseudorandom keys and values, uint8 (m, 32), of tokens that are not stored for their entry
+    inputs = rowwise.joined(len(gaps), key.reveal(), gaps.astype(">u8")[:, None].view(np.uint8))
+    filler = rowwise.expand(shares.FILLER_TAG, held.recipe.epoch, inputs, 2 * _UNIT)
+    bands = held.plan.stored.shape[1]
     fronts = rows[:, : bands * _UNIT].view(">u4")[:, :: _UNIT // 4].astype(np.uint32).reshape(-1)
     fronts[gaps] = store.fronts_of(filler)
     order = store.by_shard(fronts)
@@ -292,12 +295,6 @@ def _evaluated(rows: Rows, held: Held, tokens: Numbers) -> tuple[Rows, Rows]:
     change = held.coefficients[some] ^ held.coefficients[held.plan.first[some]]
     masked[further] ^= values(change, bands)[np.arange(len(some)), at[further]]
     return keys, masked
-
-
-def _filler(gaps: Numbers, held: Held, key: SecretKey) -> Rows:
-    """Pseudorandom keys and values, uint8 (m, 32), of tokens that are not stored for their entry."""
-    inputs = rowwise.joined(len(gaps), key.reveal(), gaps.astype(">u8")[:, None].view(np.uint8))
-    return rowwise.expand(shares.FILLER_TAG, held.recipe.epoch, inputs, 2 * _UNIT)
 
 
 def expected_share(evaluations: float, k: int, needed: int = 2, bands: int | None = None) -> float:

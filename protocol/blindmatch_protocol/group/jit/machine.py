@@ -129,7 +129,9 @@ class Jit:
     def _rows(self, function: str, scalars: Rows, rows: Rows) -> _Made:
         """Call a function on every row; all memory but the results is wiped."""
         width, count = self.target.width, rows_of((scalars, rows))
-        padded = _whole_groups(rows, count, width)
+        # zeros are the identity, to a kernel that has refused it, or hashed bytes like any other
+        padded = np.zeros((count + -count % width, rows.shape[1]), np.uint8)
+        padded[:count] = rows  # one row may stand for all
         halves = _halves(scalars, len(padded))
         out, groups = np.empty((max(len(padded), width), ELEMENT_BYTES), np.uint8), len(padded) // width
         good, sums = _aligned(8 * len(padded)).view(np.int64), np.zeros((2, width, ELEMENT_BYTES), np.uint8)
@@ -225,16 +227,6 @@ def _halves(scalars: Rows, count: int) -> Rows:
 def _wipe(*secret: Rows) -> None:
     for memory in secret:
         memory[:] = 0
-
-
-def _whole_groups(rows: Rows, count: int, width: int) -> Rows:
-    """`rows`, `count` of them or one that stands for all, and zeros up to a multiple of `width`.
-
-    Zeros are the identity, to a kernel that has refused it, or hashed bytes like any other.
-    """
-    padded = np.zeros((count + -count % width, rows.shape[1]), np.uint8)
-    padded[:count] = rows
-    return padded
 
 
 def _aligned(size: int) -> Rows:
