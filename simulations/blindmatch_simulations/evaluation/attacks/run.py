@@ -96,7 +96,18 @@ def results_of(
     rans: Sequence[Ran], weakened: bool = False, unplayed: Sequence[Pair] = ()
 ) -> Results[AttackRow | NotPlayed]:
     """The results file; docs/results.md."""
-    rows = [*map(_row, rans), *(not_played(one) for one in unplayed)]
+    played = [
+        AttackRow(
+            id=ran.attack.name,
+            parameters={"design": ran.design},
+            figures=ran.figure.figures(),
+            succeeded=ran.figure.succeeded,
+            budget=ran.budget,
+            **_said(ran.attack),
+        )
+        for ran in rans
+    ]
+    rows = [*played, *map(not_played, unplayed)]
     return results(Results[AttackRow | NotPlayed], "blindmatch attack run", {"weakened": weakened}, rows)
 
 
@@ -150,14 +161,3 @@ def by_actor(rows: Iterable[AttackRow | NotPlayed]) -> dict[tuple[str, ...], lis
         for words in dict.fromkeys(said) or (("nothing more" if own else "not played", "", ""),):
             lines.setdefault((actor, *words), []).append(design)
     return lines
-
-
-def _row(ran: Ran) -> AttackRow:
-    return AttackRow(
-        id=ran.attack.name,
-        parameters={"design": ran.design},
-        figures=ran.figure.figures(),
-        succeeded=ran.figure.succeeded,
-        budget=ran.budget,
-        **_said(ran.attack),
-    )

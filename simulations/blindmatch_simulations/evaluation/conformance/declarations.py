@@ -225,10 +225,16 @@ class Case(Redacted, Struct, frozen=True):
 def check_tightness(fixtures: Fixtures) -> Passed:
     """An extractor recovers every declared fact; one that none recovers is called over-declared, which is no
     failure."""
-    cases = _cases(fixtures)
-    if not cases:
+    named: dict[str, Case] = {}
+    items = {one.name: one.item for one in fixtures.pool.pictures if one.name in PICTURES}
+    for adversary in (Adversary.SEMI_HONEST, Adversary.MALICIOUS):
+        for leak in (leak for leak in fixtures.design.leakage() if leak.adversary is adversary):
+            for fact in leak.facts:
+                values = {name: fact.project(item, fixtures.deployed.setup) for name, item in items.items()}
+                name = f"{'+'.join(sorted(leak.parties))}: {fact.name}"
+                named.setdefault(name, Case(fixtures, leak.parties, fact, values))
+    if not named:
         raise NotApplicableError("nothing is declared")
-    named = {f"{'+'.join(sorted(c.parties))}: {c.fact.name}": c for c in cases}
     few = {name: len(c.telling) for name, c in named.items() if len(c.telling) < LEAST_TELLING}
     found = {name: recovered_by(c) for name, c in named.items() if name not in few}
     over = [name for name, extractor in found.items() if extractor is None]
@@ -242,17 +248,6 @@ def check_tightness(fixtures: Fixtures) -> Passed:
 def recovered_by(case: Case) -> str | None:
     """The first extractor that recovers the fact, or None."""
     return next((name for name, extract in EXTRACTORS.items() if extract(case)), None)
-
-
-def _cases(fixtures: Fixtures) -> list[Case]:
-    cases: dict[tuple[frozenset[Party], str], Case] = {}
-    items = {one.name: one.item for one in fixtures.pool.pictures if one.name in PICTURES}
-    for adversary in (Adversary.SEMI_HONEST, Adversary.MALICIOUS):
-        for leak in (leak for leak in fixtures.design.leakage() if leak.adversary is adversary):
-            for fact in leak.facts:
-                values = {name: fact.project(item, fixtures.deployed.setup) for name, item in items.items()}
-                cases.setdefault((leak.parties, fact.name), Case(fixtures, leak.parties, fact, values))
-    return list(cases.values())
 
 
 def _presence(case: Case) -> bool:

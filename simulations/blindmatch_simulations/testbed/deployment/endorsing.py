@@ -177,8 +177,14 @@ def publish_endorsed(
     terms, records = terms_of(deployment, design), records_of(deployment, design)
     proposal, before = records.proposal(), _before(deployment, design, listed)
     epoch = next_epoch(deployment.published(design.info.name))
-    settled = _settled(terms, records, proposal, before, epoch)
+    if proposal.epoch != epoch:
+        raise EndorsementError(
+            f"what is proposed is epoch {proposal.epoch}, and {epoch} is next: propose again"
+        )
+    settled = settle(terms, proposal, list(records.endorsements()), before)
     entries = settled.record.listed(epoch)
+    if not len(entries):
+        raise EndorsementError("too few organisations have endorsed anything of the proposal")
     record = records.keep(settled.record, rng.take(SEED_BYTES), epoch - 1 if delta else 0)
     deployment.lists.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_entries(list_path(deployment, listed), entries, settled.record.next_id)
@@ -191,18 +197,6 @@ def publish_endorsed(
     else:
         publication = publish(deployment, design, HeldEntries(entries), seeded, epoch, **more)
     return publication, settled
-
-
-def _settled(terms: Terms, records: Records, proposal: Batches, before: Batches, epoch: int) -> Settled:
-    """What was endorsed of the proposal for `epoch`; raises `EndorsementError` if it is nothing."""
-    if proposal.epoch != epoch:
-        raise EndorsementError(
-            f"what is proposed is epoch {proposal.epoch}, and {epoch} is next: propose again"
-        )
-    settled = settle(terms, proposal, list(records.endorsements()), before)
-    if not len(settled.record.listed(epoch)):
-        raise EndorsementError("too few organisations have endorsed anything of the proposal")
-    return settled
 
 
 def _submitted(deployment: Deployment, name: str, listed: str) -> Path:

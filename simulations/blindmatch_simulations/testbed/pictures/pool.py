@@ -13,7 +13,7 @@ which NumPy promises not to change. They have the layout of their kind and nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Final
 
 import numpy as np
@@ -78,8 +78,9 @@ def make_pool(seed: int) -> Pool:
     twins = [one for one in pictures if one.kind in ("listed", "other")]
     pictures += [Pooled(f"twin/{one.name}", f"twin-{one.kind}", _twin(one.item)) for one in twins]
     pictures += [Pooled(f"poor/{i}", "poor", _poor(i)) for i in range(2)]
-    fillers = random_hashes(FILLERS, seed)
-    entries = np.concatenate([fillers, _entries(pictures)])
+    hashes = [one.item.hash for one in pictures if one.kind == "listed" or one.name == "poor/0"]
+    hashes += [flipped(one.item, DISTANCES[one.kind]) for one in pictures if one.kind in DISTANCES]
+    entries = np.concatenate([random_hashes(FILLERS, seed), rows(hashes)])
     order = np.argsort(np.asarray(np.random.PCG64(seed).random_raw(len(entries))), kind="stable")
     return Pool(tuple(pictures), entries[order], random_hashes(len(entries), seed + (1 << 20)))
 
@@ -98,12 +99,6 @@ def flipped(item: Item, count: int) -> bytes:
     weakest = np.argsort(np.abs(item.coefficients), kind="stable")[:count]
     bits[weakest] ^= 1
     return np.packbits(bits).tobytes()
-
-
-def _entries(pictures: Sequence[Pooled]) -> Rows:
-    hashes = [one.item.hash for one in pictures if one.kind == "listed" or one.name == "poor/0"]
-    hashes += [flipped(one.item, DISTANCES[one.kind]) for one in pictures if one.kind in DISTANCES]
-    return rows(hashes)
 
 
 def _pixels(number: int, shape: tuple[int, int], cells: int = COARSE) -> npt.NDArray[np.uint8]:
