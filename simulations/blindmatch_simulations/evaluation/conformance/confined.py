@@ -66,6 +66,12 @@ def _parts(one: Any, modules: frozenset[str]) -> Iterator[Any]:
 
 IMPORTED: Final = (".py", ".pyc", ".so")
 
+_COUNTED = atexit._ncallbacks()  # nothing public counts them
+atexit.register(digest)
+if atexit._ncallbacks() != _COUNTED + 1:
+    raise ImportError("atexit: what is registered for the end of a process is counted otherwise")
+atexit.unregister(digest)
+
 REFUSED: Final = (
     "open",
     "os.",
@@ -202,8 +208,6 @@ def _run(task: Task, said: Callable[[], int]) -> Done:
 
     from blindmatch_simulations.testbed.inprocess.deployed import OpenDesign, run_session
 
-    ends: dict[int, Any] = {}
-    setattr(atexit, "register", lambda one, *_, **__: ends.setdefault(len(ends), one))  # noqa: B010
     design, module = _loaded(task)
     pictures = [
         (name, Picture.from_pixels(np.frombuffer(raw, np.uint8).reshape(height, width, 3)))
@@ -212,7 +216,7 @@ def _run(task: Task, said: Callable[[], int]) -> Done:
     for _, picture in pictures:
         _ = picture.fingerprint
     watch = Watch(frozenset(kind.__module__ for kind in type(design).__mro__) - sys.stdlib_module_names)
-    done, before, quiet, known = Done({}, [], []), dict[str, bytes](), said(), len(ends)
+    done, before, quiet, ends = Done({}, [], []), dict[str, bytes](), said(), atexit._ncallbacks()
     threads = threading.active_count()
     watch.confine()
     states = {Role(role): design.open_role(role, _some(task, names)) for role, names in task.roles.items()}
@@ -230,7 +234,7 @@ def _run(task: Task, said: Callable[[], int]) -> Done:
         before = after
     done.refused += dict.fromkeys(watch.notes)
     done.refused += ["output"] if said() > quiet else []
-    done.refused += ["atexit"] if len(ends) > known else []
+    done.refused += ["atexit"] if atexit._ncallbacks() > ends else []
     done.refused += ["a thread"] if threading.active_count() > threads else []
     return done
 
