@@ -67,10 +67,10 @@ def _parts(one: Any, modules: frozenset[str]) -> Iterator[Any]:
 IMPORTED: Final = (".py", ".pyc", ".so")
 
 _COUNTED = atexit._ncallbacks()  # nothing public counts them
-atexit.register(digest)
+atexit.register(len, ())
 if atexit._ncallbacks() != _COUNTED + 1:
     raise ImportError("atexit: what is registered for the end of a process is counted otherwise")
-atexit.unregister(digest)
+atexit.unregister(len)
 
 REFUSED: Final = (
     "open",
