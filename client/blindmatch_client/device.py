@@ -124,14 +124,10 @@ class Device(Messages):
         clock_ms: Callable[[], int],
         trace: Callable[[Trace], None] = lambda trace: None,
     ) -> Device:
-        """The device in `folder`.
-
-        Raises:
-            WrongKeyError: if it is locked with another key than `config` has.
-            StoreError: if there is none, one of another version, or one of another account; or if one of
-                `config.design` and the design it was made for has end-to-end encryption and the other not.
-            MessengerError: if the account's keys cannot be read.
-        """
+        """The device in `folder`. `WrongKeyError` if it is locked with another key than `config` has;
+        `StoreError` if there is none, one of another version or account, or if one of `config.design` and the
+        design it was made for has end-to-end encryption and the other not; `MessengerError` if the account's
+        keys cannot be read."""
         store = Store(folder, False, config.key)
         keeper = AccountKeeper(store, franking=config.franking)
         if keeper.name != config.account:
@@ -179,15 +175,12 @@ class Device(Messages):
 
     def register(self) -> int:
         """Fetch the set-up, publish pre-keys, say the keys to the centre and compare its own; the epoch.
+        Every device does all of it at this time, so that nothing of it tells of a picture later.
+        `ServiceError` if a party cannot be reached or refuses; `EpochRefusedError`, `SetFileError`,
+        `DesignError` as `Adoption.refresh`.
 
-        Every device does all of it at this time, so that nothing of it tells of a picture later. What fails
-        before the relay has the keys leaves nothing anywhere; relay and centre never give up a name, so that
-        what fails after it must be called again with the same keys.
-
-        Raises:
-            ServiceError: if a party cannot be reached or refuses; call it again then.
-            EpochRefusedError, SetFileError, DesignError: as `Adoption.refresh`.
-        """
+        What fails before the relay has the keys leaves nothing anywhere; relay and centre never give up a
+        name, so that what fails after it must be called again with the same keys."""
         epoch = self._matcher.refresh()
         self._upkeep.publish()
         if self._base.egress.knows(Party.CENTRE):

@@ -255,14 +255,10 @@ class Adoption:
             return None
 
     def refresh(self) -> Opened:
-        """The epoch that is offered now; fetched, checked and adopted unless that was done.
-
-        Raises:
-            ServiceError: if its host cannot be reached, refuses or misbehaves.
-            EpochRefusedError: if its manifest must not be adopted, or the epoch has failed here.
-            SetFileError: if it is of another design, or the set is faulty.
-            DesignError: if the design fails on it.
-        """
+        """The epoch that is offered now; fetched, checked and adopted unless that was done. `ServiceError` if
+        its host cannot be reached, refuses or misbehaves; `EpochRefusedError` if its manifest must not be
+        adopted, or the epoch has failed here; `SetFileError` if it is of another design, or the set is
+        faulty; `DesignError` if the design fails on it."""
         offer = trusted.TrustedSet(self._demands)
         with self._noting():
             call = Call(self._demands.party, DESCRIBE, Purpose.SETUP, idempotent=True)

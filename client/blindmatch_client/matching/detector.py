@@ -258,14 +258,10 @@ class MatchingExchange(Struct, frozen=True):
     request_id: bytes = b""
 
     def __call__(self, bodies: Mapping[bm.Role, Message], /) -> Mapping[bm.Role, Message]:
-        """The replies of the roles in `bodies`. A retry sends the same bytes again.
-
-        Raises:
-            ProtocolError: if a reply is not one to what was asked; `UnopenedError` if it was carried.
-            ServiceError: if a call failed, and no quorum is left; of several, that of the first role by name.
-                One of a role that misbehaved, whatever is left.
-            DesignError: if a body is large and the design has not declared that.
-        """
+        """The replies of the roles in `bodies`; a retry sends the same bytes again. `ProtocolError` if a
+        reply is not one to what was asked, `UnopenedError` if it was carried; `ServiceError` if a call
+        failed, and no quorum is left (of several, that of the first role by name), or a role misbehaved,
+        whatever is left; `DesignError` if a body is large and the design has not declared that."""
         encoded = [(role, bodies[role].encode()) for role in sorted(bodies)]
         if len(encoded) == 1:
             return {role: self._ask(role, body) for role, body in encoded}

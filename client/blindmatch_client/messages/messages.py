@@ -251,13 +251,9 @@ class Messages:
         return [told[to] for to in ids]
 
     def send_picture(self, to: str, data: bytes, text: str = "") -> Sent:
-        """Match a picture and send it.
-
-        Raises:
-            PictureError: if it cannot be decoded and the policy is to refuse; nothing was sent.
-            RefusedError, MessengerError: as `send_text`.
-            ReportRefusedError: if a report was owed that cannot be made; the message was delivered.
-        """
+        """Match a picture and send it. `PictureError` if it cannot be decoded and the policy is to refuse;
+        nothing was sent; `RefusedError`, `MessengerError` as `send_text`; `ReportRefusedError` if a report
+        was owed that cannot be made; the message was delivered."""
         return _only(self._attach([to], *self._take_picture(to, data), text))
 
     def send_picture_to(self, group: Sequence[str], data: bytes, text: str = "") -> list[Sent]:

@@ -53,14 +53,10 @@ class Account(OwnKeys):
     def create(
         cls, name: str, now: int, one_time: int = ONE_TIME_PRE_KEYS, identity: bytes | None = None
     ) -> Account:
-        """A new account with a new identity; `MalformedError` if the name is too long.
-
-        Args:
-            name: up to 64 bytes of UTF-8, as the relay knows the account.
-            now: milliseconds since 1970; the age of the signed pre-key counts from here.
-            one_time: how many one-time pre-keys to make, up to 1,000.
-            identity: the identity's private key, X25519, 32 bytes, where others know its public half already.
-        """
+        """A new account called `name`, up to 64 bytes of UTF-8, with a new identity, or the private one
+        given, X25519, 32 bytes, where others know its public half. It has `one_time` one-time pre-keys, up to
+        1,000, and a signed one whose age counts from `now`, milliseconds since 1970. `MalformedError` if the
+        name is too long."""
         framed(name)
         pair = None if identity is None else IdentityKeyPairPriv(identity)
         account = cls(name, KeyAgreement.create(*AGREEMENT, pair), now)
@@ -78,16 +74,11 @@ class Account(OwnKeys):
         commitment: bytes = b"",
         unopened: tuple[bytes, ...] = (),
     ) -> bytes:
-        """Seal `content` for `recipient`: the encoding of a `SealedMessage`. Save, then send.
-
-        Args:
-            content: made by `content.compose`; to be sealed once, with its franking key.
-            bundle: the recipient's pre-keys, for the first message; not used while there is a session.
-            commitment: that `commit` has made of it, if it was called before.
-            unopened: ids of messages of the recipient's that could not be opened; a session is started then.
-
-        Raises the `MessengerError` whose text says what is wrong.
-        """
+        """Seal `content`, made by `content.compose` and sealed only once, for `recipient`: the encoding of a
+        `SealedMessage`. Save, then send. `bundle` has the recipient's pre-keys for a first message;
+        `commitment` is what `commit` made of it, if it was called before; `unopened` are ids of the
+        recipient's messages that could not be opened, for which a session is started. Raises the
+        `MessengerError` whose text says what is wrong."""
         if bundle is not None:
             self._check_bundle(recipient, bundle)
         if self.has_session(recipient) and not unopened:
