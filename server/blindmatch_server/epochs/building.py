@@ -315,16 +315,11 @@ LIST_BATCH = 1 << 16
 def publish_epoch(
     how: Publishing, entries: bm.EntrySource, parameters: bm.SetParameters, rng: Randomness
 ) -> Publication:
-    """Build an epoch, or finish an interrupted build of it, and make it the current one.
-
-    Args:
-        rng: gives the 32-byte seed of everything random in the build.
-
-    Raises:
-        PublicationError: if another build works in the folder, or the epoch is there already, or a later one.
-        StorageError: if the file system refuses; what was computed stays for the next call.
-        DesignError: if the list or the parameters cannot be served, or the list changes meanwhile.
-    """
+    """Build an epoch, or finish an interrupted build of it, and make it the current one; `rng` gives the
+    32-byte seed of everything random in the build. `PublicationError` if another build works in the folder,
+    or the epoch is there already, or a later one; `StorageError` if the file system refuses; what was
+    computed stays for the next call; `DesignError` if the list or the parameters cannot be served, or the
+    list changes meanwhile."""
 
     def work() -> str:
         return list_digest(entries, (), how.endorsement)

@@ -110,14 +110,10 @@ class Enrolments:
     async def take(
         self, head: wire.EnrolmentHead, account: str, offset: int, data: AsyncIterator[bytes]
     ) -> wire.Held:
-        """Take the rest of an enrolment from `offset` on; when this returns, it is held.
-
-        Raises:
-            OutOfRangeError: if the offset is not what was received.
-            PreconditionError: if it was forgotten meanwhile, as another key is in force.
-            ProtocolError: if bytes are missing, left over or other than the digest's, or are no message that
-                the role takes. Missing ones may still come; else nothing of it is kept.
-        """
+        """Take the rest of an enrolment from `offset` on; when this returns, it is held. `OutOfRangeError` if
+        the offset is not what was received; `PreconditionError` if it was forgotten meanwhile, as another key
+        is in force; `ProtocolError` if bytes are missing, which may still come; or if they are left over,
+        other than the digest's, or no message that the role takes: nothing of it is kept then."""
         part = self._path(Role(head.role), account, head.key, head.sha256, _PART)
         await asyncio.to_thread(self._begin, part, offset)
         if offset < head.size:

@@ -204,14 +204,10 @@ class Renewing(Redacted, Struct, frozen=True):
             await asyncio.sleep(pause)
 
     async def renewed(self, epoch: int, now: int) -> bool:
-        """Renew the proof of an epoch if that is due at `now`, Unix seconds; whether it was.
-
-        Raises:
-            StateError: if the log is not known to run, or devices would not take what it answers, or not for
-                long.
-            grpc.aio.AioRpcError: if it cannot be asked, or refuses.
-            ProtocolError: if what it answers is no proof.
-        """
+        """Renew the proof of an epoch if that is due at `now`, Unix seconds; whether it was. `StateError` if
+        the log is not known to run, or devices would not take what it answers, or not for long;
+        `grpc.aio.AioRpcError` if it cannot be asked, or refuses; `ProtocolError` if what it answers is no
+        proof."""
         home = self.folder / str(epoch)
         held = await asyncio.to_thread(published.read_logged, home)
         if held is None or not self.policy.is_due(TlogProof.parse(held.proof), now):

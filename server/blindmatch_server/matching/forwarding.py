@@ -37,14 +37,10 @@ REQUEST_ID_BYTES: Final = 16
 def check_head(
     envelope: wire.Envelope, design: AnyDesign, epoch: OpenEpoch, carried: frozenset[Role] = frozenset()
 ) -> Role:
-    """The role an envelope is for; `carried` are those that this server forwards to.
-
-    Raises:
-        UnsupportedError: if it is of another design or version.
-        EpochMismatchError: if it is of another epoch.
-        NotFoundError: if this server neither plays the role nor forwards to it.
-        ProtocolError: if it has no request id and this server learns, or has one and it does not.
-    """
+    """The role an envelope is for; `carried` are those that this server forwards to. `UnsupportedError` if it
+    is of another design or version; `EpochMismatchError` if of another epoch; `NotFoundError` if this server
+    neither plays the role nor forwards to it; `ProtocolError` if it has no request id and this server learns,
+    or has one and it does not."""
     info = design.info
     if envelope.design != info.name:
         raise errors.UnsupportedError(EXCHANGE, f"must be {info.name}", "design")

@@ -69,14 +69,11 @@ class Span(Struct, frozen=True):
 def propose(
     terms: Terms, span: Span, submissions: Mapping[str, Rows], before: Batches, rng: Randomness
 ) -> Batches:
-    """What the organisations are to endorse next.
+    """What the organisations are to endorse next, by the hashes that each submitted, uint8 (n, 32); `rng`
+    gives 16 bytes of salt for each new entry.
 
     Listed are hashes that as many submitted as the policy needs, in batches by who did, all of them asked;
     removed are entries that too few vouch for, in batches by who does not, all of them asked.
-
-    Args:
-        submissions: each organisation's hashes, uint8 (n, 32).
-        rng: gives 16 bytes of salt for each new entry.
     """
     names, current = terms.policy.names, before.listed(span.epoch)
     columns = [current.hashes, *(submissions.get(name, current.hashes[:0]) for name in names)]
