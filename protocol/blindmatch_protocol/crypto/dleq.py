@@ -176,13 +176,10 @@ def verify_proof(
     step: str = "dleq/verify",
     certified: bool = False,
 ) -> None:
-    """Make sure that `outputs` are `inputs` times the key behind `public_key`; `VerifyProof`; `ProtocolError`
-    if a row of `outputs` or the proof is malformed, or the proof does not hold.
-
-    RFC 9497, section 2.2.2. Stricter in one point: a scalar zero in a proof, which an honest prover
-    makes with probability 2^-252, is refused. `inputs` and `public_key` must have been checked; `outputs`
-    are checked here.
-    """
+    """Make sure that `outputs` are `inputs` times the key behind `public_key`; `VerifyProof`; RFC 9497,
+    section 2.2.2. `inputs` and `public_key` must have been checked; `ProtocolError` if a row of `outputs` or
+    the proof is malformed, or the proof does not hold. Stricter in one point: a scalar zero in a proof, which
+    an honest prover makes with probability 2^-252, is refused."""
     _check_counts(inputs, outputs, step)
     challenge, response = _parse(proof, step)
     try:

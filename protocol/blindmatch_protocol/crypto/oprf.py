@@ -132,12 +132,10 @@ def generate_key_pair(mode: Mode, rng: Randomness) -> SecretKey:
 def blind(
     inputs: Sequence[bytes], mode: Mode, rng: Randomness, executor: Executor | None = None
 ) -> tuple[Blinding, Rows]:
-    """Blind every input; returns the state to keep and the elements to send, uint8 (n, 32).
-
-    `Blind`; RFC 9497, sections 3.3.1 and 3.3.2. Takes 64 bytes of `rng` an input, at once and in order.
-    `ProtocolError` if an input is too long, or in mode VOPRF there are more of them than one proof covers;
-    `GroupError` (`InvalidInputError`) if one hashes to the identity, which nobody knows one to do.
-    """
+    """Blind every input; returns the state to keep and the elements to send, uint8 (n, 32); `Blind`; RFC
+    9497, sections 3.3.1 and 3.3.2. Takes 64 bytes of `rng` an input, at once and in order. `ProtocolError` if
+    an input is too long, or in mode VOPRF there are more of them than one proof covers; `GroupError`
+    (`InvalidInputError`) if one hashes to the identity, which nobody knows one to do."""
     check_inputs(inputs, "oprf/blind")
     if mode is Mode.VOPRF and len(inputs) > MOST_BATCH:
         raise ProtocolError("oprf/blind", f"at most {MOST_BATCH} fit one proof, not {len(inputs)}", "inputs")

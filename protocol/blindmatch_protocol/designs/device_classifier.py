@@ -25,15 +25,9 @@ PARTS: Final = 1_000_000
 
 
 class DeviceClassifier(PlainScan[float]):
-    """Flags the pictures that a given score says show text.
-
-    A set says which threshold it was made for, and its epoch's signed manifest says it too; a design with
-    another one does not open it.
-
-    Args:
-        score: of a picture, 0 to 1; the same for the same pixels, without randomness.
-        threshold: the least score that is flagged, above 0, in whole millionths.
-    """
+    """Flags the pictures whose `score`, 0 to 1, the same for the same pixels and without randomness, says
+    that they show text: at least `threshold`, above 0, in whole millionths. A set and its epoch's signed
+    manifest say which threshold it was made for; a design with another one does not open it."""
 
     def __init__(self, score: Callable[[bm.Item], float], threshold: float = THRESHOLD) -> None:
         stated = round(threshold * PARTS)

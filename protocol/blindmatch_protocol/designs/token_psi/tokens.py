@@ -87,14 +87,9 @@ def _kind(k: int) -> np.dtype[np.unsignedinteger[Any]]:
 def probe_tokens(
     own_hash: bytes, coefficients: Costs, k: int, bands: int, probes: int, order: Order = PERMUTATION
 ) -> Tokens:
-    """The tokens a picture asks for, (bands, probes), the likeliest of a band first.
-
-    Args:
-        coefficients: signed distance of each coefficient from the median, (256,).
-        k: bits of a band.
-        probes: tokens a band, at most 2^k.
-        order: see `band_bits`.
-    """
+    """The tokens a picture asks for, (bands, probes), the likeliest of a band first, by the signed distance
+    of each coefficient from the median, (256,). A band has k bits, and at most 2^k tokens; `order` as in
+    `band_bits`."""
     own = entry_tokens(np.frombuffer(own_hash, np.uint8).reshape(1, 32), k, bands, order)[0]
     costs = np.abs(coefficients)[band_bits(k, bands, order)]
     found: Tokens = own[:, None] ^ flips(costs, probes)
@@ -102,12 +97,8 @@ def probe_tokens(
 
 
 def flips(costs: Costs, probes: int) -> Tokens:
-    """For each band the `probes` cheapest sets of bits to flip, (bands, probes), cheapest first.
-
-    Args:
-        costs: what flipping a bit costs, not negative, (bands, k); a band's first bit is its highest.
-        probes: how many sets, the empty one among them.
-    """
+    """For each band the `probes` cheapest sets of bits to flip, (bands, probes), cheapest first, the empty
+    one among them. `costs` are not negative, (bands, k); a band's first bit is its highest."""
     k = costs.shape[1]
     sets = _candidates(probes, k)
     width = sets.shape[1]
