@@ -45,12 +45,9 @@ def built(
 
 
 def built_alone(design: str, entries: Path, folder: Path, values: Mapping[str, int]) -> Mapping[str, Any]:
-    """Publish the list file `entries` from a process of its own, with a worker process a core.
-
-    Returns:
-        `wall_s` and `cpu_s`, seconds by the clock and of CPU time, and `peak_mib`, the most memory that was
-        resident, in MiB (None where the system does not say), each of the process and its workers together.
-    """
+    """Publish the list file `entries` from a process of its own, with a worker process a core: `wall_s` and
+    `cpu_s`, seconds by the clock and of CPU time, and `peak_mib`, the most memory that was resident, in MiB
+    (None where the system does not say), of the process and its workers together."""
     return in_own_process(MODULE, "build", design, entries, folder, json.dumps(values))
 
 

@@ -224,14 +224,9 @@ class Recording(Redacted, Struct, frozen=True):
         centre: X25519PrivateKey | None = None,
         stamp_key: bytes = b"",
     ) -> Evidence:
-        """What an audit of one device goes by; `RecordingError` if there is no such device, or the design is
-        another one.
-
-        Args:
-            pool: pictures to take decoys from, beside its own.
-            centre: the centre's key, which opens reports; None: they are not opened.
-            stamp_key: of relay and centre, 32 bytes, which checks stamps in reports; empty: they are not.
-        """
+        """What an audit of one device goes by, with pictures of `pool` to take decoys from beside its own;
+        `centre` opens reports and `stamp_key`, of relay and centre, checks their stamps, if given.
+        `RecordingError` if there is no such device, or the design is another one."""
         if (design.info.name, design.info.version) != (self.head.design, self.head.design_version):
             raise RecordingError(f"the recording is of {self.head.design} {self.head.design_version}")
         if account not in self.devices:
