@@ -110,7 +110,7 @@ def is_confirmed(relation: bm.Relation, item: bm.Item, found: bm.Match | bm.Flag
 class Detector(Redacted, Struct, dict=True, eq=False):
     """Matches pictures with `design` against one epoch's set-up; `ProtocolError` if the device state that
     `keeper` has is not one of the design; if it has none, a new account is enrolled. `confirm` says whether a
-    match stands, unless a set of filters alone says it; `judge` what a failure means for later pictures."""
+    match stands, unless a set of filters alone says it."""
 
     design: bm.AnyDesign
     setup: Any
@@ -118,7 +118,6 @@ class Detector(Redacted, Struct, dict=True, eq=False):
     rng: Randomness
     trace: Callable[[SessionTrace], None] = lambda trace: None
     confirm: Callable[[bm.Match], Outcome] = lambda found: found
-    judge: Callable[[Undecided], Undecided] = lambda failed: failed
 
     def __post_init__(self) -> None:
         kept = self.keeper.load()
@@ -212,14 +211,13 @@ class Detector(Redacted, Struct, dict=True, eq=False):
     def _failed(self, error: errors.BlindmatchError) -> Undecided:
         match error:
             case _ if _is_unavailable(error):
-                cause = Cause.UNAVAILABLE
+                return Undecided(Cause.UNAVAILABLE, error)
             case errors.ProtocolError() if not self.design.info.distrusts:
-                cause = Cause.UNAVAILABLE
+                return Undecided(Cause.UNAVAILABLE, error)
             case errors.ProtocolError() | MisbehavedError():
-                cause = Cause.CHEATED
+                return Undecided(Cause.CHEATED, error)
             case _:
-                cause = Cause.BROKEN
-        return self.judge(Undecided(cause, error))
+                return Undecided(Cause.BROKEN, error)
 
 
 def guarded(design: bm.AnyDesign, step: str, run: Callable[[], T]) -> T:

@@ -24,6 +24,7 @@ from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from blindmatch_protocol.messages.parts import ENROLMENT, cut, pieces
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from msgspec.structs import replace
 
 from blindmatch_client.egress import Call
 from blindmatch_client.egress.calls import ENROL, ENROLLED
@@ -34,10 +35,12 @@ from blindmatch_client.matching.detector import (
     Asked,
     Cause,
     Decided,
+    Detection,
     Detector,
     MatchingExchange,
     StateKeeper,
     Undecided,
+    Verified,
     guarded,
 )
 from blindmatch_client.settings import Base
@@ -257,7 +260,10 @@ class MatchingClient:
             return Undecided(Cause.BROKEN, error)
         except (DeviceError, SetFileError) as error:
             return Undecided(Cause.UNAVAILABLE, error)
-        return detection
+        if not isinstance(detection, Verified):
+            return self._judge(detection, self.epoch)
+        conclude, epoch = detection.conclude, detection.epoch
+        return replace(detection, conclude=lambda: self._judge(conclude(), epoch))
 
     def transcript(self, item: Item, number: int) -> tuple[SignedManifest, SessionTrace]:
         """A session for no message, which others can verify later, and what it took: what it opens is of this
@@ -265,23 +271,24 @@ class MatchingClient:
         `SetFileError` as `ask`."""
         self._ready()
         seen = list[SessionTrace]()
-        judge, exchange = partial(self._judge, self.epoch), self._exchange(number, b"")
-        detector = self._detecting(seen.append, lambda found: found, judge)
+        detector, exchange = self._detecting(seen.append, lambda found: found), self._exchange(number, b"")
         detection = detector.match(item, number, exchange, CERTIFYING)
         self._detector = None  # its account's state may be another one now
         adopted = self.record.of(self.epoch)
-        if isinstance(detection, Undecided) or adopted is None:
+        if isinstance(self._judge(detection, self.epoch), Undecided) or adopted is None:
             raise DeviceError("the roles gave no answer that can be verified")
         return adopted.signed, seen[-1]
 
-    def _judge(self, epoch: int, failed: Undecided) -> Undecided:
+    def _judge(self, detection: Detection, epoch: int) -> Detection:
         """Remember what a failure with the set of `epoch` means for all pictures that follow."""
-        if failed.cause is Cause.CHEATED:
-            self.record.doubt(Doubt.ROLES, str(failed.error))
-        if failed.cause is not Cause.BROKEN or isinstance(failed.error, DeviceError):
-            return failed
+        if not isinstance(detection, Undecided):
+            return detection
+        if detection.cause is Cause.CHEATED:
+            self.record.doubt(Doubt.ROLES, str(detection.error))
+        if detection.cause is not Cause.BROKEN or isinstance(detection.error, DeviceError):
+            return detection
         self._detector = None
-        return Undecided(Cause.UNAVAILABLE, self._adoption.fail(epoch, failed.error))
+        return Undecided(Cause.UNAVAILABLE, self._adoption.fail(epoch, detection.error))
 
     def _moved_on(self, detection: Asked) -> bool:
         """Was the picture refused for its epoch, or for an enrolment that is gone, and is that mended now?"""
@@ -329,7 +336,7 @@ class MatchingClient:
         self.epoch, self._ends = opened.epoch, opened.ends
         setup = self._design.with_executor(opened.setup, self._threads)
         self._detecting = partial(Detector, self._design, setup, keeper, self._base.rng)
-        self._detector = self._detecting(self._base.trace, opened.confirm, partial(self._judge, self.epoch))
+        self._detector = self._detecting(self._base.trace, opened.confirm)
 
     def _exchange(self, number: int, request_id: bytes) -> MatchingExchange:
         """The way to the roles for one picture. Where servers do not learn, nothing ties a retry to it."""
