@@ -10,8 +10,9 @@ from typing import Any
 import grpc
 import pytest
 from blindmatch_client.device import OutcomeKind, Unreadable
+from blindmatch_client.epochs.adoption import AdoptionRecord
 from blindmatch_client.epochs.trusted import Doubt
-from blindmatch_client.errors import MisbehavedError, ServiceUnavailableError
+from blindmatch_client.errors import MisbehavedError, ServiceUnavailableError, StoreError
 from blindmatch_client.matching.detector import Cause, Detector, MatchingExchange
 from blindmatch_client.settings import FailureMode, failure_facts
 from blindmatch_client.store.store import DesignState, Store
@@ -250,6 +251,23 @@ def test_a_matcher_that_answers_with_garbage_gets_nothing_else(
         assert sent.delivered == again.delivered == (mode is not FailureMode.HOLD), what
         assert "not asked again" in sent.notice and alice.device.distrust, what
         assert world.centre.sealed == [], what
+
+
+def test_a_cheat_that_cannot_be_remembered_stops_the_message(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    alice = world.device("alice", mode=FailureMode.SEND_UNMATCHED)
+    world.matcher.alter = altered(next(iter(GARBAGE.values())))
+
+    def full(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(AdoptionRecord, "doubt", full)
+    with pytest.raises(StoreError, match="the disk is full"):
+        alice.device.send_picture("bob", LISTED)
+    assert world.relay.queues["bob"] == []
 
 
 def test_a_carrier_has_nobody_distrusted_by_altering_a_reply(make_world: MakeWorld) -> None:

@@ -182,7 +182,7 @@ def test_a_compared_key_is_told_of_as_such_and_stays_compared_over_restarts(worl
 @pytest.mark.parametrize("said", ["", "12345", "1" * 60])
 def test_a_number_that_is_none_or_another_changes_nothing(world: World, said: str) -> None:
     alice, _ = pair(world)
-    with pytest.raises(DeviceError):
+    with pytest.raises(DeviceError, match="safety number"):
         alice.device.contacts.trust("bob", said)
     assert all(not one.verified for one in alice.device.contacts.all() if one.peer == "bob")
 

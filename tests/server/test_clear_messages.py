@@ -168,8 +168,9 @@ async def test_a_listed_picture_makes_one_verdict_whatever_bears_it_and_asking_i
     hashes = np.frombuffer(Picture.from_bytes(listed).hash, np.uint8).reshape(1, 32)
     source = batches_of(hashes, np.ones(1, np.uint64), np.zeros((1, 16), np.uint8))
     published = design.publish(source, SetParameters(1, {}), RNG, None, out)
-    roles = {role: out.files(names) for role, names in published.roles.items()}
-    held = HeldSource(design, 1, out.files(published.setup), roles)
+    files = out.files()
+    roles = {role: {name: files[name] for name in names} for role, names in published.roles.items()}
+    held = HeldSource(design, 1, {name: files[name] for name in published.setup}, roles)
     deployment = Deployment()
     matching = MatchingConfig(design, held, tmp_path / "matching")
     config = RelayConfig(tmp_path / "relay", matching=matching)

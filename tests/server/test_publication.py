@@ -36,7 +36,7 @@ from blindmatch_server.epochs.published import (
     signed_epochs,
 )
 from blindmatch_server.epochs.signing import CuratorKey
-from blindmatch_server.storage.files import FolderWorkspace, StorageError
+from blindmatch_server.storage.files import FolderWorkspace, StorageError, WorkspaceError
 from msgspec.structs import replace
 from support.forked import lived
 from support.memory import random_hashes
@@ -505,7 +505,7 @@ def test_a_damaged_epoch_is_not_updated(tmp_path: Path) -> None:
 def test_a_workspace_takes_plain_names_only(tmp_path: Path, name: str) -> None:
     space = FolderWorkspace(tmp_path)
     for make in (space.create, lambda name: space.scratch(name, 1)):
-        with pytest.raises(DesignError, match="not a plain file name"):
+        with pytest.raises(WorkspaceError, match="not a plain file name"):
             make(name)
 
 
@@ -513,9 +513,9 @@ def test_a_workspace_gives_a_name_once(tmp_path: Path) -> None:
     space = FolderWorkspace(tmp_path)
     space.create("a")
     held = space.scratch("a", 10)
-    with pytest.raises(DesignError, match="twice"):
+    with pytest.raises(WorkspaceError, match="twice"):
         space.create("a")
-    with pytest.raises(DesignError, match="twice"):
+    with pytest.raises(WorkspaceError, match="twice"):
         space.scratch("a", 10)
     assert len(held) == 10
 

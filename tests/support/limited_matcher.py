@@ -31,8 +31,9 @@ def source(epoch: int = 1, seed: str = "publish", **limits: int) -> HeldSource:
     entries = batches_of(hashes, np.arange(1, 5, dtype=np.uint64), np.zeros((4, 16), np.uint8))
     values = SMALL | LIMITS | limits
     made = DESIGN.publish(entries, SetParameters(epoch, values), seeded(seed), None, out)
-    roles = {role: out.files(names) for role, names in made.roles.items()}
-    return HeldSource(DESIGN, epoch, out.files(made.setup), roles)
+    files = out.files()
+    roles = {role: {name: files[name] for name in names} for role, names in made.roles.items()}
+    return HeldSource(DESIGN, epoch, {name: files[name] for name in made.setup}, roles)
 
 
 def request(held: HeldSource, seed: str = "device") -> wire.Envelope:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import start_wsgi_server
 
@@ -77,23 +78,35 @@ class Metrics:
             thread.join()
 
 
+class Tally(Struct):
+    """Of a method and account; kept as long as the server runs, so it is small."""
+
+    calls: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
 class Audit:
     """The `Audit` service: lets an audit hold what a device says it sent against what arrived here."""
 
     descriptor = wire.DESCRIPTOR.services_by_name["Audit"]
 
     def __init__(self) -> None:
-        self._counters: dict[tuple[str, str], wire.Counter] = {}
+        self._tallies: dict[tuple[str, str], Tally] = {}
 
     def count(self, call: Call) -> None:
-        key = call.method, call.account
-        counter = self._counters.setdefault(key, wire.Counter(method=call.method, account=call.account))
-        counter.calls += 1
-        counter.bytes_in += call.bytes_in
-        counter.bytes_out += call.bytes_out
+        tally = self._tallies.setdefault((call.method, call.account), Tally())
+        tally.calls += 1
+        tally.bytes_in += call.bytes_in
+        tally.bytes_out += call.bytes_out
 
     def methods(self) -> Mapping[str, Method]:
         return {"ReadCounters": Method(self.read_counters, OPERATORS)}
 
     async def read_counters(self, request: wire.CountersRequest, call: Call) -> wire.Counters:
-        return wire.Counters(counters=[counter for _, counter in sorted(self._counters.items())])
+        return wire.Counters(
+            counters=[
+                wire.Counter(method=m, account=a, calls=t.calls, bytes_in=t.bytes_in, bytes_out=t.bytes_out)
+                for (m, a), t in sorted(self._tallies.items())
+            ]
+        )

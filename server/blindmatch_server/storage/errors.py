@@ -55,7 +55,8 @@ class ConflictError(RefusedError):
 
 
 class PreconditionError(RefusedError):
-    """The call does not fit the server's state: its epoch or key, an enrolment, a report, a log."""
+    """The call does not fit the server's state: its epoch, a key that has ended or is another than an
+    enrolment's, a state that does not follow a report's own, a log."""
 
     status = "FAILED_PRECONDITION"
 
@@ -73,7 +74,7 @@ class UnsupportedError(RefusedError):
 
 
 class QuotaError(RefusedError):
-    """A quota is used up."""
+    """A quota is used up, such as the evaluations under a key, for this account or for all."""
 
     status = "RESOURCE_EXHAUSTED"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, BinaryIO, ClassVar, Final, Self
 
 from blindmatch_protocol.codec import Buffer
-from blindmatch_protocol.codec.errors import BlindmatchError, DesignError
+from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.redacted import Redacted
 from msgspec import Meta, Struct
 from nacl.signing import SigningKey
@@ -82,6 +82,10 @@ SCRATCH_SUFFIX = ".scratch"
 RESULT = "result"
 PRIVATE = 0o600
 PUBLIC = 0o644
+
+
+class WorkspaceError(BlindmatchError):
+    """A build asked for a file twice, or for a name that is none: a design's fault, not a refusal."""
 
 
 class StorageError(BlindmatchError):
@@ -157,21 +161,21 @@ class FolderWorkspace:
             self.result.mkdir(mode=0o700)
 
     def create(self, name: str) -> HashedWriter:
-        """See `Workspace.create`. Raises `DesignError` if `name` is not a plain file name or was created
+        """See `Workspace.create`. Raises `WorkspaceError` if `name` is not a plain file name or was created
         before, and `StorageError` if the file system refuses."""
         _check_name(name)
         if name in self._writers:
-            raise DesignError(f"file {name} is created twice")
+            raise WorkspaceError(f"file {name} is created twice")
         self._writers[name] = HashedWriter(self.result / name)
         return self._writers[name]
 
     def scratch(self, name: str, size: int) -> memoryview:
         """See `Workspace.scratch`. The blocks are allocated at once, so that a full disk is an error here and
-        not a signal later; `DesignError` if `name` is not a plain file name or is in use, `StorageError`
+        not a signal later; `WorkspaceError` if `name` is not a plain file name or is in use, `StorageError`
         if the file system refuses."""
         _check_name(name)
         if name in self._maps:
-            raise DesignError(f"scratch {name} is asked for twice")
+            raise WorkspaceError(f"scratch {name} is asked for twice")
         with storage(f"making room for scratch {name}, {size} bytes"):
             self._maps[name] = _map_scratch(self._folder / (name + SCRATCH_SUFFIX), size)
         return memoryview(self._maps[name])
@@ -207,7 +211,7 @@ def _map_scratch(path: Path, size: int) -> mmap.mmap:
 
 def _check_name(name: str) -> None:
     if not name or name != Path(name).name or name.startswith("."):
-        raise DesignError(f"{name!r} is not a plain file name")
+        raise WorkspaceError(f"{name!r} is not a plain file name")
 
 
 def sync_folder(folder: Path) -> None:
