@@ -278,7 +278,7 @@ def held(entries: int, seed: int = 1) -> PlainList:
     rng = np.random.default_rng(seed)
     salts = rng.integers(0, 256, (entries, 16), np.uint8)
     ids = rng.integers(0, 1 << 62, entries).astype(np.uint64)
-    return PlainList(random_hashes(entries, seed), ids, salts, np.zeros((entries, 0), np.uint8))
+    return PlainList(random_hashes(entries, seed), ids, salts, signatures=np.zeros((entries, 0), np.uint8))
 
 
 @pytest.mark.parametrize("entries", [0, 1, 7, BLOCK + 3])
@@ -320,7 +320,8 @@ def accesses(known: PlainList, own: bytes, scan: Any) -> list[str]:
         found.notes = notes
         return found
 
-    scan(PlainList(*(watched(c) for c in (known.hashes, known.ids, known.salts, known.signatures))), own)
+    columns = {name: watched(getattr(known, name)) for name in ("hashes", "ids", "salts", "signatures")}
+    scan(PlainList(**columns), own)
     return notes
 
 

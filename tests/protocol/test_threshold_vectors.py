@@ -63,7 +63,7 @@ def setup() -> Setup:
 def opener(kind: type[near.NearOpener]) -> near.NearOpener:
     hashes = rows(VECTOR["list"], 32)
     ids, salts = np.arange(len(hashes), dtype=np.uint64), np.zeros((len(hashes), 16), np.uint8)
-    known = PlainList(hashes, ids, salts, np.zeros((len(hashes), 0), np.uint8))
+    known = PlainList(hashes, ids, salts, signatures=np.zeros((len(hashes), 0), np.uint8))
     key = rows(VECTOR["a"], 32)
     return kind(VECTOR["epoch"], setup().period, PARAMETERS["threshold"], key, known)
 

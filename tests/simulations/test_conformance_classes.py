@@ -32,6 +32,8 @@ from blindmatch_simulations.evaluation.conformance.spellings import pieces, sile
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, Result
 from msgspec.structs import replace
+from planted.mutations.hooks import PaddedPsi
+from planted.mutations.requests import BYTES, NOTHING
 from planted.mutations.watched import Reaches
 
 SECRET = seeded("secret").take(32)
@@ -237,6 +239,22 @@ def test_state_shows_wherever_a_module_keeps_it(way: str) -> None:
     assert digest(holder, frozenset([__name__])) == before
     keep(holder)
     assert digest(holder, frozenset([__name__])) != before
+
+
+class FirstRetry(PaddedPsi):
+    """The first time that a request leaves again, alike, it bears the hash; later ones do not."""
+
+    def __init__(self) -> None:
+        self.seen: dict[bytes, int] = {}
+
+    def padding(self, about: Any, rng: Any) -> bytes:
+        self.seen[about.sent] = self.seen.get(about.sent, 0) + 1
+        return about.item.hash[:BYTES] if self.seen[about.sent] == 2 else NOTHING
+
+
+def test_a_request_is_held_against_the_first_that_left() -> None:
+    failed = _one(FirstRetry(), "repetition")
+    assert failed.verdict is Verdict.FAILED and "something else the 2th time" in failed.reason
 
 
 def test_each_way_out_of_a_step_is_noted() -> None:

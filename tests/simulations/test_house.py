@@ -39,7 +39,7 @@ MOVED: Final = (
     "tests/support/vector_replay.py",
 )
 """What the product had once, or parts of which it had, counts as if it still did."""
-LINES: Final = 87_042
+LINES: Final = 87_065
 FILES: Final = 446
 """Of the product, without stubs; never higher."""
 

@@ -72,6 +72,7 @@ from blindmatch_protocol.contract.relation import Relation as Relation
 from blindmatch_protocol.contract.steps import CERTIFYING as CERTIFYING
 from blindmatch_protocol.contract.steps import NO_LABEL as NO_LABEL
 from blindmatch_protocol.contract.steps import UNBOUND as UNBOUND
+from blindmatch_protocol.contract.steps import UNCONFIRMED_ID as UNCONFIRMED_ID
 from blindmatch_protocol.contract.steps import Answer as Answer
 from blindmatch_protocol.contract.steps import Binding as Binding
 from blindmatch_protocol.contract.steps import Done as Done

@@ -51,7 +51,7 @@ Signer: TypeAlias = Callable[[bm.EntryBatch], Rows]
 """Gives a batch's signatures, uint8 (n, 64)."""
 
 
-class PlainList(bm.EntryBatch, frozen=True):
+class PlainList(bm.EntryBatch, frozen=True, kw_only=True):
     """The opened list.
 
     Attributes:
@@ -165,7 +165,9 @@ def held_list(file: SetFile) -> PlainList:
         column(file, KIND_HASHES, np.uint8, HASH_BYTES),
         column(file, KIND_IDS, np.uint64, 1).reshape(-1),
         column(file, KIND_SALTS, np.uint8, SALT_BYTES),
-        column(file, KIND_SIGNATURES, np.uint8, signed) if signed else np.zeros((file.entries, 0), np.uint8),
+        signatures=column(file, KIND_SIGNATURES, np.uint8, signed)
+        if signed
+        else np.zeros((file.entries, 0), np.uint8),
     )
 
 

@@ -96,8 +96,22 @@ def plain(message: Message, **names: str) -> dict[str, Any]:
 
 def describe_report(report: pb.ReportRow) -> dict[str, Any]:
     """A report's row as JSON; `outcome` is what the machine checks came to."""
-    named = plain(report, report_id="report", checks="outcome", checks_reason="outcome_reason")
-    return named | {"score": report.score if report.HasField("score") else None}
+    return {
+        "report": report.report_id.hex(),
+        "state": report.state,
+        "outcome": report.checks,
+        "outcome_reason": report.checks_reason,
+        "decision": report.decision,
+        "reporter": report.reporter,
+        "design": report.design,
+        "entry_id": report.entry_id,
+        "score": report.score if report.HasField("score") else None,
+        "pdq_distance": report.pdq_distance,
+        "second_distance": report.second_distance,
+        "reason": report.reason,
+        "received_at_ms": report.received_at_ms,
+        "decided_at_ms": report.decided_at_ms,
+    }
 
 
 def describe_notice(notice: pb.Notice) -> dict[str, Any]:

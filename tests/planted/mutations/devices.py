@@ -57,7 +57,7 @@ planted(
     "a device that sends what it is to refuse",
     "hand-over",
     "hand-over: match",
-    planted=replacing((sending, "refuses", lambda *_: False)),
+    planted=replacing((sending.Sender, "_is_refused", lambda *_: False)),
 )(Psi)
 planted(
     "keys that are the same in every layer",

@@ -56,7 +56,7 @@ def test_a_matrix_of_another_shape_is_refused(rng: Any, into: Path, shape: tuple
 
 
 def test_no_hashes_at_all_is_an_error(rng: Any, into: Path) -> None:
-    with pytest.raises(ListError):
+    with pytest.raises(ListError, match="nothing valid to import"):
         list_hashes(np.zeros((0, 32), np.uint8), into, rng)
 
 
