@@ -7,7 +7,8 @@ from pathlib import Path
 
 from blindmatch_protocol.codec import layout
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from support.wire_tables import kinds, meanings, messages, words
+from blindmatch_server.storage.errors import PreconditionError
+from support.wire_tables import kinds, meanings, messages, statuses, words
 
 PAGE = (Path(__file__).parents[2] / "docs" / "wire.md").read_text()
 HEADING = re.compile(r"^### `(0x[0-9a-f]{2})` (\S+)\n(.*?)(?=^#)", re.MULTILINE | re.DOTALL)
@@ -43,3 +44,9 @@ def test_a_message_made_for_one_design_has_the_meanings_of_the_fields_it_inherit
 def test_a_meaning_is_of_a_field() -> None:
     for kind in kinds():
         assert meanings(kind).keys() <= dict(layout(kind)).keys(), kind
+
+
+def test_a_status_is_described_by_whole_sentences() -> None:
+    described = " ".join(statuses().split())
+    assert " ".join((PreconditionError.__doc__ or "").split()) in described
+    assert all(one.rstrip().endswith(".") for one in described.split("- `")[1:])

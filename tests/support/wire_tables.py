@@ -212,7 +212,8 @@ def statuses() -> str:
 
 
 def _first(kind: type) -> str:
-    return (kind.__doc__ or "").split("\n")[0]
+    """The first paragraph of its docstring, in one line."""
+    return " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
 
 
 def _refusals(kind: type[RefusedError]) -> Iterator[type[RefusedError]]:
