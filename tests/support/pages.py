@@ -101,11 +101,6 @@ def written_again(text: str, made: Mapping[str, Callable[[], str]]) -> str:
     return BLOCK.sub(lambda found: found[1] + made.get(found[2], lambda: found[3])() + found[4], text)
 
 
-def words_by_hand(text: str) -> int:
-    """Words outside of blocks."""
-    return len(BLOCK.sub("", text).split())
-
-
 def main() -> None:
     made = blocks()
     for page in pages():
