@@ -18,7 +18,7 @@ from blindmatch_client.settings import FailureMode, failure_facts
 from blindmatch_client.store.store import DesignState, Store
 from blindmatch_protocol.codec.errors import DesignError, PictureError, ProtocolError, UnopenedError
 from blindmatch_protocol.codec.randomness import replayed, system_randomness
-from blindmatch_protocol.contract import AnyDesign, Match, Party, Session, open_all
+from blindmatch_protocol.contract import AnyDesign, Match, Party, Session, epoch_scope, open_all
 from blindmatch_protocol.designs import carried_oprf_psi, none, third_party
 from blindmatch_protocol.designs.carried import SEAL_FILE
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
@@ -214,7 +214,7 @@ def test_the_device_state_is_saved_before_anything_is_sent_for_the_picture(make_
 
     def look(method: str) -> None:
         store = Store(world.folder / "alice", create=False)
-        state = DesignState(store, ECHO.info.name, ECHO.info.version, 1).load()
+        state = DesignState(store, ECHO.info.name, ECHO.info.version, epoch_scope(1)).load()
         assert state is not None
         seen.append(Counter.decode(state).started)
         store.close()

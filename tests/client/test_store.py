@@ -211,7 +211,7 @@ def test_which_tables_and_columns_are_in_the_clear_is_known(tmp_path: Path) -> N
     assert clear == {
         *("kind", "salt", "operations", "memory", "wrapped", "name", "design", "version", "epoch", "number"),
         *("message_id", "queued_at_ms", "stage", "item", "file", "sequence", "accepted_at_ms"),
-        *("acknowledged", "shown", "position", "examined", "found_at_ms", "content_id", "asked"),
+        *("acknowledged", "shown", "position", "examined", "found_at_ms", "content_id", "asked", "scope"),
     }
 
 

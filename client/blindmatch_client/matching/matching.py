@@ -19,7 +19,16 @@ from blindmatch_proofs.epoch import View
 from blindmatch_protocol.codec import Bool, Fixed, Message, Nested, Sequence, Text, UInt, Variable
 from blindmatch_protocol.codec.errors import DesignError, ProtocolError, SetFileError
 from blindmatch_protocol.codec.randomness import Recording
-from blindmatch_protocol.contract import CERTIFYING, Binding, Enrolment, Item, Learner, Role, Undisclosed
+from blindmatch_protocol.contract import (
+    CERTIFYING,
+    Binding,
+    Enrolment,
+    Item,
+    Learner,
+    Role,
+    Undisclosed,
+    state_scope,
+)
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from blindmatch_protocol.messages.parts import ENROLMENT, cut, pieces
@@ -44,7 +53,7 @@ from blindmatch_client.matching.detector import (
     guarded,
 )
 from blindmatch_client.settings import Base
-from blindmatch_client.store.store import DesignState
+from blindmatch_client.store.store import DesignState, has_state_of_epoch
 from blindmatch_client.store.store_file import Files
 from blindmatch_client.trace import EnrolmentTrace, Purpose, SessionTrace
 
@@ -199,6 +208,7 @@ class MatchingClient:
         what the account enrols with; the epoch; `DistrustError` if a role cheated and the user has not said
         to go on, `ServiceError`, `EpochRefusedError`, `SetFileError`, `DesignError` as `Adoption.refresh`."""
         self._check_trusted()
+        self._take_over_state()
         self._use(self._adoption.refresh())
         self.prepare()
         self._enrolling.complete()
@@ -330,13 +340,31 @@ class MatchingClient:
     def _use(self, opened: Opened) -> None:
         if self._detector is not None and opened.epoch == self.epoch:
             return
-        info = self._design.info
-        keeper = DesignState(self._base.store, info.name, info.version, opened.epoch)
+        keeper = self._keeper_of(opened)
         self._enrolling.use(opened.setup, keeper)
         self.epoch, self._ends = opened.epoch, opened.ends
         setup = self._design.with_executor(opened.setup, self._threads)
         self._detecting = partial(Detector, self._design, setup, keeper, self._base.rng)
         self._detector = self._detecting(self._base.trace, opened.confirm)
+        keeper.erase_others()
+
+    def _keeper_of(self, opened: Opened) -> DesignState:
+        """The state that goes with a set-up, also where an older program kept it for the epoch alone."""
+        info = self._design.info
+        scope = guarded(self._design, "period", lambda: state_scope(self._design, opened.setup))
+        keeper = DesignState(self._base.store, info.name, info.version, scope)
+        keeper.take_over(opened.epoch)
+        return keeper
+
+    def _take_over_state(self) -> None:
+        """Give a state that an older program kept for the adopted epoch to the epoch's period. Once a newer
+        epoch is adopted, the files that say which period that was are gone."""
+        info = self._design.info
+        if not self._design.vouchers or not has_state_of_epoch(self._base.store, info.name, info.version):
+            return
+        here = self._adoption.here()
+        if here is not None:
+            self._keeper_of(here)
 
     def _exchange(self, number: int, request_id: bytes) -> MatchingExchange:
         """The way to the roles for one picture. Where servers do not learn, nothing ties a retry to it."""

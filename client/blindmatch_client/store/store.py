@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from blindmatch_protocol.contract import epoch_scope, is_epoch_scope
 from blindmatch_protocol.failpoint import armed, reach
 
 from blindmatch_client.errors import StoreError
@@ -223,14 +224,27 @@ class Store:
     def forget(self, name: str) -> None:
         self.run("DELETE FROM meta WHERE name = ?", name)
 
+    def _schema_version(self) -> int:
+        found = self.one("PRAGMA user_version")
+        assert found is not None
+        return int(found[0])
+
+    def _migrate(self) -> None:
+        """Bring an older store to this program's version: whole or, if anything fails, not at all."""
+        with self.transaction():
+            for version in range(self._schema_version(), store_file.SCHEMA_VERSION):
+                store_file.MIGRATIONS[version](self._db)
+            self._db.execute(f"PRAGMA user_version = {store_file.SCHEMA_VERSION}")
+        self._unclaim()
+
     def _unlock(self, path: Path, source: KeySource) -> None:
         try:
-            found = self.one("PRAGMA user_version")
-            if found != (store_file.SCHEMA_VERSION,):
-                version = None if found is None else found[0]
+            version = self._schema_version()
+            if version != store_file.SCHEMA_VERSION and version not in store_file.MIGRATIONS:
                 raise StoreError(
                     f"{path}: is of version {version}, this program's is {store_file.SCHEMA_VERSION}, and "
-                    "none is converted: register a new device"
+                    f"only version {min(store_file.MIGRATIONS)} and later ones are converted: "
+                    "register a new device"
                 )
             row = self.one("SELECT kind, salt, operations, memory, wrapped FROM lock")
             if row is None:
@@ -238,23 +252,31 @@ class Store:
             self._vault = Vault.open(Lock(*row), source)
             store_file.add_functions(self._db, self._vault)
             self._version = self._db.execute("PRAGMA data_version").fetchone()
+            if version != store_file.SCHEMA_VERSION:
+                self._migrate()
         except BaseException:
             self.close()
             raise
 
 
 class DesignState:
-    """The account's device state of one design and epoch: the detector's `StateKeeper`."""
+    """The account's device state of one design and scope: the detector's `StateKeeper`.
 
-    def __init__(self, store: Store, design: str, version: int, epoch: int) -> None:
+    Args:
+        design: name of the design.
+        version: of the design.
+        scope: what the state belongs to, `contract.state_scope`.
+    """
+
+    def __init__(self, store: Store, design: str, version: int, scope: bytes) -> None:
         self._store = store
-        self._key = (design, version, epoch)
-        self._row = f"{design}/{version}/{epoch}"
+        self._key = (design, version, scope)
+        self._row = store_file.state_row(design, version, scope)
 
     def load(self) -> bytes | None:
         query = (
             "SELECT opened(state, 'device_state.state', ?) FROM device_state"
-            " WHERE (design, version, epoch) = (?, ?, ?)"
+            " WHERE (design, version, scope) = (?, ?, ?)"
         )
         row = self._store.one(query, self._row, *self._key)
         return None if row is None else bytes(row[0])
@@ -268,6 +290,39 @@ class DesignState:
             state,
             self._row,
         )
+
+    def take_over(self, epoch: int) -> None:
+        """Make the state that an older program kept for `epoch` this scope's, if the scope has none.
+
+        Several epochs of one period may each have left a state. The current epoch's goes on: it is the one
+        whose vouchers are the newest, and whatever of it is used up was used in this epoch, so what was saved
+        last is all that was ever drawn from it. Shares of two states never add up, so the others are of no
+        use to anybody but whoever steals them: `erase_others` removes them.
+        """
+        design, version, scope = self._key
+        before = DesignState(self._store, design, version, epoch_scope(epoch))
+        if scope == before._key[2] or self.load() is not None:
+            return
+        state = before.load()
+        if state is not None:
+            self.save(state)
+
+    def erase_others(self) -> None:
+        """Erase the design's states of other scopes and versions: no epoch of theirs is used again.
+
+        A device never goes back to an older epoch. Whoever got the state of a past period could read all
+        that the period's vouchers hold.
+        """
+        design, version, scope = self._key
+        others = "FROM device_state WHERE design = ? AND (version, scope) != (?, ?)"
+        if self._store.one(f"SELECT 1 {others}", design, version, scope) is not None:
+            self._store.run(f"DELETE {others}", design, version, scope)
+
+
+def has_state_of_epoch(store: Store, design: str, version: int) -> bool:
+    """Is there a state of the design that belongs to an epoch alone?"""
+    query = "SELECT scope FROM device_state WHERE (design, version) = (?, ?)"
+    return any(is_epoch_scope(bytes(scope)) for (scope,) in store.all(query, design, version))
 
 
 @contextmanager

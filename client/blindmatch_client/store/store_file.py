@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
+from blindmatch_protocol.contract import epoch_scope
 from blindmatch_protocol.failpoint import armed, reach
 from blindmatch_protocol.messages.parts import PART_BYTES
 from msgspec.structs import astuple
@@ -23,9 +24,18 @@ from nacl.exceptions import CryptoError
 from blindmatch_client.errors import StoreError
 from blindmatch_client.store.vault import KeySource, Value, Vault, write_new
 
-SCHEMA_VERSION: Final = 16
+SCHEMA_VERSION: Final = 17
 
-SCHEMA: Final = """
+_DEVICE_STATE: Final = """CREATE TABLE device_state (
+  design TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  scope BLOB NOT NULL, -- the period or the epoch that it belongs to: contract.state_scope
+  state BLOB NOT NULL, -- sealed
+  PRIMARY KEY (design, version, scope)
+) STRICT;
+"""
+
+SCHEMA: Final = f"""
 -- columns called sealed hold what vault.py makes
 CREATE TABLE lock (
   kind TEXT NOT NULL,
@@ -38,13 +48,7 @@ CREATE TABLE meta (
   name TEXT PRIMARY KEY,
   value BLOB NOT NULL -- sealed
 ) STRICT;
-CREATE TABLE device_state (
-  design TEXT NOT NULL,
-  version INTEGER NOT NULL,
-  epoch INTEGER NOT NULL,
-  state BLOB NOT NULL, -- sealed
-  PRIMARY KEY (design, version, epoch)
-) STRICT;
+{_DEVICE_STATE}
 CREATE TABLE attached ( -- a row goes with the last message that needs it; its number is not used again
   item INTEGER PRIMARY KEY AUTOINCREMENT,
   body BLOB NOT NULL -- sealed
@@ -113,6 +117,37 @@ CREATE TABLE evidence (
   held_manifest BLOB NOT NULL -- sealed
 ) STRICT;
 """
+
+
+def _name_states_by_scope(db: sqlite3.Connection) -> None:
+    """Take a store from version 16, which named device states by epoch, to 17.
+
+    Which period an epoch is of does not stand in the store, so every state keeps its epoch as its scope;
+    `DesignState.take_over` gives the current epoch's to its period. A state is sealed to the row it stands
+    in, so each is sealed anew.
+    """
+    rows = db.execute(
+        "SELECT design, version, epoch,"
+        " opened(state, 'device_state.state', design || '/' || version || '/' || epoch) FROM device_state"
+    ).fetchall()
+    db.execute("DROP TABLE device_state")
+    db.execute(_DEVICE_STATE)
+    for design, version, epoch, state in rows:
+        scope = epoch_scope(epoch)
+        place = state_row(design, version, scope)
+        db.execute(
+            "INSERT INTO device_state VALUES (?, ?, ?, sealed(?, 'device_state.state', ?))",
+            (design, version, scope, state, place),
+        )
+
+
+MIGRATIONS: Final[Mapping[int, Callable[[sqlite3.Connection], None]]] = {16: _name_states_by_scope}
+"""By the version that a store has, what makes it one of the next version, inside a transaction."""
+
+
+def state_row(design: str, version: int, scope: bytes) -> str:
+    """Return what the state of a design and scope is sealed to."""
+    return f"{design}/{version}/{scope.hex()}"
 
 
 _PART: Final = ".part"

@@ -44,6 +44,9 @@ from blindmatch_protocol.contract.design import Extraction as Extraction
 from blindmatch_protocol.contract.design import ListKnowledge as ListKnowledge
 from blindmatch_protocol.contract.design import Parts as Parts
 from blindmatch_protocol.contract.design import WorkedOut as WorkedOut
+from blindmatch_protocol.contract.design import epoch_scope as epoch_scope
+from blindmatch_protocol.contract.design import is_epoch_scope as is_epoch_scope
+from blindmatch_protocol.contract.design import state_scope as state_scope
 from blindmatch_protocol.contract.driver import Exchange as Exchange
 from blindmatch_protocol.contract.driver import Session as Session
 from blindmatch_protocol.contract.driver import SessionError as SessionError

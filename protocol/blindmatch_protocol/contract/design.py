@@ -258,7 +258,8 @@ class Design(ABC, Generic[S, D, X, R]):
 
     def period(self, setup: S) -> bytes:
         """What of a set-up vouchers add up by, at most 64 bytes: a key's life, the same for all epochs that
-        share the key. The default is the epoch."""
+        share the key. The default is the epoch. A device keeps its state of a design with vouchers for as
+        long (`state_scope`), so steps take a state that another epoch of the period has used."""
         return self.epoch_of(setup).to_bytes(8, "big")
 
     def threshold(self, setup: S) -> int:
@@ -377,6 +378,34 @@ class Design(ABC, Generic[S, D, X, R]):
 
 
 AnyDesign: TypeAlias = Design[Any, Any, Any, Any]
+
+_OF_PERIOD: Final = b"period/"
+_OF_EPOCH: Final = b"epoch/"
+
+
+def state_scope(design: AnyDesign, setup: Any) -> bytes:
+    """Return what an account's device state belongs to: each scope has a state of its own.
+
+    Vouchers of a period add up only if one state made them all, since their shares follow from it. So a
+    design with vouchers has one state for a period; any other design has one for an epoch. Whoever keeps
+    device states goes by this function alone.
+
+    Args:
+        setup: an opened set-up of `design`.
+    """
+    if design.vouchers:
+        return _OF_PERIOD + design.period(setup)
+    return epoch_scope(design.epoch_of(setup))
+
+
+def epoch_scope(epoch: int) -> bytes:
+    """Return the scope of a state that belongs to one epoch alone."""
+    return _OF_EPOCH + epoch.to_bytes(8, "big")
+
+
+def is_epoch_scope(scope: bytes) -> bool:
+    """Is it the scope of one epoch alone?"""
+    return scope.startswith(_OF_EPOCH)
 
 
 def told(design: AnyDesign, parties: frozenset[Party], adversary: Adversary) -> tuple[Fact, ...]:

@@ -1,0 +1,153 @@
+"""Matches of one period add up over list updates, and a period that ends or changes starts with none."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from blindmatch_client.device import Device
+from blindmatch_protocol import contract as bm
+from blindmatch_protocol.codec.randomness import system_randomness
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_simulations.testbed.deployment.curating import publish_change
+from blindmatch_simulations.testbed.deployment.devices import open_device
+from blindmatch_simulations.testbed.deployment.operators import ask_centre
+from blindmatch_simulations.testbed.scenario.run import publish_list
+from support.fakes import picture
+from support.memory import random_hashes, salts_of
+from support.world import World
+
+T = 2
+LISTED = [picture(seed) for seed in range(1, 7)]
+OTHER = picture(99)
+DESIGNS = ["threshold-psi", "threshold-near"]
+
+
+class Service:
+    """A deployment over several epochs; its servers run while a device is used."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.added = 0
+
+    @property
+    def design(self) -> Any:
+        return self.world.design
+
+    def publish(self, **values: int) -> None:
+        """Publish the next epoch under a new key."""
+        chosen = {"threshold": T, "synthetic": 0, **values}
+        deployment, rng = self.world.deployment, system_randomness()
+        publish_list(deployment, self.design, random_hashes(20), LISTED, rng, values=chosen)
+
+    def update(self, removes: Sequence[int] = ()) -> None:
+        """Publish the next epoch under the same key, with one entry more."""
+        self.added += 1
+        ids = np.array([1_000 + self.added], np.uint64)
+        adds = bm.batches_of(random_hashes(1, seed=50 + self.added), ids, salts_of(1))
+        publish_change(self.world.deployment, self.design, adds, removes, system_randomness())
+
+    @contextmanager
+    def device(self, name: str, parties: Sequence[Party] | None = None) -> Iterator[Device]:
+        """A device of this name, made the first time, while servers (all or some) serve the newest epoch."""
+        self.world.start(parties, threads=True)
+        try:
+            for other in {"bob", name} - self.world.driven.keys():
+                self.world.device(other).device.close()
+            device = open_device(self.world.deployment, name).device
+            try:
+                yield device
+            finally:
+                device.close()
+        finally:
+            self.world.stop()
+
+    def send(self, *pictures: bytes, name: str = "alice") -> None:
+        """Look for a newer set, and send pictures with it."""
+        with self.device(name) as device:
+            device.refresh()
+            for data in pictures:
+                assert device.send_picture("bob", data).delivered
+            assert device.standing().vouchers == 0
+
+    def piles(self, name: str = "alice") -> list[tuple[int, int]]:
+        """Visible and opened vouchers of an account, period by period, once the centre has tried them all."""
+        self.world.start(threads=True)
+        try:
+            asked = pb.VouchersRequest(account=name)
+            while self._untried():
+                time.sleep(0.05)
+            held = ask_centre(self.world.deployment, "ReadVouchers", asked, pb.VouchersHeld)
+            return [(one.visible, one.opened) for one in sorted(held.piles, key=lambda one: one.first_at_ms)]
+        finally:
+            self.world.stop()
+
+    def _untried(self) -> int:
+        """How many piles of the newest period the centre has not tried since a visible voucher came."""
+        epoch = self.world.publication()
+        period = self.design.period(self.design.open_setup(epoch.setup(), epoch.manifest.epoch))
+        path = self.world.deployment.server(Party.CENTRE) / "state" / "centre.sqlite"
+        with closing(sqlite3.connect(path)) as db:
+            found = db.execute("SELECT count(*) FROM piles WHERE tried < wanted AND period = ?", (period,))
+            return int(found.fetchone()[0])
+
+
+@pytest.fixture(params=DESIGNS)
+def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
+    with World.create(tmp_path / "home", request.param) as world:
+        yield Service(world)
+
+
+def test_matches_before_and_after_list_updates_of_one_period_add_up(service: Service) -> None:
+    service.publish()
+    service.send(LISTED[0], OTHER)
+    service.update()
+    service.send()
+    service.update()
+    service.send(LISTED[1])
+    assert service.piles() == [(2, 2)]
+
+
+def test_a_voucher_that_waits_over_a_list_update_adds_up_with_those_after_it(service: Service) -> None:
+    service.publish()
+    service.send()
+    with service.device("alice", [Party.PROVIDER]) as device:
+        device.send_picture("bob", LISTED[0])
+        assert device.standing().vouchers == 1
+    service.update()
+    service.send(LISTED[1])
+    assert service.piles() == [(2, 2)]
+
+
+def test_the_same_picture_before_and_after_an_update_is_one_match(service: Service) -> None:
+    service.publish()
+    service.send(LISTED[0])
+    service.update()
+    service.send(LISTED[0], LISTED[0])
+    assert service.piles() == [(3, 0)]
+
+
+def test_a_set_under_another_key_starts_a_period_with_no_matches(service: Service) -> None:
+    service.publish()
+    service.send(LISTED[0])
+    service.publish()
+    service.send(LISTED[1])
+    assert service.piles() == [(1, 0), (1, 0)]
+    service.update()
+    service.send(LISTED[2])
+    assert service.piles() == [(1, 0), (2, 2)]
+
+
+def test_two_accounts_of_one_period_each_have_their_own_matches(service: Service) -> None:
+    service.publish()
+    service.send(LISTED[0])
+    service.update()
+    service.send(LISTED[1], name="carol")
+    assert (service.piles(), service.piles("carol")) == ([(1, 0)], [(1, 0)])
