@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 from blindmatch_client.device import Device
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol.codec.randomness import system_randomness
+from blindmatch_protocol.codec.randomness import seeded, system_randomness
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_server.hosting.event_log import milliseconds
 from blindmatch_simulations.testbed.deployment.curating import publish_change
 from blindmatch_simulations.testbed.deployment.devices import open_device
 from blindmatch_simulations.testbed.deployment.operators import ask_centre
@@ -36,15 +38,17 @@ class Service:
     def __init__(self, world: World) -> None:
         self.world = world
         self.added = 0
+        self.ahead_s = 0.0
+        world.clock = lambda: time.time() + self.ahead_s
 
     @property
     def design(self) -> Any:
         return self.world.design
 
-    def publish(self, **values: int) -> None:
-        """Publish the next epoch under a new key."""
+    def publish(self, key: str = "", **values: int) -> None:
+        """Publish the next epoch under a new key, or under the one that `key` names."""
         chosen = {"threshold": T, "synthetic": 0, **values}
-        deployment, rng = self.world.deployment, system_randomness()
+        deployment, rng = self.world.deployment, seeded(key) if key else system_randomness()
         publish_list(deployment, self.design, random_hashes(20), LISTED, rng, values=chosen)
 
     def update(self, removes: Sequence[int] = ()) -> None:
@@ -61,7 +65,8 @@ class Service:
         try:
             for other in {"bob", name} - self.world.driven.keys():
                 self.world.device(other).device.close()
-            device = open_device(self.world.deployment, name).device
+            clock_ms = partial(milliseconds, self.world.clock)
+            device = open_device(self.world.deployment, name, clock_ms=clock_ms).device
             try:
                 yield device
             finally:
@@ -151,3 +156,72 @@ def test_two_accounts_of_one_period_each_have_their_own_matches(service: Service
     service.update()
     service.send(LISTED[1], name="carol")
     assert (service.piles(), service.piles("carol")) == ([(1, 0)], [(1, 0)])
+
+
+HOUR = 3600
+
+
+def test_the_same_key_with_a_later_end_starts_a_period_with_no_matches(service: Service) -> None:
+    """Else a curator makes a period as long as it likes: six of these opened, three from before the end."""
+    end = int(time.time()) + HOUR
+    service.publish("one key", threshold=4, key_expires=end)
+    service.send(*LISTED[:3])
+    service.ahead_s = 2.0 * HOUR
+    service.publish("one key", threshold=4, key_expires=end + 2 * HOUR)
+    service.send(*LISTED[3:])
+    assert service.piles() == [(3, 0), (3, 0)]
+
+
+@pytest.mark.parametrize("later", [-HOUR // 2, HOUR])
+def test_an_end_that_is_moved_either_way_starts_a_period_with_no_matches(
+    service: Service, later: int
+) -> None:
+    end = int(time.time()) + HOUR
+    service.publish("one key", key_expires=end)
+    service.send(LISTED[0])
+    service.publish("one key", key_expires=end + later)
+    service.send(LISTED[1])
+    assert service.piles() == [(1, 0), (1, 0)]
+
+
+def test_the_same_key_with_another_threshold_starts_a_period_with_no_matches(service: Service) -> None:
+    service.publish("one key", threshold=3)
+    service.send(*LISTED[:2])
+    service.publish("one key", threshold=2)
+    service.send(LISTED[2])
+    assert service.piles() == [(2, 0), (1, 0)]
+
+
+def test_a_key_that_comes_back_after_another_period_starts_with_no_matches(service: Service) -> None:
+    service.publish("one key")
+    service.send(LISTED[0])
+    service.publish("another")
+    service.send(LISTED[1])
+    service.publish("one key")
+    service.send(LISTED[2])
+    assert sum(opened for _, opened in service.piles()) == 0
+
+
+def test_after_the_end_of_the_period_no_voucher_is_made(service: Service) -> None:
+    service.publish(key_expires=int(time.time()) + HOUR)
+    service.send(LISTED[0])
+    service.ahead_s = 2.0 * HOUR
+    with service.device("alice") as device:
+        sent = device.send_picture("bob", LISTED[1])
+        assert not sent.delivered and "the set of epoch 1 ended at" in sent.notice
+        assert device.standing().vouchers == 0
+    assert service.piles() == [(1, 0)]
+
+
+def test_a_voucher_from_before_the_end_is_taken_after_it_and_counts_in_its_own_period(
+    service: Service,
+) -> None:
+    service.publish(key_expires=int(time.time()) + HOUR)
+    service.send(LISTED[0])
+    with service.device("alice", [Party.PROVIDER]) as device:
+        device.send_picture("bob", LISTED[1])
+        assert device.standing().vouchers == 1
+    service.ahead_s = 2.0 * HOUR
+    with service.device("alice") as device:
+        assert device.flush().waiting == 0
+    assert service.piles() == [(2, 2)]

@@ -102,8 +102,9 @@ def test_an_epoch_under_the_same_key_is_of_the_same_period_and_its_vouchers_add_
     before = plain()
     after = opened(update(before.build, OTHERS[:1], [], seeded("update")))
     assert after.setup.period == before.setup.period
-    others = (built(threshold=T + 1), built(synthetic=1))
-    assert len({one.setup.period for one in (before, *others)}) == 3
+    others = (built(threshold=T + 1), built(synthetic=1), built(key_expires=1), built(key_expires=2))
+    assert len({one.setup.period for one in (before, *others)}) == 5
+    assert all(opener(one).period == one.setup.period for one in (before, after, *others))
     phone = Phone(before)
     early = phone.vouchers(LISTED[: T - 1])
     phone.deployed = after

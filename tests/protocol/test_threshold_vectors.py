@@ -24,7 +24,7 @@ from blindmatch_protocol.sets.plain_list import PlainList
 from msgspec import Struct
 
 FOLDER = Path(__file__).parents[1] / "vectors"
-COMMITTED = FOLDER / "threshold-near-v1.json"
+COMMITTED = FOLDER / "threshold-near-v3.json"
 VECTOR: Mapping[str, Any] = json.loads(COMMITTED.read_text())
 FEW: Mapping[str, Any] = VECTOR["few"]["vouchers"]
 PARAMETERS: Mapping[str, int] = VECTOR["parameters"]

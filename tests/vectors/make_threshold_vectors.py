@@ -1,4 +1,4 @@
-"""Writes threshold-near-v1.json, and compares designs/threshold-psi.json: devices and centre by hand.
+"""Writes threshold-near-v3.json, and compares designs/threshold-psi.json: devices and centre by hand.
 
     python tests/vectors/make_threshold_vectors.py [FILE]
 
@@ -247,9 +247,9 @@ def account_key(values: list[int]) -> bytes:
     return sha512("blindmatch/threshold/account-key/v1", raw)[:32]
 
 
-def period_of(public: bytes, threshold: int, synthetic: int) -> bytes:
-    stated = threshold.to_bytes(8, "big") + synthetic.to_bytes(8, "big")
-    return hashlib.sha256(b"blindmatch/threshold-psi/period/v2" + public + stated).digest()
+def period_of(public: bytes, threshold: int, synthetic: int, expires: int) -> bytes:
+    stated = b"".join(number.to_bytes(8, "big") for number in (threshold, synthetic, expires))
+    return hashlib.sha256(b"blindmatch/threshold-psi/period/v3" + public + stated).digest()
 
 
 def content(own: bytes, evidence: bytes) -> bytes:
@@ -381,7 +381,8 @@ def made_world() -> dict[str, Any]:
     hashes += [flipped(hashes[0], band(0)[3]), flipped(hashes[0], band(0)[3], band(1)[5])]
     hashes += [flipped(hashes[2], band(5)[0], band(at)[at]) for at in (1, 2, 3)]
     hashes.append(flipped(hashes[2], *(band(at)[at] for at in range(5))))
-    a, epoch, threshold, synthetic = scalar("a"), 3, 2, 100
+    a, epoch = scalar("a"), 3
+    threshold, synthetic, expires = 2, 100, 2_000_000_000
     keys = listed_keys(hashes)
     for attempt in range(64):
         seed = bytes([attempt]) + drawn("seed", 31)
@@ -389,11 +390,11 @@ def made_world() -> dict[str, Any]:
         if cells is not None:
             break
     assert cells is not None
-    period = period_of(base(a), threshold, synthetic)
+    period = period_of(base(a), threshold, synthetic, expires)
     return {
         "hashes": hashes, "a": a, "public": base(a), "epoch": epoch, "threshold": threshold,
-        "synthetic": synthetic, "seed": seed, "domain": front(epoch, seed), "keys": len(keys),
-        "table_keys": keys, "cells": cells, "period": period,
+        "synthetic": synthetic, "expires": expires, "seed": seed, "domain": front(epoch, seed),
+        "keys": len(keys), "table_keys": keys, "cells": cells, "period": period,
         "shares": Shares(drawn("device key", 32), period, threshold),
     }  # fmt: skip
 
@@ -406,10 +407,10 @@ def item(world: dict[str, Any], own: bytes, probes: int, evidence: bytes = b"") 
 
 
 def picture(world: dict[str, Any], label: str, is_synthetic: bool) -> bytes:
-    """A hash that is on no list, whose coin falls as it should, and which made up has tokens listed."""
+    """A hash that is on no list, whose coin falls as it should, and which made up has two tokens listed."""
     for at in range(10_000):
         own, shares = drawn(f"{label} {at}", 32), world["shares"]
-        if (shares.coin(own) < world["synthetic"]) is is_synthetic and shares.hits(own) > 1:
+        if (shares.coin(own) < world["synthetic"]) is is_synthetic and shares.hits(own) == 2:
             return own
     raise AssertionError
 
@@ -462,8 +463,11 @@ def described(world: dict[str, Any]) -> dict[str, Any]:
             "entries": [None if own is None else own.hex() for own in near_ones],
         })  # fmt: skip
     return {
-        "design": "threshold-near", "version": 1, "epoch": world["epoch"],
-        "parameters": {"threshold": world["threshold"], "synthetic": world["synthetic"], "key_expires": 0},
+        "design": "threshold-near", "version": 3, "epoch": world["epoch"],
+        "parameters": {
+            "threshold": world["threshold"], "synthetic": world["synthetic"],
+            "key_expires": world["expires"],
+        },
         "list": [one.hex() for one in world["hashes"]], "a": world["a"].hex(),
         "public": world["public"].hex(), "seed": world["seed"].hex(), "period": world["period"].hex(),
         "table": {
@@ -507,7 +511,7 @@ def checked_psi() -> int:
         own = bytes.fromhex(one)
         value = value_of(cells, places_of(domain, entries, own))
         assert value == times(a, element_of(domain, own))
-    period, pictures = period_of(public, 4, 10), {one["name"]: one for one in held["items"]}
+    period, pictures = period_of(public, 4, 10, 0), {one["name"]: one for one in held["items"]}
     for session in held["sessions"]:
         tape, asked = bytes.fromhex(session["tape"]), pictures[session["item"]]
         own = bytes.fromhex(asked["hash"]) if asked["quality"] >= 50 else tape[:32]
@@ -530,6 +534,6 @@ def checked_psi() -> int:
 
 if __name__ == "__main__":
     assert checked_psi() == 4
-    into = Path(sys.argv[1]) if sys.argv[1:] else HERE / "threshold-near-v1.json"
+    into = Path(sys.argv[1]) if sys.argv[1:] else HERE / "threshold-near-v3.json"
     into.write_text(json.dumps(described(made_world()), indent=1) + "\n")
     assert not any(name.startswith("blindmatch") for name in sys.modules)

@@ -258,7 +258,10 @@ class Design(ABC, Generic[S, D, X, R]):
 
     def period(self, setup: S) -> bytes:
         """What of a set-up vouchers add up by, at most 64 bytes: a key's life, the same for all epochs that
-        share the key. The default is the epoch. A device keeps its state of a design with vouchers for as
+        share the key. The default is the epoch.
+
+        What devices are told holds for all of a period belongs to it, such as its end (`KEY_EXPIRES`): else
+        the same key can be published with another. A device keeps its state of a design with vouchers for as
         long (`state_scope`), so steps take a state that another epoch of the period has used."""
         return self.epoch_of(setup).to_bytes(8, "big")
 

@@ -195,7 +195,7 @@ class ThresholdNear(ThresholdPsi):
     info: ClassVar[bm.Info] = replace(
         ThresholdPsi.info,
         name="threshold-near",
-        version=2,
+        version=3,
         differs="pieces of the hash are blinded, and nothing opens below a threshold of matches",
         summary="Every picture gives a voucher; from a threshold on the centre can open those near the list.",
         relation=bm.Near(MATCH_DISTANCE, recall=RECALL),

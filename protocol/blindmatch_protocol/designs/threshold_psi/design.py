@@ -68,8 +68,8 @@ SECRET_KIND: Final = 0x182
 """Of the opener's file: a, 32, little-endian."""
 
 _BATCH: Final = 1 << 14
-_PERIOD_TAG: Final = b"blindmatch/threshold-psi/period/v2"
-"""SHA-256, not padded, of L, `threshold`, 8, `synthetic`, 8: the period."""
+_PERIOD_TAG: Final = b"blindmatch/threshold-psi/period/v3"
+"""SHA-256, not padded, of L, `threshold`, 8, `synthetic`, 8, `key_expires`, 8: the period."""
 
 THRESHOLD: Final = bm.Parameter(
     "threshold", "Matches of a device and period below which nothing opens: t.", "matches", 4, 2, 1_000
@@ -94,7 +94,8 @@ class Setup(Redacted, Struct, frozen=True, eq=False):
 
     Attributes:
         domain: what the table's hashing hangs on.
-        period: names the key's life, 32 bytes: vouchers of all epochs under the key add up.
+        period: names the key's life, 32 bytes: vouchers of all epochs under the key, with the same
+            threshold, share of synthetic vouchers and end, add up.
     """
 
     SHOWN: ClassVar = ("epoch", "entries", "parameters")
@@ -128,9 +129,15 @@ class Setup(Redacted, Struct, frozen=True, eq=False):
 
 
 def period_of(public: bytes, values: Mapping[str, int]) -> bytes:
-    """Names the life of the key with this L. Another threshold is another period, as is another share of
-    synthetic vouchers: a device would make one picture's up in one epoch, and not in the next."""
-    stated = b"".join(values[one.name].to_bytes(8, "big") for one in (THRESHOLD, SYNTHETIC))
+    """Return the name of the life of the key with this L, 32 bytes.
+
+    Another threshold is another period, as is another share of synthetic vouchers: a device would make one
+    picture's up in one epoch, and not in the next. Another end is another period, too: else whoever has the
+    key could publish it again with a later end, and matches from before the end that devices were told of
+    would count together with those after it.
+    """
+    bound = (THRESHOLD, SYNTHETIC, _EXPIRES)
+    stated = b"".join(values[one.name].to_bytes(8, "big") for one in bound)
     return sha256(_PERIOD_TAG + public + stated).digest()
 
 
@@ -183,7 +190,7 @@ VOUCHING: Final = bm.Vouching(
 class ThresholdPsi(AsksNobody[Setup, DeviceKey, None, None]):
     info = bm.Info(
         name="threshold-psi",
-        version=2,
+        version=3,
         option="1b",
         differs="the hash is blinded, and nothing opens below a threshold of matches",
         summary="Every picture gives a voucher; the centre can open those that match, from a threshold on.",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any, Final, cast
 
@@ -15,6 +16,7 @@ from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.contract.relation import NO_ENTRIES
 from blindmatch_protocol.designs.threshold_near import design as near
+from blindmatch_protocol.designs.threshold_psi import design as psi
 from blindmatch_protocol.designs.threshold_psi import opener as exact
 from blindmatch_protocol.designs.threshold_psi.design import ThresholdPsi
 from blindmatch_protocol.designs.threshold_psi.opener import ThresholdOpener
@@ -28,6 +30,7 @@ from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
 from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, Played, advantages, counted, tally, won
+from blindmatch_simulations.testbed.inprocess.deployed import update
 from blindmatch_simulations.testbed.inprocess.vouchers import ACCOUNT, World, world_of
 
 T: Final = 3
@@ -37,15 +40,22 @@ PAGE: Final = "docs/designs/threshold-psi.md"
 _OPEN, _SHARES, _BOUND, _DECODE = ThresholdOpener.open, ThresholdPsi._shares, exact.bound_to, Share.decode
 _START: Any = ThresholdPsi.start
 _MULTIPLIED: Final = ThresholdOpener.multiplied
+_PERIOD_OF: Final = psi.period_of
 _ANY_SHARE: Final = Share(1, (0,) * COORDINATES).encode()
 
 
 def _world(
-    arena: Arena, entries: int = 40, synthetic: int = 0, threshold: int = T, more: Rows = NO_ENTRIES
+    arena: Arena,
+    entries: int = 40,
+    synthetic: int = 0,
+    threshold: int = T,
+    more: Rows = NO_ENTRIES,
+    expires: int = 0,
 ) -> World:
-    """A list of so many entries and `more`, a device and the centre."""
+    """A list of so many entries and `more`, a device and the centre; always under one key."""
     listed = np.concatenate([arena.hashes(entries, "listed"), more])
-    deployed = arena.reduced().deployed(listed, "vouchers", threshold=threshold, synthetic=synthetic)
+    values = {"threshold": threshold, "synthetic": synthetic, bm.KEY_EXPIRES: expires}
+    deployed = arena.reduced().deployed(listed, "vouchers", **values)
     return world_of(deployed, listed, arena.rng("vouchers"))
 
 
@@ -86,6 +96,75 @@ def below_threshold(arena: Arena) -> Figure:
     }
     opened = {case: anew.open(ACCOUNT, first.period, held) for case, held in rows.items()}
     return counted("labels opened", {case: (len(opened[case]), len(held)) for case, held in rows.items()})
+
+
+def _opened(used: Sequence[tuple[World, Sequence[bm.Message]]]) -> int:
+    """Count what opens of vouchers that came under several sets, as a centre holds them: by period."""
+    piles: dict[bytes, list[bytes]] = defaultdict(list)
+    for world, bodies in used:
+        piles[world.period] += world.rows(bodies)
+    openers = {world.period: world.opener for world, _ in used}
+    return sum(len(openers[period].open(ACCOUNT, period, rows)) for period, rows in piles.items())
+
+
+def _of_its_epoch(design: bm.AnyDesign, setup: Any) -> bytes:
+    return bm.epoch_scope(design.epoch_of(setup))
+
+
+@attack(
+    "spread-matches",
+    Means(frozenset({Party.DEVICE}), has="listed pictures, and patience"),
+    Claim("matches before and after a list update add up", PAGE),
+    budget=f"{T - 1} matches in each of three epochs of one period, at t = {T}",
+    weakness=replacing((bm, "state_scope", _of_its_epoch)),
+    needs=(needs.SHARED,),
+    exposes="a threshold of matches",
+)
+def spread_matches(arena: Arena) -> Figure:
+    """Count the matches that stay closed, of an account that sends fewer than t between two list updates."""
+    worlds = [_world(arena)]
+    for epoch in (2, 3):
+        build = update(
+            worlds[-1].deployed.build, arena.hashes(1, f"added/{epoch}"), [], arena.rng(f"update/{epoch}")
+        )
+        worlds.append(worlds[-1].under(arena.reduced().opened(build)))
+    sent = []
+    for number, world in enumerate(worlds):
+        own = world.listed[number * (T - 1) :][: T - 1]
+        sent.append((world, [world.voucher(row.tobytes()) for row in own]))
+    total = len(worlds) * (T - 1)
+    return counted("matches that stay closed", {"over list updates": (total - _opened(sent), total)})
+
+
+def _without_end(public: bytes, values: Mapping[str, int]) -> bytes:
+    return _PERIOD_OF(public, {**values, bm.KEY_EXPIRES: 0})
+
+
+@attack(
+    "moved-end",
+    Means(frozenset({Party.CURATOR, Party.CENTRE}), has="the key, the opener and the list"),
+    Claim("the same key with another end is another period", PAGE),
+    budget=f"{T - 1} matches under one stated end and {T - 1} under another, at t = {T}",
+    weakness=replacing((psi, "period_of", _without_end)),
+    needs=(needs.SHARED,),
+    exposes="matches from before a period's end, with those from after it",
+)
+def moved_end(arena: Arena) -> Figure:
+    """Count the labels that open where a key is published again with another end than devices were told."""
+    end = 2_000_000_000
+    opened = {}
+    for case, moved in {"a later end": end + 1, "an earlier end": end - 1, "no end": 0}.items():
+        before = _world(arena, expires=end)
+        after = before.under(_world(arena, expires=moved).deployed)
+        if (before.deployed.setup.public != after.deployed.setup.public).any():
+            raise AttackError("the two sets have different keys")
+        first, second = before.listed[: T - 1], before.listed[T - 1 :][: T - 1]
+        sent = [
+            (world, [world.voucher(row.tobytes()) for row in own])
+            for world, own in ((before, first), (after, second))
+        ]
+        opened[case] = (_opened(sent), 2 * (T - 1))
+    return counted("labels opened", opened)
 
 
 @attack(

@@ -46,6 +46,14 @@ class World(Struct):
         """What the centre keeps of those that are visible."""
         return [one.row for one in map(self.take, bodies) if isinstance(one, bm.Visible)]
 
+    def under(self, deployed: Deployed) -> World:
+        """The same device and list, and the centre, over another epoch's set. The device has its state for as
+        long as `state_scope` says, and else a new one."""
+        design = deployed.design
+        scopes = {bm.state_scope(design, one.setup) for one in (self.deployed, deployed)}
+        state = self.state if len(scopes) == 1 else None
+        return world_of(deployed, self.listed, self.rng, state)
+
     def restarted(self) -> World:
         return world_of(self.deployed, self.listed, self.rng, self.state)
 
