@@ -165,11 +165,17 @@ def test_an_entry_that_takes_anothers_place_is_no_match_to_anybody(make_world: M
     assert [one.outcome for one in alice.traced.sessions][-1].__class__.__name__ == "NoMatch"
 
 
-def with_reserved_id(world: World, values: dict[str, int] | None = None) -> EntryBatch:
-    """The list, in whose set the listed picture's label bears what a filter's match bears."""
+def with_reserved_id(
+    world: World, values: dict[str, int] | None = None, entry: int | None = None, salt: int = 0
+) -> EntryBatch:
+    """The list, in whose set the listed picture's label bears a reserved id or salt, by default those of a
+    filter's match; with `entry`, the list that is returned has it, too."""
     whole = entries()
     ids, salts = whole.ids.copy(), whole.salts.copy()
-    ids[-1], salts[-1] = UNCONFIRMED_ID, 0
+    ids[-1] = UNCONFIRMED_ID if entry is None else entry
+    salts[-1] = salt
+    if entry is not None:
+        whole = EntryBatch(whole.hashes, ids, salts)
     out, source = MemoryWorkspace(), batches_of(whole.hashes, ids, salts)
     made = DESIGN.publish(source, SetParameters(1, values or {}), seeded("publish"), None, out)
     place = opened(Build(DESIGN, 1, HASHES, out.files(), made))
@@ -191,8 +197,24 @@ def test_a_label_that_was_opened_is_never_a_filters_match(
     sent = alice.device.send_picture("bob", LISTED)
     assert sent.outcome is OutcomeKind.NO_MATCH and sent.delivered and sent.notice == ""
     (found,) = alice.device.standing().evidence
-    assert found.kind is Kind.ENTRY and Label.decode(found.shown).unconfirmed
-    assert "a match that a filter says" in found.words
+    assert found.kind is (Kind.ENTRY if terms else Kind.RESERVED) and Label.decode(found.shown).unconfirmed
+    assert ("no organisation has endorsed" if terms else "is reserved") in found.words
+
+
+@pytest.mark.parametrize(("entry", "salt"), [(UNCONFIRMED_ID, 0), (UNCONFIRMED_ID, 7), (0, 7), (9, 0)])
+def test_what_is_kept_of_an_endorsed_entry_with_a_reserved_value_does_not_deny_its_endorsement(
+    make_world: MakeWorld, entry: int, salt: int
+) -> None:
+    """Organisations signed it, as older code does: the match is dropped, and the evidence is true."""
+    world = make_world(DESIGN, HASHES)
+    whole = with_reserved_id(world, entry=entry, salt=salt)
+    offer(world, [(signed(whole), whole)])
+    world.device("bob", endorsement=POLICY)
+    alice = world.device("alice", endorsement=POLICY)
+    assert alice.device.send_picture("bob", LISTED).outcome is OutcomeKind.NO_MATCH
+    (found,) = alice.device.standing().evidence
+    assert found.kind is Kind.RESERVED
+    assert "is reserved" in found.words and "not endorsed" not in found.words
 
 
 def test_the_same_label_in_a_reply_is_no_match_either(make_world: MakeWorld) -> None:
@@ -208,7 +230,7 @@ def test_the_same_label_in_a_reply_is_no_match_either(make_world: MakeWorld) -> 
     alice = world.device("alice")
     sent = alice.device.send_picture("bob", LISTED)
     assert sent.outcome is OutcomeKind.NO_MATCH and sent.notice == ""
-    assert findings(alice) == [(Kind.ENTRY, 1)]
+    assert findings(alice) == [(Kind.RESERVED, 1)]
 
 
 def test_a_set_of_filters_is_refused_where_entries_must_be_endorsed(make_world: MakeWorld) -> None:

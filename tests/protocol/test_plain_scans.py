@@ -135,7 +135,7 @@ def test_every_label_is_signed_and_none_other_is_taken(listed: Held) -> None:
 def test_a_third_party_with_an_unsigned_list_does_not_start() -> None:
     out = MemoryWorkspace()
     hashes = random_hashes(5)
-    source = batches_of(hashes, np.arange(5, dtype=np.uint64), np.zeros((5, 16), np.uint8))
+    source = batches_of(hashes, np.arange(1, 6, dtype=np.uint64), np.ones((5, 16), np.uint8))
     SEALED.publish(source, SetParameters(1, {}), RNG, None, out)
     del out.created[LIST_FILE]
     write_list(SEALED.info, source, SetParameters(1, {}), out, lambda done, total: None)

@@ -166,7 +166,7 @@ async def test_a_listed_picture_makes_one_verdict_whatever_bears_it_and_asking_i
     design, out = provider_scan.DESIGN, MemoryWorkspace()
     listed, other = picture(1), picture(2)
     hashes = np.frombuffer(Picture.from_bytes(listed).hash, np.uint8).reshape(1, 32)
-    source = batches_of(hashes, np.ones(1, np.uint64), np.zeros((1, 16), np.uint8))
+    source = batches_of(hashes, np.ones(1, np.uint64), np.ones((1, 16), np.uint8))
     published = design.publish(source, SetParameters(1, {}), RNG, None, out)
     files = out.files()
     roles = {role: {name: files[name] for name in names} for role, names in published.roles.items()}

@@ -39,7 +39,7 @@ HASHES = random_hashes(20)
 @cache
 def source(epoch: int, design: Masked = MASKED) -> HeldSource:
     out, n = MemoryWorkspace(), len(HASHES)
-    entries = batches_of(HASHES, np.arange(n, dtype=np.uint64), np.zeros((n, 16), np.uint8))
+    entries = batches_of(HASHES, np.arange(1, n + 1, dtype=np.uint64), np.ones((n, 16), np.uint8))
     made = design.publish(entries, SetParameters(epoch, {}), seeded("publish"), None, out)
     files = out.files()
     setup = {name: files[name] for name in made.setup}
@@ -94,12 +94,12 @@ async def test_what_was_acknowledged_is_held_after_a_restart_and_handed_to_the_d
         held = await alice.one("Matching/Enrol", parts(body))
         assert (held.size, held.sha256) == (len(body), sha256(body).digest())
     async with matcher(tmp_path) as (alice, bob):
-        assert (await ask(alice)).label.entry_id == 3
+        assert (await ask(alice)).label.entry_id == 4
         assert (await alice.one("Matching/Enrolled", head(body))).sha256 == held.sha256
         # another account neither sees nor replaces it
         assert await bob.one("Matching/Enrolled", head(body)) == wire.Held()
         await bob.one("Matching/Enrol", parts(masking("bob")))
-        assert (await ask(alice)).label.entry_id == (await ask(bob, "bob")).label.entry_id == 3
+        assert (await ask(alice)).label.entry_id == (await ask(bob, "bob")).label.entry_id == 4
 
 
 async def test_an_upload_goes_on_where_it_stopped_and_another_takes_its_place(tmp_path: Path) -> None:
@@ -112,9 +112,9 @@ async def test_an_upload_goes_on_where_it_stopped_and_another_takes_its_place(tm
         code, text, _ = await refused(alice.one("Matching/Enrol", parts(body, 999_999, 1_000_000)))
         assert (code, "1000000" in text) == (STATUS.OUT_OF_RANGE, True)
         await alice.one("Matching/Enrol", parts(body, received))
-        assert (await ask(alice)).label.entry_id == 3
+        assert (await ask(alice)).label.entry_id == 4
         await alice.one("Matching/Enrol", parts(other))
-        assert (await ask(alice, "other")).label.entry_id == 3
+        assert (await ask(alice, "other")).label.entry_id == 4
         assert len(list((tmp_path / "enrolments").iterdir())) == 1
 
 
@@ -203,7 +203,7 @@ async def test_a_call_of_the_epoch_before_takes_nothing_from_those_enrolled_sinc
         await alice.one("Matching/Enrol", parts(masking(), epoch=10))
         switched.set()
         await late
-        assert (await ask(alice, epoch=10)).label.entry_id == 3
+        assert (await ask(alice, epoch=10)).label.entry_id == 4
 
 
 async def test_an_upload_during_which_the_key_changes_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ async def test_an_upload_during_which_the_key_changes_is_refused_and_leaves_noth
         switched.set()
         code, text, _ = await late
         assert (code, "key" in text) == (STATUS.FAILED_PRECONDITION, True), (code, text)
-        assert (await ask(bob, "bob", 10)).label.entry_id == 3
+        assert (await ask(bob, "bob", 10)).label.entry_id == 4
         assert len(list((tmp_path / "enrolments").iterdir())) == 1
 
 
@@ -302,7 +302,7 @@ def test_a_kill_leaves_a_whole_enrolment_or_one_that_goes_on(tmp_path: Path, poi
             held = await alice.one("Matching/Enrolled", head(body))
             if held.size == 0:
                 await alice.one("Matching/Enrol", parts(body, held.received))
-            assert (await ask(alice)).label.entry_id == 3
+            assert (await ask(alice)).label.entry_id == 4
 
     with living(masked_life, replace(plan, arm=Arm(point))) as port:
         assert port is not None

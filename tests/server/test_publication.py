@@ -48,7 +48,7 @@ COUNT = 70
 
 def source(count: int = COUNT) -> EntrySource:
     salts = np.frombuffer(seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
-    return batches_of(random_hashes(count), np.arange(count, dtype=np.uint64), salts)
+    return batches_of(random_hashes(count), np.arange(1, count + 1, dtype=np.uint64), salts)
 
 
 def publish(folder: Path, epoch: int = 1, entries: EntrySource | None = None, **values: int) -> Publication:
@@ -353,7 +353,7 @@ def test_a_build_that_fails_leaves_the_old_epoch_in_force(tmp_path: Path) -> Non
     publish(tmp_path)
     hashes = random_hashes(3)
     hashes[2] = hashes[0]
-    twice = batches_of(hashes, np.arange(3, dtype=np.uint64), np.zeros((3, 16), np.uint8))
+    twice = batches_of(hashes, np.arange(1, 4, dtype=np.uint64), np.ones((3, 16), np.uint8))
     with pytest.raises(DesignError, match="have the same hash"):
         publish(tmp_path, 2, twice)
     assert current_epoch(tmp_path) == 1
@@ -433,8 +433,10 @@ def update(folder: Path, previous: int, adds: EntrySource, removes: list[int]) -
 
 
 def more(seed: int, count: int = 5) -> EntrySource:
-    salts = np.zeros((count, 16), np.uint8)
-    return batches_of(random_hashes(count, seed), np.arange(count, dtype=np.uint64) + 1000 * seed, salts)
+    salts = np.ones((count, 16), np.uint8)
+    return batches_of(
+        random_hashes(count, seed), np.arange(1, count + 1, dtype=np.uint64) + 1000 * seed, salts
+    )
 
 
 def test_an_update_becomes_the_next_epoch_and_keeps_the_files_devices_have(tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ def test_a_design_builds_the_same_files_with_helpers(
     package: Any, build: Any, workers: WorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = entries(100)
-    source = batches_of(held.hashes, held.ids, held.salts)
+    source = batches_of(held.hashes, held.ids + np.uint64(1), held.salts)
     monkeypatch.setattr(build, "BATCH", 16)
     monkeypatch.setattr(build, "SHARED", 0)
     asked = []

@@ -236,7 +236,7 @@ def test_all_entries_are_endorsed_however_many_batches_they_take(monkeypatch: py
     monkeypatch.setattr(epochs, "verify_proof", watched)
     design, entries = (
         oprf_psi.DESIGN,
-        batches_of(random_hashes(20), np.arange(20, dtype=np.uint64), salts_of(20)),
+        batches_of(random_hashes(20), np.arange(1, 21, dtype=np.uint64), salts_of(20)),
     )
     made = opened(build(design, random_hashes(20)))
     proven(
@@ -259,7 +259,7 @@ def test_all_entries_are_endorsed_however_many_batches_they_take(monkeypatch: py
 def test_what_an_outsider_can_be_shown_is_made_and_verified(
     design: AnyDesign, ties: bool, endorsed: bool, absent: bool
 ) -> None:
-    entries = batches_of(random_hashes(20), np.arange(20, dtype=np.uint64), salts_of(20))
+    entries = batches_of(random_hashes(20), np.arange(1, 21, dtype=np.uint64), salts_of(20))
     made = opened(build(design, random_hashes(20)))
     manifest = CURATOR.sign(manifest_of(design, made.build.setup_files, 1))
     found = proven(made, manifest, entries, Picture.from_bytes(picture(9)), seeded("session"))

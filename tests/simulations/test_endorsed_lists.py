@@ -15,9 +15,11 @@ from blindmatch_client.device import OutcomeKind
 from blindmatch_client.epochs.trusted import Kind
 from blindmatch_client.errors import StoreError, WrongKeyError
 from blindmatch_client.settings import FailureMode
-from blindmatch_proofs.endorsement import TREE_FILE, EndorsedTable
+from blindmatch_proofs.endorsement import TREE_FILE, Action, EndorsedTable, leaves_of
+from blindmatch_proofs.endorsement.batch import batch_of
 from blindmatch_proofs.epoch import EpochLeaf
 from blindmatch_proofs.verdict import Failed, Passed
+from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Label, Party
 from blindmatch_protocol.contract.publishing import HeldEntries, joined
@@ -25,6 +27,7 @@ from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_server.curator import open_list
 from blindmatch_server.curator.endorsement.proposing import Audited
+from blindmatch_server.curator.hashlist import write_entries
 from blindmatch_server.epochs.published import LEAF, Publication, open_publication
 from blindmatch_simulations.testbed.deployment import curating, endorsing
 from blindmatch_simulations.testbed.deployment.curating import add_references, open_named
@@ -269,6 +272,44 @@ def test_an_entry_goes_once_two_organisations_withdraw_it(home: Path) -> None:
     assert command(home, "list", "publish", "known")["entries"] == 1
     assert hashes(home) == wanted(2)
     assert command(home, "list", "audit")["continued"] == "passed"
+
+
+@pytest.mark.parametrize(("entry", "salt"), [(2**64 - 1, 0), (2**64 - 1, 7), (0, 7), (9, 0)])
+def test_no_organisation_signs_an_entry_that_devices_would_drop(home: Path, entry: int, salt: int) -> None:
+    submitted(home, {"north": (0, 1, 2, 3), "south": (0, 1, 2, 3)})
+    command(home, "list", "propose", "known")
+    records = endorsing.records_of(Deployment.open(home), DESIGN)
+    proposal = records.proposal()
+    held = next(one for one in proposal.with_action(Action.LIST))
+    salts = np.full((len(held.entries), 16), salt, np.uint8)
+    entries = replace(held.entries, ids=np.full(len(held.entries), entry, np.uint64), salts=salts)
+    batch = batch_of(Action.LIST, (2, 9), leaves_of(entries))
+    records.propose(replace(proposal, held=(replace(held, batch=batch, entries=entries),)))
+    made = command(home, "list", "endorse", "north", "known", code=1)
+    assert made["signed_batches"] == 0 and "would be disabled: an id of 0 or" in made["refused"][0]
+
+
+def test_no_set_is_built_of_an_entry_that_devices_would_drop(home: Path) -> None:
+    """It was endorsed by organisations with older code; the audit and the list's file refuse it, too."""
+    records = endorsing.records_of(Deployment.open(home), DESIGN)
+    record = records.record(1)
+    held = record.batches.held[0]
+    bad = replace(held.entries, salts=np.zeros_like(held.entries.salts))
+    batch = replace(batch_of(Action.LIST, (1, 9), leaves_of(bad)), signatures=held.batch.signatures)
+    with pytest.raises(DesignError, match="cannot be listed: an id of 0 or 2"):
+        curating.publish(Deployment.open(home), DESIGN, HeldEntries(bad), RNG)
+    publication = open_publication(Deployment.open(home).published(DESIGN.info.name))
+    altered = replace(record.batches, held=(replace(held, batch=batch, entries=bad),))
+    beside = {"endorsement.bin": memoryview(altered.table(DESIGN.info))}
+    audited = Audited(DESIGN, terms_of(Deployment.open(home), DESIGN), publication)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Publication, "endorsement", lambda self: beside)
+        verdict = audited.recorded(replace(record, batches=altered))
+    assert isinstance(verdict, Failed) and "are disabled" in verdict.reason
+    path = home / "curator/lists/known.list"
+    write_entries(path, bad, 99)
+    ran = in_process(home, "list", "inspect", "known")
+    assert ran.code == 4 and "cannot be listed" in ran.err
 
 
 def test_an_organisation_that_lost_a_picture_does_not_sign_its_hash(home: Path) -> None:

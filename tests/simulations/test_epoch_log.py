@@ -65,7 +65,7 @@ def now() -> datetime:
 
 def source(count: int) -> EntrySource:
     salts = np.frombuffer(seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
-    return batches_of(random_hashes(count), np.arange(count, dtype=np.uint64), salts)
+    return batches_of(random_hashes(count), np.arange(1, count + 1, dtype=np.uint64), salts)
 
 
 @pytest.fixture

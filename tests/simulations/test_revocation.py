@@ -46,8 +46,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     home = tmp_path_factory.mktemp("revoking") / "home"
     with World.create(home, "third-party", witnesses=2) as made:
         made.start(made.log_parties, threads=True)
-        salts = np.zeros((3, 16), np.uint8)
-        source = batches_of(random_hashes(3), np.arange(3, dtype=np.uint64), salts)
+        salts = np.ones((3, 16), np.uint8)
+        source = batches_of(random_hashes(3), np.arange(1, 4, dtype=np.uint64), salts)
         made.publish(source, system_randomness())
         made.start(threads=True)
         for name in ("alice", "bob"):

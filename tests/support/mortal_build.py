@@ -42,7 +42,7 @@ def build_life(folder: Path, count: int, point: str, epoch: int = 1, helpers: in
             die()
 
     salts = np.frombuffer(seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
-    source = batches_of(random_hashes(count), np.arange(count, dtype=np.uint64), salts)
+    source = batches_of(random_hashes(count), np.arange(1, count + 1, dtype=np.uint64), salts)
     parameters, workers = SetParameters(epoch, {}), WorkerPool(helpers) if helpers else None
     if workers is not None:
         oprf_psi_build.SHARED = 0

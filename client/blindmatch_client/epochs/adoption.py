@@ -17,10 +17,11 @@ from functools import partial
 from typing import Any, Final
 
 from blindmatch_proofs.epoch import EpochPolicy, SplitView
-from blindmatch_proofs.verdict import Failed, Verdict
+from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.codec.errors import BlindmatchError, SetFileError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Label, Match, NoMatch, Outcome, Party
+from blindmatch_protocol.contract.steps import RESERVED
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.messages.epoch_manifest import SIGNED_MOST, EpochManifest, SignedManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -219,7 +220,7 @@ class Opened(Redacted, Struct, frozen=True):
     Attributes:
         ends: Unix time in seconds from which on nothing is asked with it.
         confirm: what becomes of a match that opened a label in it: it stands, or is none if the entry is not
-            endorsed, or the label bears what only a filter's match may bear.
+            endorsed, or the label bears an id or salt that no entry may have.
     """
 
     epoch: int
@@ -349,11 +350,15 @@ class Adoption:
 
     def _confirm(self, check: Callable[[Label], Verdict], signed: SignedManifest, found: Match) -> Outcome:
         """A match, if its label passes; else none to anybody, and evidence on this device alone."""
-        bad = Failed("its label was opened, and bears the id of a match that a filter says")
-        match bad if found.label.unconfirmed else check(found.label):
+        match check(found.label):
             case Failed(reason):
+                kind = trusted.Kind.ENTRY
                 words = f"a match was dropped, since its entry is not endorsed: {reason}"
-                epoch = signed.manifest.epoch
-                self._note(trusted.Kind.ENTRY, epoch, words, found.label.encode(), signed.encode())
-                return NoMatch()
-        return found
+            case Passed() if found.label.is_reserved:
+                # an endorsement does not help: whoever endorsed it should have refused it
+                kind = trusted.Kind.RESERVED
+                words = f"a match was dropped, since the label that was opened breaks a rule: {RESERVED}"
+            case Passed():
+                return found
+        self._note(kind, signed.manifest.epoch, words, found.label.encode(), signed.encode())
+        return NoMatch()

@@ -59,9 +59,10 @@ class Kind(StrEnum):
     FAULT = "a fault in use"
     UNENDORSED = "a set that is not endorsed"
     ENTRY = "an entry that is not endorsed"
+    RESERVED = "an entry with a reserved id or salt"
 
 
-ALWAYS_KEPT: Final = frozenset({Kind.FORKED, Kind.SPLIT, Kind.ENTRY})
+ALWAYS_KEPT: Final = frozenset({Kind.FORKED, Kind.SPLIT, Kind.ENTRY, Kind.RESERVED})
 """What convicts whoever signed it, or who published the set: none is dropped for how many there are."""
 
 

@@ -20,6 +20,7 @@ from blindmatch_protocol.codec import Buffer, Rows
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.declaration import Info, Role
+from blindmatch_protocol.contract.steps import RESERVED, RESERVED_IDS
 
 
 class SetParameters(Struct, frozen=True):
@@ -139,6 +140,30 @@ class EntryBatch(Redacted, Struct, frozen=True):
 _NOTHING = EntryBatch(
     np.zeros((0, HASH_BYTES), np.uint8), np.zeros(0, np.uint64), np.zeros((0, SALT_BYTES), np.uint8)
 )
+
+
+def reserved_rows(ids: npt.NDArray[np.uint64], salts: Rows) -> npt.NDArray[np.bool_]:
+    """Find the entries that bear an id or a salt that no entry may have (`Label.is_reserved`).
+
+    `Label` marks two outcomes that are not entries by reserved values: a filter's match (`UNCONFIRMED_ID` and
+    a zero salt) and `NO_LABEL` (id 0 and zeros). A device drops an opened label with such values, so whoever
+    gives them to an entry disables it. A salt of zeros is refused with any id, since anybody can guess it.
+
+    Args:
+        ids: uint64 (n,).
+        salts: uint8 (n, 16).
+    """
+    reserved_ids = np.isin(ids, np.array(RESERVED_IDS, np.uint64))
+    return np.asarray(reserved_ids | ~salts.any(axis=1), np.bool_)
+
+
+def check_entries(entries: EntryBatch) -> None:
+    """Refuse entries of which one bears a reserved id or salt; `DesignError` says how many do."""
+    count = int(reserved_rows(entries.ids, entries.salts).sum())
+    if count:
+        raise DesignError(
+            f"entries: {count} of {len(entries)} cannot be listed: {RESERVED}; import them anew"
+        )
 
 
 class EntrySource(Protocol):

@@ -54,6 +54,12 @@ OPEN_END: Final = 2**64 - 1
 """Last epoch of a label that holds until its entry is removed."""
 UNCONFIRMED_ID: Final = 2**64 - 1
 """Entry id of a match that a filter says: there is no label behind it, and its salt is zero."""
+NO_ENTRY_ID: Final = 0
+"""Entry id of `NO_LABEL`."""
+RESERVED_IDS: Final = (NO_ENTRY_ID, UNCONFIRMED_ID)
+"""Ids that no entry may have: labels that stand for something else bear them."""
+RESERVED: Final = "an id of 0 or 2^64 - 1, or a salt of zeros, is reserved: no entry may have it"
+"""The rule for the ids and salts of entries, in words."""
 SIGNATURE_BYTES: Final = 64
 MOST_SIGNATURES: Final = 8
 
@@ -86,8 +92,13 @@ class Label(Message, tag=0x01, name="label"):
         """Does a filter alone say that the entry is there? Such a match never leads to a report."""
         return self.entry_id == UNCONFIRMED_ID and not any(self.salt)
 
+    @property
+    def is_reserved(self) -> bool:
+        """Does it bear an id or a salt that no entry may have (`RESERVED`)?"""
+        return self.entry_id in RESERVED_IDS or not any(self.salt)
 
-NO_LABEL: Final = Label(bytes(32), 0, bytes(16))
+
+NO_LABEL: Final = Label(bytes(32), NO_ENTRY_ID, bytes(16))
 """Where there must be a label and there is none."""
 _SCORE: Final = struct.Struct(">d")
 

@@ -28,8 +28,8 @@ from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract.publishing import HASH_BYTES, SALT_BYTES
-from blindmatch_protocol.contract.steps import SIGNATURE_BYTES
+from blindmatch_protocol.contract.publishing import HASH_BYTES, SALT_BYTES, reserved_rows
+from blindmatch_protocol.contract.steps import RESERVED, SIGNATURE_BYTES
 from blindmatch_protocol.picture.pdq import distances
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 
@@ -156,15 +156,19 @@ def open_list(info: bm.Info, files: bm.Buffers, epoch: int | None = None) -> Pla
 
 
 def held_list(file: SetFile) -> PlainList:
-    """The list in an opened `list.bin`; `SetFileError` if it was altered, or has more signatures than lists
-    are written with."""
+    """The list in an opened `list.bin`; `SetFileError` if it was altered, has more signatures than lists are
+    written with, or an entry bears a reserved id or salt."""
     if file.count(KIND_SIGNATURES) > 1:
         raise SetFileError(f"{LIST_FILE}: more than one section of signatures")
     signed = SIGNATURE_BYTES * file.count(KIND_SIGNATURES)
+    ids = column(file, KIND_IDS, np.uint64, 1).reshape(-1)
+    salts = column(file, KIND_SALTS, np.uint8, SALT_BYTES)
+    if reserved_rows(ids, salts).any():
+        raise SetFileError(f"{LIST_FILE}: {RESERVED}, and one has it")
     return PlainList(
         column(file, KIND_HASHES, np.uint8, HASH_BYTES),
-        column(file, KIND_IDS, np.uint64, 1).reshape(-1),
-        column(file, KIND_SALTS, np.uint8, SALT_BYTES),
+        ids,
+        salts,
         signatures=column(file, KIND_SIGNATURES, np.uint8, signed)
         if signed
         else np.zeros((file.entries, 0), np.uint8),

@@ -24,7 +24,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import EntryBatch
+from blindmatch_protocol.contract.publishing import check_entries
 from msgspec import Struct
 
 from blindmatch_server.curator.source import ListError, ListFileError
@@ -154,6 +156,11 @@ class HashList(AbstractContextManager["HashList"]):
             raise ListFileError(f"{self.path.name}: an id is outside of those given so far")
         if not (ids[1:] > ids[:-1]).all() or not np.isin(self.record_entries, ids).all():
             raise ListFileError(f"{self.path.name}: ids are out of order or unknown")
+        try:
+            for batch in self.batches(_RESIDENT_ENTRIES):
+                check_entries(batch)
+        except DesignError as error:
+            raise ListFileError(f"{self.path.name}: {error}") from error
 
     def close(self) -> None:
         """Close the file; the map goes when the last view of it does."""

@@ -23,7 +23,7 @@ from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.errors import DesignError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract.publishing import Executor
+from blindmatch_protocol.contract.publishing import Executor, check_entries
 from blindmatch_protocol.messages import epoch_manifest
 from msgspec import Struct
 from msgspec.structs import replace
@@ -318,8 +318,8 @@ def publish_epoch(
     """Build an epoch, or finish an interrupted build of it, and make it the current one; `rng` gives the
     32-byte seed of everything random in the build. `PublicationError` if another build works in the folder,
     or the epoch is there already, or a later one; `StorageError` if the file system refuses; what was
-    computed stays for the next call; `DesignError` if the list or the parameters cannot be served, or the
-    list changes meanwhile."""
+    computed stays for the next call; `DesignError` if the list or the parameters cannot be served, an entry
+    bears a reserved id or salt, or the list changes meanwhile."""
 
     def work() -> str:
         return list_digest(entries, (), how.endorsement)
@@ -355,9 +355,11 @@ def publish_update(
 def list_digest(
     entries: bm.EntrySource, removes: Sequence[int] = (), endorsement: Endorsement = NOT_ENDORSED
 ) -> str:
-    """SHA-256 over a list, ids and what is endorsed, in hex."""
+    """Digest a list, ids and what is endorsed: SHA-256 in hex. `DesignError` if an entry bears a reserved id
+    or salt: every build begins with this pass over the whole list."""
     state = sha256(LIST_TAG + len(entries).to_bytes(8, "big"))
     for batch in entries.batches(LIST_BATCH):
+        check_entries(batch)
         for column in (batch.hashes, batch.ids.astype(">u8"), batch.salts):
             state.update(np.ascontiguousarray(column).data)
     state.update(b"".join(number.to_bytes(8, "big") for number in removes))

@@ -19,8 +19,14 @@ from blindmatch_protocol.codec import Buffer, Rows
 from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import EntryBatch, Info
-from blindmatch_protocol.contract.publishing import HASH_BYTES, SALT_BYTES, HeldEntries, joined
-from blindmatch_protocol.contract.steps import SIGNATURE_BYTES
+from blindmatch_protocol.contract.publishing import (
+    HASH_BYTES,
+    SALT_BYTES,
+    HeldEntries,
+    joined,
+    reserved_rows,
+)
+from blindmatch_protocol.contract.steps import RESERVED, SIGNATURE_BYTES
 from blindmatch_protocol.crypto.ed25519 import is_signature
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 from blindmatch_protocol.sets.plain_list import KIND_HASHES, KIND_IDS, KIND_SALTS
@@ -223,6 +229,9 @@ def _objection(held: Held, known: frozenset[bytes]) -> str:
     mine = sum(bytes(row) in known for row in held.entries.hashes)
     if not held.is_whole:
         return "the batch does not have the root of its entries"
+    reserved = int(reserved_rows(held.entries.ids, held.entries.salts).sum())
+    if held.batch.action is Action.LIST and reserved:
+        return f"{reserved} of {len(held.entries)} entries would be disabled: {RESERVED}"
     if held.batch.action is Action.LIST and mine < len(held.entries):
         return f"{len(held.entries) - mine} of {len(held.entries)} hashes are of no picture of its own"
     if held.batch.action is Action.REMOVE and mine:

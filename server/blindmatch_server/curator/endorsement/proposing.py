@@ -34,7 +34,14 @@ from blindmatch_protocol.codec.errors import BlindmatchError, SetFileError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, EntryBatch, Info, Progress, SetParameters, no_progress
-from blindmatch_protocol.contract.publishing import SALT_BYTES, Executor, HeldEntries
+from blindmatch_protocol.contract.publishing import (
+    SALT_BYTES,
+    Executor,
+    HeldEntries,
+    check_entries,
+    reserved_rows,
+)
+from blindmatch_protocol.contract.steps import RESERVED
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -86,6 +93,7 @@ def propose(
         np.arange(before.next_id, before.next_id + len(fresh), dtype=np.uint64),
         np.frombuffer(rng.take(SALT_BYTES * len(fresh)), np.uint8).reshape(-1, SALT_BYTES),
     )
+    check_entries(new)
     gone, others = current.take(lacking), ~vouchers[: len(current)][lacking]
     until = max([span.last_epoch, *(one.batch.last_epoch for one in before.held)])
     listing = _batches(Action.LIST, new, vouchers[fresh], names, span)
@@ -286,8 +294,11 @@ class Audited(Struct, frozen=True):
     def recorded(self, record: Record) -> Verdict:
         """Whether the curator's record is what was endorsed."""
         ours = b"".join(self.publication.endorsement().values())
-        same = record.batches.table(self.design.info) == ours
-        return Passed() if same else Failed("the list in the clear is not what the endorsements are over")
+        if record.batches.table(self.design.info) != ours:
+            return Failed("the list in the clear is not what the endorsements are over")
+        listed = record.batches.listed(self.publication.manifest.epoch)
+        reserved = int(reserved_rows(listed.ids, listed.salts).sum())
+        return Failed(f"{reserved} entries are disabled: {RESERVED}") if reserved else Passed()
 
     def rebuilt(
         self,

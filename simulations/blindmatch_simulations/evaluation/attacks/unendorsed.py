@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,9 @@ from blindmatch_protocol.contract import EntryBatch, Party
 from blindmatch_protocol.contract.publishing import HeldEntries, joined
 from blindmatch_protocol.contract.steps import UNCONFIRMED_ID
 from blindmatch_protocol.picture.decode import Picture
+from blindmatch_protocol.sets import plain_list
 from blindmatch_server.curator.endorsement.batches import Batches, Held
+from blindmatch_server.epochs import building
 from msgspec import Struct
 from msgspec.structs import replace
 from nacl.signing import SigningKey
@@ -45,6 +47,12 @@ HELD, HONEST = NAMES[:1], NAMES[:2]
 """The organisation in the adversary's hands; those whose signatures it has of all that is honest."""
 VICTIM: Final = 1
 FIRST_ID: Final = 1
+
+
+OPENED: Final = (plain_list, "reserved_rows", lambda ids, salts: np.zeros(len(ids), np.bool_))
+"""Whoever opens a plain list takes it whatever its ids and salts are."""
+_UNCHECKED: Final = replacing((building, "check_entries", lambda entries: None), OPENED)
+"""The adversary builds and serves sets with code of its own, which refuses no entry."""
 
 
 class Curator(Redacted, Struct, frozen=True):
@@ -85,15 +93,19 @@ class Curator(Redacted, Struct, frozen=True):
         made = Batches(self.epoch, 0, batches).endorsement(self.arena.design.info, self.terms)
         rng = self.arena.rng(f"publish/{self.epoch}")
         place, design = self.world.deployment, self.arena.design
-        publish(place, design, HeldEntries(in_set), rng, values=values, endorsement=made)
+        with _UNCHECKED():
+            publish(place, design, HeldEntries(in_set), rng, values=values, endorsement=made)
 
     @contextmanager
     def serving(self) -> Iterator[None]:
         """The matcher hands the current epoch out, for a block."""
         info = self.arena.design.info
-        with threaded_servers(
+        servers = threaded_servers(
             self.world.deployment, self.arena.design, sorted({info.setup_host, *info.parties})
-        ):
+        )
+        with ExitStack() as stack:
+            with _UNCHECKED():
+                stack.enter_context(servers)
             yield
 
     def device(self, name: str) -> Watched:
@@ -104,7 +116,7 @@ class Curator(Redacted, Struct, frozen=True):
 
 
 @contextmanager
-def _curator(arena: Arena) -> Iterator[Curator]:
+def endorsed_curator(arena: Arena) -> Iterator[Curator]:
     rng = arena.rng("organisations")
     keys = [SigningKey(rng.take(32)) for _ in range(4)]
     named = zip((NAMES[0], *NAMES), keys, strict=True)
@@ -189,7 +201,7 @@ _MEANS: Final = Means(
 def unendorsed(arena: Arena) -> Figure:
     """Count the forms in which a device goes along."""
     cases = dict[str, tuple[int, int]]()
-    with _curator(arena) as curator:
+    with endorsed_curator(arena) as curator:
         for at, (name, forge) in enumerate(FORMS.items(), 1):
             forge(curator)
             with curator.serving():
@@ -208,7 +220,7 @@ def unendorsed(arena: Arena) -> Figure:
     _MEANS,
     Claim("the match is none to everybody"),
     budget="seven devices",
-    weakness=replacing((Adoption, "_confirm", lambda self, check, signed, found: found)),
+    weakness=replacing((Adoption, "_confirm", lambda self, check, signed, found: found), OPENED),
     needs=(needs.A_LIST, needs.TOLD, needs.SERVED, needs.SMALL),
     exposes="that enough organisations endorsed an entry",
     left=Left.KEPT,
@@ -216,7 +228,7 @@ def unendorsed(arena: Arena) -> Figure:
 def swapped_entry(arena: Arena) -> Figure:
     """Count the swaps in which a device makes anything of the picture."""
     cases = dict[str, tuple[int, int]]()
-    with _curator(arena) as curator:
+    with endorsed_curator(arena) as curator:
         reserved = replace(
             curator.victim, ids=np.array([UNCONFIRMED_ID], np.uint64), salts=np.zeros((1, 16), np.uint8)
         )
