@@ -81,9 +81,9 @@ def run() -> None:
     file, made = RUN / MADE, dict[str, Any]()
     if file.exists():
         made = json.loads(file.read_text("utf-8"))
-    for name, words in {
-        "assess --quick": ("--out", str(RUN)), "attack run all": ("--json", str(RUN / "attacks.json")),
-    }.items():  # fmt: skip
+    attacks = ("--json", str(RUN / "attacks.json"), "--keep", str(RUN / "attacks-kept.json"))
+    steps = {"assess --quick": ("--out", str(RUN)), "attack run all": attacks}
+    for name, words in steps.items():
         if not made.get(name, {}).get("done"):
             try:
                 spend(made, name, *words)

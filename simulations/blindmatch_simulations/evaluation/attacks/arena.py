@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator
+from pathlib import Path
+from traceback import extract_tb
 from typing import Final, TypeVar, cast
 
 import numpy as np
@@ -111,11 +113,26 @@ class Attack(Adversary[Callable[[Arena], Figure], Weakness], frozen=True):
 
 
 class Pair(Struct, frozen=True):
-    """An attack, a design, and why the one is not played against the other; empty if it is."""
+    """An attack, a design, and why the one is not played against the other; empty if it is.
+
+    Attributes:
+        failure: how the design failed when it was asked what the attack needs; empty if it did not.
+    """
 
     attack: Attack
     design: AnyDesign
     unplayed: str
+    failure: str = ""
+
+
+def failure_of(error: BaseException) -> str:
+    """Return an error's type, its text on one line, and the last line of code that it came through."""
+    words = " ".join(str(error).split())
+    text = f"{type(error).__name__}: {words}" if words else type(error).__name__
+    frames = extract_tb(error.__traceback__)
+    if isinstance(error, BlindmatchError) or not frames:
+        return text
+    return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})"
 
 
 DECLARED: Final[list[Attack]] = []

@@ -29,6 +29,7 @@ from blindmatch_simulations.evaluation.attacks.arena import Arena
 from blindmatch_simulations.evaluation.attacks.figure import Spending
 from blindmatch_simulations.testbed.deployment.devices import Watched, credentials_of, now_ms
 from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.registry import reference_of
 from blindmatch_simulations.testbed.pictures import pool
 from blindmatch_simulations.testbed.pictures.crops import encoded
 from blindmatch_simulations.testbed.scenario.run import publish_list
@@ -125,10 +126,10 @@ def loopback(
 ) -> Iterator[Loopback]:
     """A deployment of the arena's design with pictures `listed` and `more` hashes on its list, until the
     block ends; `tools` are changed while the curator builds and signs."""
-    name = arena.design.info.name
+    reference = reference_of(arena.design)
     with tempfile.TemporaryDirectory(prefix="blindmatch-attack-") as folder:
         with tools():
-            held = Loopback.create(Path(folder) / "home", name, arena.design, franking=franking)
+            held = Loopback.create(Path(folder) / "home", reference, arena.design, franking=franking)
             held.spending = arena.spending
             publish_in(arena, held.deployment, listed, more)
         with held:

@@ -120,3 +120,8 @@ ANY_ONE: Final = Need("one design, whichever", lambda one: True)
 """Nothing else of a design matters: the attack is played against the first that meets its other needs."""
 SAME: Final = "goes by nothing that designs differ in"
 """Why it is not played against the others: what it came to holds for them, too."""
+
+
+def played_against(design: bm.AnyDesign) -> str:
+    """Return why an attack that needs `ANY_ONE` is not played against the designs after this one."""
+    return f"{SAME}: played against {design.info.name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import cache
 from itertools import product
@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from blindmatch_protocol.contract import AnyDesign
 from msgspec import UNSET, Struct, UnsetType, to_builtins
+from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import Actor, Proof
-from blindmatch_simulations.evaluation.attacks.arena import Arena, Attack, Pair
+from blindmatch_simulations.evaluation.attacks.arena import DECLARED, Arena, Attack, Pair, failure_of
 from blindmatch_simulations.evaluation.attacks.figure import Budget, Figure
-from blindmatch_simulations.evaluation.attacks.needs import SAME, lacking
+from blindmatch_simulations.evaluation.attacks.needs import SAME, lacking, played_against
 from blindmatch_simulations.measure.results import Results, Row, Status, Strict, results
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs
 
@@ -68,7 +69,11 @@ class AttackRow(Row, frozen=True, kw_only=True, tag="attack"):
 
 
 class NotPlayed(Row, frozen=True, kw_only=True, tag="attack not played"):
-    """An attack that is not played against a design, which is a parameter; `why` says what it needs."""
+    """An attack without a figure against a design, which is a parameter.
+
+    `why` says what the attack needs and the design lacks, or that the run was interrupted; of the status
+    `failed` how attack or design failed.
+    """
 
 
 class Ran(Struct, frozen=True):
@@ -85,6 +90,54 @@ class Ran(Struct, frozen=True):
         return self.attack.claimed and self.figure.succeeded
 
 
+class Failed(Struct, frozen=True):
+    """An attack that came to no figure against a design, since one of them failed; and how."""
+
+    attack: Attack
+    design: str
+    why: str
+
+
+def play_all(
+    every: Iterable[Pair], play: Callable[[Pair], Ran], unplayed: list[Pair]
+) -> Iterator[tuple[Pair, Ran | Failed]]:
+    """Play pairs one by one, and give each with what it came to.
+
+    Whatever `play` raises is that pair's failure, and the next one is played.
+    Where an attack needs `ANY_ONE` design and failed against the first, the next design takes its place.
+
+    Args:
+        unplayed: gets the pairs that are not played.
+    """
+    without: set[str] = set()
+    instead: dict[str, AnyDesign] = {}
+    for pair in every:
+        name = pair.attack.name
+        is_spare = pair.unplayed.startswith(SAME)
+        if is_spare and name in instead:
+            pair = replace(pair, unplayed=played_against(instead[name]))
+        if pair.unplayed and not (is_spare and name in without):
+            unplayed.append(pair)
+            continue
+        made = _played_or_failed(pair, play)
+        yield pair, made
+        if isinstance(made, Failed):
+            without.add(name)
+        elif is_spare:
+            without.discard(name)
+            instead[name] = pair.design
+
+
+def _played_or_failed(pair: Pair, play: Callable[[Pair], Ran]) -> Ran | Failed:
+    name = pair.design.info.name
+    if pair.failure:
+        return Failed(pair.attack, name, pair.failure)
+    try:
+        return play(pair)
+    except (Exception, SystemExit) as error:  # a plug-in may raise anything
+        return Failed(pair.attack, name, failure_of(error))
+
+
 def run_attack(attack: Attack, arena: Arena, weakened: bool = False) -> Ran:
     """Run an attack; `weakened`: with its weakness planted, where it must succeed."""
     with attack.weakness(arena.design) if weakened else nullcontext():
@@ -93,7 +146,10 @@ def run_attack(attack: Attack, arena: Arena, weakened: bool = False) -> Ran:
 
 
 def results_of(
-    rans: Sequence[Ran], weakened: bool = False, unplayed: Sequence[Pair] = ()
+    rans: Sequence[Ran],
+    weakened: bool = False,
+    unplayed: Sequence[Pair] = (),
+    failed: Sequence[Failed] = (),
 ) -> Results[AttackRow | NotPlayed]:
     """The results file; docs/results.md."""
     played = [
@@ -107,13 +163,24 @@ def results_of(
         )
         for ran in rans
     ]
-    rows = [*played, *map(not_played, unplayed)]
+    rows = [*played, *map(_failed, failed), *map(not_played, unplayed)]
     return results(Results[AttackRow | NotPlayed], "blindmatch attack run", {"weakened": weakened}, rows)
 
 
 def not_played(pair: Pair) -> NotPlayed:
-    name, design, why = pair.attack.name, pair.design.info.name, pair.unplayed
-    return NotPlayed(id=name, status=Status.NOT_MEASURED, parameters={"design": design}, why=why)
+    name, design = pair.attack.name, pair.design.info.name
+    if pair.failure:
+        return _failed(Failed(pair.attack, design, pair.failure))
+    return NotPlayed(id=name, status=Status.NOT_MEASURED, parameters={"design": design}, why=pair.unplayed)
+
+
+def _failed(one: Failed) -> NotPlayed:
+    return NotPlayed(
+        id=one.attack.name,
+        status=Status.FAILED,
+        parameters={"design": one.design},
+        why=f"failed: {one.why}",
+    )
 
 
 def described(attack: Attack) -> dict[str, Any]:
@@ -143,7 +210,8 @@ def by_actor(rows: Iterable[AttackRow | NotPlayed]) -> dict[tuple[str, ...], lis
     """Of each actor: what is newly exposed, who notices, the file that shows it; and in which designs.
 
     New is what succeeded and a messenger without detection does not allow. An attack that was played against
-    another design, since it goes by nothing that they differ in, counts for both.
+    another design, since it goes by nothing that they differ in, counts for both. What one that failed would
+    have exposed is not known.
     """
     found, lines = list(rows), dict[tuple[str, ...], list[str]]()
     once = {row.id: row for row in found if isinstance(row, AttackRow)}
@@ -158,6 +226,13 @@ def by_actor(rows: Iterable[AttackRow | NotPlayed]) -> dict[tuple[str, ...], lis
         own = [one for one in traces if actor in one.actors]
         exposed = [one for one in own if (design, one) in new]
         said = [(one.exposes, one.notices, one.proof.file if one.proof else "no file") for one in exposed]
+        said += [(f"not known: {name} failed", "", "") for name in _failures(found, actor, design)]
         for words in dict.fromkeys(said) or (("nothing more" if own else "not played", "", ""),):
             lines.setdefault((actor, *words), []).append(design)
     return lines
+
+
+def _failures(rows: Iterable[AttackRow | NotPlayed], actor: Actor, design: str) -> list[str]:
+    """Attacks that this actor could do or order, and that failed against a design."""
+    failed = {row.id for row in rows if row.status is Status.FAILED and row.parameters["design"] == design}
+    return [one.name for one in DECLARED if one.name in failed and actor in one.means.actors]

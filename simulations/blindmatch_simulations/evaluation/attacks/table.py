@@ -10,8 +10,8 @@ from typing import Final
 from blindmatch_protocol.contract import AnyDesign
 
 from blindmatch_simulations.evaluation import attacks
-from blindmatch_simulations.evaluation.attacks.arena import DECLARED, Attack, Pair
-from blindmatch_simulations.evaluation.attacks.needs import ANY_ONE, SAME, lacking
+from blindmatch_simulations.evaluation.attacks.arena import DECLARED, Attack, Pair, failure_of
+from blindmatch_simulations.evaluation.attacks.needs import ANY_ONE, lacking, played_against
 
 for _module in iter_modules(attacks.__path__):
     import_module(f"{attacks.__name__}.{_module.name}")
@@ -26,9 +26,17 @@ def pairs(designs: Sequence[AnyDesign]) -> list[Pair]:
 
 
 def _pairs(attack: Attack, designs: Sequence[AnyDesign]) -> list[Pair]:
-    made = [Pair(attack, design, lacking(attack.needs, design)) for design in designs]
-    played = [one for one in made if not one.unplayed]
+    made = [_pair(attack, design) for design in designs]
+    played = [one for one in made if not one.unplayed and not one.failure]
     if ANY_ONE not in attack.needs or not played:
         return made
-    why = f"{SAME}: played against {played[0].design.info.name}"
+    why = played_against(played[0].design)
     return [Pair(attack, one.design, why) if one in played[1:] else one for one in made]
+
+
+def _pair(attack: Attack, design: AnyDesign) -> Pair:
+    """Ask a design whether it has what an attack needs; a plug-in may fail at any question."""
+    try:
+        return Pair(attack, design, lacking(attack.needs, design))
+    except (Exception, SystemExit) as error:
+        return Pair(attack, design, "", failure_of(error))

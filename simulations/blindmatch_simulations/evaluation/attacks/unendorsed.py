@@ -39,6 +39,7 @@ from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
 from blindmatch_simulations.evaluation.attacks.loopback import FILLERS, Loopback, drawn
 from blindmatch_simulations.testbed.deployment.curating import next_epoch, publish
 from blindmatch_simulations.testbed.deployment.devices import Watched
+from blindmatch_simulations.testbed.deployment.registry import reference_of
 from blindmatch_simulations.testbed.scenario.world import threaded_servers
 
 BOB: Final = "bob"
@@ -128,7 +129,7 @@ def endorsed_curator(arena: Arena) -> Iterator[Curator]:
     every = EntryBatch(hashes, np.arange(FIRST_ID, FIRST_ID + len(hashes), dtype=np.uint64), salts)
     with (
         tempfile.TemporaryDirectory(prefix="blindmatch-attack-") as folder,
-        Loopback.create(Path(folder) / "home", arena.design.info.name, arena.design) as world,
+        Loopback.create(Path(folder) / "home", reference_of(arena.design), arena.design) as world,
     ):
         terms = Terms(world.deployment.curator_public_key(), arena.design.info.name, policy)
         held = {bytes(key.verify_key): key for key in keys}

@@ -32,6 +32,7 @@ from blindmatch_simulations.measure.meter import Meter, expect
 from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.measure.row import CATALOGUE
 from blindmatch_simulations.testbed.deployment.building import built_alone
+from blindmatch_simulations.testbed.deployment.registry import reference_of
 from blindmatch_simulations.testbed.inprocess.deployed import Build, opened, publish, values_of
 from blindmatch_simulations.testbed.inprocess.vouchers import ACCOUNT, World, world_of
 
@@ -94,7 +95,7 @@ def _table(meter: Meter, folder: Path, design: bm.AnyDesign, sizes: Sizes, of: d
     made = lambda: builds.append(build())  # noqa: E731
     meter.time("threshold/build", made, count=sizes.entries, repeat=False, **of)
     random_list(sizes.entries, folder / "bench.list", rng)
-    peak = built_alone(design.info.name, folder / "bench.list", folder / "alone", values)["peak_mib"]
+    peak = built_alone(reference_of(design), folder / "bench.list", folder / "alone", values)["peak_mib"]
     meter.memory("threshold/build/memory", peak, **of)
     whole = builds[-1]
     size = sum(len(whole.files[name]) for name in whole.published.setup)

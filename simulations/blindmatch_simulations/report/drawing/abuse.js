@@ -10,6 +10,10 @@ const unplayed = (wanted, named) =>
     ),
     "; ",
   );
+const failures = () => {
+  const failed = rowsOfKind("attack not played").filter((one) => one.status === "failed");
+  return failed.length ? h`; failed, so not known: ${glue(unique(failed.map((one) => attackName(one.id))), ", ")}` : "";
+};
 const attackWords = (row) =>
   row.succeeded
     ? row.claimed
@@ -165,7 +169,7 @@ const abusePart = () =>
   section(
     "abuse",
     "How can it be abused, and who would notice?",
-    para(h`Attacks that succeeded as declared: ${successes(false)}; against a claim: ${successes(true)}.${exposers().length ? h` Beyond 0b: ${exposers().length}.` : ""}`),
+    para(h`Attacks that succeeded as declared: ${successes(false)}; against a claim: ${successes(true)}${failures()}.${exposers().length ? h` Beyond 0b: ${exposers().length}.` : ""}`),
     ...actorsPart(),
     ...prevention(),
     fold("topics", "Each kind of abuse, by design", topics()),

@@ -212,7 +212,7 @@ def _carried(reference: str) -> AnyDesign:
         design = _checked(carried(inner), reference)
     except DesignError as error:
         raise RegistryError(str(error)) from error
-    _REFERENCES[design] = CARRIED + _REFERENCES.get(inner, inner.info.name)
+    _REFERENCES[design] = CARRIED + reference_of(inner)
     return design
 
 
@@ -225,9 +225,14 @@ def _built_in(name: str) -> AnyDesign | None:
     return None if found is None else found.design
 
 
+def reference_of(design: AnyDesign) -> str:
+    """Return what `load_design` finds a loaded design by, in any folder: its name, or path.py:NAME."""
+    return _REFERENCES.get(design, design.info.name)
+
+
 def loader_of(design: AnyDesign) -> Callable[[], AnyDesign]:
     """Gives a design that was loaded here in another process."""
-    return partial(load_design, _REFERENCES.get(design, design.info.name))
+    return partial(load_design, reference_of(design))
 
 
 def is_path(reference: str) -> bool:
