@@ -164,11 +164,11 @@ def test_series_of_false_matches_leave_reports_and_gather_them_in_fewer_accounts
     drawn, told = bands.totals(its, 2, 2000), bands.expected(its)
     for row, total in ((Count.FALSE, drawn.false), (Count.ACCOUNTS, drawn.accounts)):
         assert alike(ran[:, row], total.sum(axis=1)), row.name
-    if threshold in (1, series):
-        assert alike(ran[:, Count.FALSE], float(told.false.sum()))
-    assert np.isnan(told.accounts).all() == (threshold > series)
     if threshold == 1:
-        assert alike(ran[:, Count.ACCOUNTS], float(told.accounts.sum()))
+        assert alike(ran[:, Count.FALSE], float(told.false.sum()))
+    # above 1 it is that of an average environment, which bursts of cascades exceed
+    close = alike(ran[:, Count.ACCOUNTS], float(told.accounts.sum()))
+    assert close or (threshold > 1 and 0.6 < told.accounts.sum() / ran[:, Count.ACCOUNTS].mean() < 1.2)
 
 
 def test_bands_above_a_threshold_of_one_hold_what_sharers_false_matches_do() -> None:
@@ -196,20 +196,19 @@ def test_sharers_true_and_false_matches_together_are_what_a_simulation_of_accoun
     rng, shape, n = np.random.default_rng(7), its.inputs.material.shape.value, 400_000
     rates = rng.choice(its.rates, n, p=its.sharers / its.sharers.sum())
     sent = rng.gamma(shape, its.sends / shape, n) * given.listed.sum() * its.recall
-    true, false = rng.poisson(sent), series * rng.poisson(rates * given.false.sum() / series)
+    true, false = rng.poisson(sent), series * rng.poisson(rates * given.own.sum() / series)
+    false += rng.poisson(rates * given.copies.sum())
     over = true + false >= 5
     for at, drawn in enumerate((over, true * over, false * over, over & (false > 0))):
         told = float(found[at, -1]) / its.sharers.sum()
         assert abs(drawn.mean() - told) < SIGMAS * drawn.std() / n**0.5 + 1e-9, at
 
 
-def test_the_sensitivity_leaves_out_an_end_without_a_closed_form_and_mixes_no_rows() -> None:
-    """At a threshold of 3, one series of three reaches it, and one picture does not."""
+def test_the_sensitivity_mixes_no_rows_above_a_threshold_of_one() -> None:
     held = inputs(centre__threshold=3)
     expects, moved = tornado(held, behaviour(), 400, 10)
     rows = {one.input: one for one in moved if one.output == "accounts_wrong"}
-    assert "false_matches.series" not in rows
-    for name in ("activity.pictures_a_day", "outages.part"):
+    for name in ("activity.pictures_a_day", "outages.part", "false_matches.series"):
         part, field = name.split(".")
         figure = getattr(getattr(held, part), field)
         there = model(with_value(held, part, field, figure.high), behaviour(), 400, 10)
@@ -326,7 +325,7 @@ def test_accounts_are_divided_among_blocks_without_a_rest(monkeypatch: pytest.Mo
     assert (its.sharers <= its.counts).all()
     seen: list[int] = []
     monkeypatch.setattr(counts, "BLOCK", 100)
-    monkeypatch.setattr(counts, "_crowd", lambda a, b, c, accounts, e: seen.append(accounts))
+    monkeypatch.setattr(counts, "_crowd", lambda a, b, c, accounts, *_: seen.append(accounts))
     for block in range(counts.blocks(1003)):
         counts.block_counts(its, 1, block)
     assert sum(seen) == (its.counts - its.sharers).sum()

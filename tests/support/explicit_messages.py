@@ -87,7 +87,8 @@ def messages(model: Model, everybody: People, seed: int) -> list[Message]:
     def send(days: list[int], senders: Iterable[Any], picture: int | None, kind: Kind | None) -> None:
         for day, sender in zip(days, senders, strict=True):
             number = next(numbers) if picture is None else picture
-            alike = model.series if kind is Kind.BENIGN else 1
+            # pictures of one's own come in series; of a cascade each sends one copy
+            alike = model.series if kind is Kind.BENIGN and picture is None else 1
             made.extend([Message(day, int(sender), number, kind or of_known())] * alike)
 
     def of_known() -> Kind:
@@ -103,7 +104,7 @@ def messages(model: Model, everybody: People, seed: int) -> list[Message]:
         (model.cascades.known, everybody.known, None),
     ):
         for day, size in _begun(model, law, rng):
-            days = _days(model, day, size / (model.series if kind else 1), rng)
+            days = _days(model, day, size, rng)
             senders = rng.choice(len(rates), len(days), p=rates / rates.sum())
             send(days, senders, next(numbers), kind or of_known())
     return sorted(made, key=lambda one: one.day)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from math import ceil, log, log1p, nan
+from math import ceil, log, log1p
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -54,6 +54,39 @@ def poisson_crossing(means: Floats, threshold: int) -> Crossing:
     return Crossing(pdtrc(threshold - 1, means), means * before, means)
 
 
+def false_crossing(own: Floats, copies: Floats, series: int, threshold: int) -> Crossing:
+    """For F = s S + C false matches, S a Poisson number of series with mean own / s, C one of copies:
+    P(F >= T) and E[F; F >= T], by the number j of series. With k = T - s j > 0 matches still missing,
+
+        P(F >= T) = sum of P(S = j) P(C >= k) over s j < T, + P(S >= n), n = ceil(T / s)
+        E[F; F >= T] = sum of P(S = j) (s j P(C >= k) + E[C; C >= k]) + E[s S; S >= n] + E[C] P(S >= n)
+
+    and E[X; X >= k] = m P(X >= k - 1) of a Poisson number X of mean m. No term is a difference, so that rare
+    openings keep their digits."""
+    if series == 1:
+        return poisson_crossing(own + copies, threshold)
+    from scipy.special import gammaln, xlogy
+
+    mean, least = own / series, -(-threshold // series)
+    reached = _poisson_tail(mean, least)
+    reports = own * _poisson_tail(mean, least - 1) + copies * reached
+    for j in range(least):
+        chance, missing = np.exp(xlogy(j, mean) - mean - gammaln(j + 1)), threshold - series * j
+        enough = _poisson_tail(copies, missing)
+        reached = reached + chance * enough
+        reports = reports + chance * (series * j * enough + copies * _poisson_tail(copies, missing - 1))
+    return Crossing(reached, reports, own + copies)
+
+
+def _poisson_tail(mean: Floats, least: int) -> Floats:
+    """P(X >= least) of Poisson numbers."""
+    from scipy.special import pdtrc
+
+    if least <= 0:
+        return np.ones_like(mean)
+    return np.asarray(-np.expm1(-mean) if least == 1 else pdtrc(least - 1, mean))
+
+
 def gamma_crossing(means: Floats, shape: float, threshold: int) -> Crossing:
     """The same where the mean is gamma-distributed over accounts, so that K is negative binomial; biased by
     its size it is one more than a negative binomial number of shape + 1."""
@@ -83,33 +116,48 @@ def sharers_crossing(model: Model, given: Environment) -> Crossing:
 
 def mixed_crossing(model: Model, given: Environment) -> Floats:
     """Of all sharers with false matches, float64 (4, days): accounts that reach the threshold until each day,
-    true and false reports, accounts with a false one. T true matches and F series of s reach t unless, for
-    some j < t / s, F = j and T < t - s j."""
-    from scipy.special import gammaln, xlogy
+    true and false reports, accounts with a false one. T true matches and F false ones stay below t if, for
+    some f < t, F = f and T < t - f; F is s S + C as in `false_crossing`, so that
 
-    shape, s, t = model.inputs.material.shape.value, model.series, model.threshold
-    until, series = np.cumsum(given.listed) * model.sends * model.recall, np.cumsum(given.false) / s
-    j = np.arange(model.needed)[:, None, None]
+        P(F = f) = sum of P(S = j) P(C = f - s j) over s j <= f."""
+    shape, t = model.inputs.material.shape.value, model.threshold
+    until = np.cumsum(given.listed) * model.sends * model.recall
+    own, copies = np.cumsum(given.own), np.cumsum(given.copies)
+    f = np.arange(t)[:, None, None]
     made = np.zeros((4, model.days))
     for seen, part in ((1.0, 1 - model.modified), (1 - model.unnoticed, model.modified)):
-        met = [gamma_crossing(until * seen, shape, t - s * int(one)) for one in j[:, 0, 0]]
-        means = seen * model.rates[:, None] * series
-        chances = np.exp(xlogy(j, means) - means - gammaln(j + 1))
+        met = [gamma_crossing(until * seen, shape, t - int(one)) for one in f[:, 0, 0]]
+        rates = seen * model.rates[:, None]
+        chances = _false_chances(rates * own, rates * copies, model.series, t)
         few = np.array([1 - m.reached for m in met])[:, None]
         left = np.array([m.matches - m.reports for m in met])[:, None]
         reached = 1 - (chances * few).sum(axis=0)
         true = until * seen - (chances * left).sum(axis=0)
-        false = s * (means - (j * chances * few).sum(axis=0))
+        false = rates * (own + copies) - (f * chances * few).sum(axis=0)
         rows = np.array([reached, true, false, reached - chances[0] * met[0].reached])
         made += part * np.einsum("c,kcd->kd", model.sharers, rows)
     return made
+
+
+def _false_chances(own: Floats, copies: Floats, series: int, most: int) -> Floats:
+    """P(F = f) for f below `most`, float64 (most, ...)."""
+    from scipy.special import gammaln, xlogy
+
+    def poisson(mean: Floats, number: int) -> Floats:
+        return np.asarray(np.exp(xlogy(number, mean) - mean - gammaln(number + 1)))
+
+    of_series = [poisson(own / series, j) for j in range(-(-most // series))]
+    of_copies = [poisson(copies, number) for number in range(most)]
+    return np.array(
+        [sum(of_series[j] * of_copies[f - series * j] for j in range(f // series + 1)) for f in range(most)]
+    )
 
 
 class Totals(NamedTuple):
     """Of all accounts, float64 (runs, days), or as expected, (days,).
 
     Attributes:
-        accounts: with their first false report; not a number where there is no closed form.
+        accounts: with their first false report of a period.
         held: true matches that no threshold has let go.
     """
 
@@ -125,7 +173,8 @@ class Totals(NamedTuple):
 
 
 def expected(model: Model) -> Totals:
-    """Of every count. A threshold's false reports are those of an average environment."""
+    """Of every count. A threshold's false reports, and accounts with one, are those of an average
+    environment."""
     return _joined([_expected(its, part) for _, its, part in periods(model, average_environment(model))])
 
 
@@ -139,15 +188,20 @@ def _joined(parts: Sequence[Totals]) -> Totals:
 
 def _expected(model: Model, given: Environment) -> Totals:
     sharing = sharers_crossing(model, given)
-    mixed = mixed_crossing(model, given) if model.threshold > 1 else None
-    true = sharing.reports if mixed is None else mixed[1]
+    opened = _opened_by_false(model, given)
+    if model.threshold > 1:
+        _, true, with_false, wrong = mixed_crossing(model, given)
+        false, accounts = daily(opened.reports + with_false), daily(opened.reached + wrong)
+    else:
+        true, false = sharing.reports, daily(opened.reports)
+        accounts = np.full(model.days, _accounts(model) / model.days)
     sent = model.known
     skipped = sent * model.modified * model.unnoticed * given.listed
     asked = sent * given.listed - skipped
     return Totals(
         true=daily(true),
-        false=_expect_false(model, given) + (0.0 if mixed is None else daily(mixed[2])),
-        accounts=np.full(model.days, _accounts(model) / model.days),
+        false=false,
+        accounts=accounts,
         video=sent * given.video,
         late=sent * given.late,
         modified=skipped,
@@ -157,13 +211,16 @@ def _expected(model: Model, given: Environment) -> Totals:
     )
 
 
-def _expect_false(model: Model, given: Environment) -> Floats:
-    """Of accounts whose false matches alone reach the threshold (`_crowd`)."""
-    until = np.cumsum(given.false)
-    made = np.zeros(model.days)
+def _opened_by_false(model: Model, given: Environment) -> Crossing:
+    """Of all accounts whose false matches alone reach the threshold (`_crowd`): how many did until each day,
+    and their reports."""
+    own, copies = np.cumsum(given.own), np.cumsum(given.copies)
+    reached, reports = np.zeros(model.days), np.zeros(model.days)
     for count, rate in zip(_crowd(model), model.rates, strict=True):
-        made += count * daily(poisson_crossing(rate * until / model.series, model.needed).reports)
-    return made * model.series
+        one = false_crossing(rate * own, rate * copies, model.series, model.threshold)
+        reached += count * one.reached
+        reports += count * one.reports
+    return Crossing(reached, reports, own + copies)
 
 
 def _crowd(model: Model) -> Floats:
@@ -173,14 +230,13 @@ def _crowd(model: Model) -> Floats:
 
 
 def _accounts(model: Model) -> float:
-    """Accounts with a false report, where one series reaches the threshold: none has one with the chance of a
+    """Accounts with a false report, where one match reaches the threshold: none has one with the chance of a
     Laplace functional.
 
-    Cascades are a Poisson process (Campbell): E exp(-r X) = exp(-r x - sum of b (1 - exp(-r m w / V))) for
-    the part x of singles and b cascades of size m begun on a day, of which a share w is sent in the run.
+    Cascades are a Poisson process (Campbell): E exp(-r X) = exp(-r x / s - sum of b (1 - exp(-r m w / V)))
+    for the part x of an account's own pictures, which come in series of s, and b cascades of size m begun on
+    a day, of which a share w is sent in the run; of V pictures in all, r m w / V copies are the account's.
     """
-    if model.needed > 1:
-        return nan
     part = model.inputs.outages
     up = 1 - part.chance.value * part.part.value * model.behaviour.asks
     cut = 0.0 if not model.held_over else 1 - up
@@ -196,7 +252,7 @@ def _accounts(model: Model) -> float:
     sent = spread_out(padded[::-1], left)[::-1]
     none = np.zeros(len(model.rates))
     for size, chance in zip(cascades.benign.sizes, cascades.benign.chances, strict=True):
-        hit = -np.expm1(-np.outer(model.rates, sent) * (size / model.volume / model.series))
+        hit = -np.expm1(-np.outer(model.rates, sent) * (size / model.volume))
         none += hit @ (begun * chance)
     honest = model.counts - model.sharers * (model.modified * model.unnoticed)
     return float(honest @ -np.expm1(-(model.rates * singles / model.series + none)))
@@ -301,8 +357,8 @@ def _totals(
             usual = max(mixed[0, -1], 1e-9)
             weight = rng.gamma(np.maximum(opened, 1e-9) / spread) * spread / usual
             env = given.false.sum(axis=1) / max(average.false.sum(), 1e-300)
-            false, wrong = (np.maximum(daily(one), 0) for one in (mixed[2] / model.series, mixed[3]))
-            made["false"] = made["false"] + model.series * rng.poisson(np.outer(weight * env, false))
+            false, wrong = (np.maximum(daily(one), 0) for one in (mixed[2], mixed[3]))
+            made["false"] = made["false"] + _together(rng, np.outer(weight * env, false), model.series)
             made["accounts"] = made["accounts"] + rng.poisson(np.outer(weight * env, wrong))
     return Totals(**made)
 
@@ -322,15 +378,16 @@ def _draw_false(model: Model, given: Environment, rng: np.random.Generator) -> t
     """False reports, and accounts with their first one: how many each class has, and then on which days."""
     if not given.false.any():
         return np.zeros_like(given.false), np.zeros_like(given.false)
-    until = np.cumsum(given.false, axis=1)
-    reached, reports, opened = np.zeros_like(until), np.zeros_like(until), np.zeros(len(until), np.int64)
+    own, copies = np.cumsum(given.own, axis=1), np.cumsum(given.copies, axis=1)
+    reached, reports, opened = np.zeros_like(own), np.zeros_like(own), np.zeros(len(own), np.int64)
     for count, rate in zip(np.round(_crowd(model)).astype(np.int64), model.rates, strict=True):
-        one = poisson_crossing(rate * until / model.series, model.needed)
+        one = false_crossing(rate * own, rate * copies, model.series, model.threshold)
         reached += count * one.reached
         reports += count * one.reports
-        opened += rng.binomial(count, one.reached[:, -1])
-    new, made = _opened(rng, opened, Crossing(reached, reports, until), model.needed)
-    return made * model.series, new
+        opened += rng.binomial(count, np.minimum(one.reached[:, -1], 1.0))  # a sum of chances is rounded
+    crossing = Crossing(reached, reports, own + copies)
+    new, made = _opened(rng, opened, crossing, model.threshold, series=model.series)
+    return made, new
 
 
 def _opened(
@@ -339,13 +396,21 @@ def _opened(
     crossing: Crossing,
     threshold: Floats | int,
     unlike: Floats | float = 1.0,
+    series: int = 1,
 ) -> tuple[Floats, Floats]:
     """Of accounts that `opened` in each run, the day; and reports of all, (runs, days). `crossing` is that of
-    all accounts, `unlike` what they have beyond the threshold over its mean."""
+    all accounts, `unlike` what they have beyond the threshold over its mean; that comes in `series`."""
     chances = np.maximum(daily(crossing.reached), 0)
     new = rng.multinomial(opened, chances / np.maximum(chances.sum(axis=1, keepdims=True), 1e-300))
     more = daily(crossing.reports) - threshold * chances
-    return new.astype(float), threshold * new + rng.poisson(np.maximum(more, 0) * unlike).astype(float)
+    beyond = _together(rng, np.maximum(more, 0) * unlike, series)
+    return new.astype(float), threshold * new + beyond
+
+
+def _together(rng: np.random.Generator, means: Floats, series: int) -> Floats:
+    """Numbers with these means of what comes in series of so many: their variance is that of single ones
+    times the series."""
+    return np.asarray(series * rng.poisson(means / series), np.float64)
 
 
 def unseen(model: Model) -> dict[str, float]:

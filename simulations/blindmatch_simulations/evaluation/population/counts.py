@@ -31,6 +31,8 @@ BLOCK: Final = 1 << 27
 """Accounts of a block, at the most."""
 _MATCHES: Final = 2_000_000
 """Matches of sharers that are expected to be held in memory at once."""
+_NOBODY: Final = 1e-16
+"""A chance that no account of any population has."""
 
 
 class Count(IntEnum):
@@ -76,7 +78,7 @@ def block_counts(model: Model, seed: int, block: int) -> Counts:
         rngs = {name: stream(seed, "block", block, at, name) for name in STREAMS}
         others, here = (int(n * (block + 1)) // of - int(n * block) // of for n in (count - sharers, sharers))
         for days, its, part in periods(model, environment):
-            _crowd(its, made[:, days], rngs["crowd"], others, model.rates[at] * part.false / model.series)
+            _crowd(its, made[:, days], rngs["crowd"], others, float(model.rates[at]), part)
         each = (model.rates[at] + model.sends) * model.days
         # sharers to be drawn together, the same for all designs
         step = max(1, int(_MATCHES / max(each, 1.0)))
@@ -88,34 +90,48 @@ def block_counts(model: Model, seed: int, block: int) -> Counts:
     return made
 
 
-def _crowd(model: Model, made: Counts, rng: np.random.Generator, accounts: int, means: Floats) -> None:
-    """Accounts without known material: `states[j]` have j series of matches, the last one the threshold's."""
-    most = model.needed
+def _crowd(
+    model: Model, made: Counts, rng: np.random.Generator, accounts: int, rate: float, given: Environment
+) -> None:
+    """Accounts without known material: `states[j]` have had j matches, the last one the threshold's."""
+    most, series = model.threshold, model.series
     states = np.zeros(most + 1, np.int64)
     states[0] = accounts
-    for day in np.flatnonzero(means) if accounts else ():
-        mean = float(means[day])
-        numbers, chances = _poisson(mean)
-        again = int(rng.poisson(mean * states[most])) if states[most] else 0
-        made[Count.FALSE, day] += again * model.series
+    own, copies = rate * given.own / series, rate * given.copies
+    for day in np.flatnonzero(own + copies) if accounts else ():
+        numbers, chances = _in_series(float(own[day]), float(copies[day]), series)
+        if states[most]:
+            of_own, of_copies = rng.poisson([own[day] * states[most], copies[day] * states[most]]).tolist()
+            made[Count.FALSE, day] += of_own * series + of_copies
         for state in range(most - 1, -1, -1):
             if not states[state]:
                 continue
             moved = rng.multinomial(states[state], chances)
             reach = np.minimum(numbers + state, most)
             made[Count.ACCOUNTS, day] += moved[reach == most].sum()
-            made[Count.FALSE, day] += model.series * (moved * (numbers + state))[reach == most].sum()
+            made[Count.FALSE, day] += (moved * (numbers + state))[reach == most].sum()
             states[state] = 0
             np.add.at(states, reach, moved)
 
 
-def _poisson(mean: float) -> tuple[Counts, Floats]:
-    """Numbers and their chances, up to where no account of any population is."""
+def _in_series(own: float, copies: float, series: int) -> tuple[Counts, Floats]:
+    """Numbers of matches in a day and their chances, if `own` series of so many and `copies` alone are
+    expected: s S + C for Poisson numbers S and C, by convolution, up to where no account is."""
+    of_series, of_copies = _poisson(own), _poisson(copies)
+    spaced = np.zeros((len(of_series) - 1) * series + 1)
+    spaced[::series] = of_series
+    chances = np.convolve(spaced, of_copies)
+    chances = chances[: 1 + int(np.flatnonzero(chances > _NOBODY)[-1])]
+    return np.arange(len(chances)), chances / chances.sum()
+
+
+def _poisson(mean: float) -> Floats:
+    """Chances of 0, 1, 2, ..., up to where no account of any population is."""
     from scipy.special import gammaln, xlogy
 
     numbers = np.arange(int(mean + 12 * mean**0.5 + 24))
     chances = np.exp(xlogy(numbers, mean) - mean - gammaln(numbers + 1))
-    return numbers, chances / chances.sum()
+    return np.asarray(chances / chances.sum())
 
 
 def _sharers(model: Model, rngs: Streams, accounts: int) -> Sharers:
@@ -150,7 +166,8 @@ def _reported(
     kinds = []
     for weights, means, series in (
         (some.rates * some.seen * model.recall, environment.listed, 1),
-        (rate * some.seen, environment.false, model.series),
+        (rate * some.seen, environment.own, model.series),
+        (rate * some.seen, environment.copies, 1),
     ):
         matches = rng.poisson(weights * means.sum() / series)
         accounts = np.repeat(np.arange(len(matches)), matches)
@@ -158,7 +175,7 @@ def _reported(
         kinds.append((np.repeat(accounts, series), np.repeat(days, series)))
     made[Count.MATCHED] += np.bincount(kinds[0][1], minlength=model.days)
     accounts, days = (np.concatenate(parts) for parts in zip(*kinds, strict=True))
-    false = np.repeat([False, True], [len(kinds[0][0]), len(kinds[1][0])])
+    false = np.arange(len(accounts)) >= len(kinds[0][0])
     order = np.lexsort((days, accounts))
     accounts, days, false = accounts[order], days[order], false[order]
     reported, let_go = _let_go(accounts, days, model.threshold)

@@ -202,13 +202,8 @@ class Model(Struct, frozen=True):
 
     @property
     def series(self) -> int:
-        """False matches of an account that come together."""
+        """False matches that come together among the pictures that an account made itself."""
         return int(self.inputs.false_matches.series.value)
-
-    @property
-    def needed(self) -> int:
-        """Series of false matches that reach the threshold by themselves."""
-        return -(-self.threshold // self.series)
 
     @property
     def modified(self) -> float:
@@ -278,16 +273,24 @@ class Environment(Struct, frozen=True):
     """Of one run, float64 (days,), or of several, (runs, days).
 
     Attributes:
-        false: false matches for each picture that an honest account sends.
+        own: false matches for each picture that an honest account sends, of pictures that it made itself;
+            they come in series.
+        copies: the same of copies of a cascade, which come one by one.
         listed: sends of known pictures that are in the epoch and reach the matching, over a sharer's mean.
         video, late, down: those that are video, not yet in the epoch, or cut off by an outage.
     """
 
-    false: Floats
+    own: Floats
+    copies: Floats
     listed: Floats
     video: Floats
     late: Floats
     down: Floats
+
+    @property
+    def false(self) -> Floats:
+        """False matches for each picture that an honest account sends."""
+        return self.own + self.copies
 
 
 def drawn(model: Model, seed: int, runs: int | None = None, purpose: str = "run") -> Environment:
@@ -296,8 +299,8 @@ def drawn(model: Model, seed: int, runs: int | None = None, purpose: str = "run"
     material, given = model.inputs.material, model.inputs.cascades
     rates = model.false_rates
     expected = np.concatenate([np.full(model.cascades.burn_in, rates[0]), rates])
-    hits = _sends(model, model.cascades.benign, expected, (seed, purpose, "false"), n) / model.volume
-    false = (1 - given.benign.value) * rates + hits
+    copies = _sends(model, model.cascades.benign, expected, (seed, purpose, "false"), n) / model.volume
+    own = np.broadcast_to((1 - given.benign.value) * rates, copies.shape)
     kinds = []
     for name, share in (("pictures", 1 - material.video.value), ("video", material.video.value)):
         expected = np.full(model.cascades.burn_in + model.days, share)
@@ -306,7 +309,7 @@ def drawn(model: Model, seed: int, runs: int | None = None, purpose: str = "run"
     outages = model.inputs.outages
     struck = stream(seed, purpose, "outages").random((n, model.days)) < outages.chance.value
     down = np.where(struck, outages.part.value * model.behaviour.asks, 0.0)
-    made = composed(model, false, kinds[0], kinds[1], down)
+    made = composed(model, (own, copies), kinds[0], kinds[1], down)
     return made if runs is not None else Environment(*(rows[0] for rows in astuple(made)))
 
 
@@ -323,24 +326,32 @@ def average_environment(model: Model) -> Environment:
     left, burn_in = model.cascades.left, model.cascades.burn_in
     rates = np.concatenate([np.full(burn_in, model.false_rates[0]), model.false_rates])
     share = model.inputs.cascades.benign.value
-    false = (1 - share) * model.false_rates + share * spread_out(rates, left)[burn_in:]
+    false = (1 - share) * model.false_rates, share * spread_out(rates, left)[burn_in:]
     video = np.full(model.days, model.inputs.material.video.value)
     chance, part = model.inputs.outages.chance.value, model.inputs.outages.part.value
     down = np.full(model.days, chance * part * model.behaviour.asks)
     return composed(model, false, 1 - video, video, down)
 
 
-def composed(model: Model, false: Floats, pictures: Floats, video: Floats, down: Floats) -> Environment:
-    """Put together what happens on each day, with what an outage leaves to the next one."""
+def composed(
+    model: Model, false: tuple[Floats, Floats], pictures: Floats, video: Floats, down: Floats
+) -> Environment:
+    """Put together what happens on each day, with what an outage leaves to the next one; `false` are the
+    matches of pictures of an account's own, and of copies."""
     listed, late = pictures * (1 - model.unlisted), pictures * model.unlisted
-    cut, matched = listed * down, listed * (1 - down)
-    lost, false_cut = cut.copy(), false * down
-    false = false - false_cut
+    own, copies = (_after_outages(model, rows, down)[0] for rows in false)
+    matched, lost = _after_outages(model, listed, down)
+    return Environment(own, copies, matched, video, late, lost)
+
+
+def _after_outages(model: Model, rows: Floats, down: Floats) -> tuple[Floats, Floats]:
+    """What reaches the matching on each day, and what never does."""
+    cut = rows * down
+    matched, lost = rows - cut, cut.copy()
     if model.held_over:
         matched[..., 1:] += cut[..., :-1]
-        false[..., 1:] += false_cut[..., :-1]
         lost[..., :-1] = 0
-    return Environment(false, matched, video, late, lost)
+    return matched, lost
 
 
 def spread_out(begun: Floats, left: float) -> Floats:

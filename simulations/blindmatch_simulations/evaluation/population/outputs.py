@@ -106,11 +106,9 @@ def of_counts(counts: Counts, model: Model, rng: np.random.Generator) -> dict[st
 
 
 def of_expected(models: Sequence[Model]) -> dict[str, Floats]:
-    """The same as expected of each model, (models, days); the queue is that of a flow, without chance. Left
-    out is what has no closed form of the first: accounts with a false report, if one series does not reach
-    the threshold."""
+    """The same as expected of each model, (models, days); the queue is that of a flow, without chance."""
     rows = map(np.array, zip(*map(expected, models), strict=True))
-    named = {name: row for name, row in zip(COUNTED, rows, strict=True) if np.isfinite(row[0]).all()}
+    named = dict(zip(COUNTED, rows, strict=True))
     return _all(named, models, None)
 
 
