@@ -138,10 +138,20 @@ def parameters(of: Model) -> dict[str, float]:
         "largest": inputs.cascades.largest.value, "outage_chance": inputs.outages.chance.value,
         "outage_part": inputs.outages.part.value, "held_over": float(of.held_over),
         "modified": of.modified, "asks": float(behaviour.asks), "recall": of.recall,
-        "unnoticed": of.unnoticed, "false_rate": behaviour.false_rate.value,
+        "unnoticed": of.unnoticed, "threshold": of.threshold, "period": of.period,
+        "shape": inputs.material.shape.value, "false_rate": behaviour.false_rate.value,
         "false_other": behaviour.false_others.value,
         **{name: getattr(inputs.centre, name).value for name in CENTRE},
     }  # fmt: skip
+
+
+def classes(of: Model) -> list[list[float]]:
+    """Of each class of activity: its rate over the mean one, its share of accounts and of sharers."""
+    pictures, sharing = of.inputs.activity.pictures_a_day.value, max(1, int(of.sharers.sum()))
+    return [
+        [float(rate) / pictures, int(count) / of.accounts, int(sharers) / sharing]
+        for rate, count, sharers in zip(of.rates, of.counts, of.sharers, strict=True)
+    ]
 
 
 @cache

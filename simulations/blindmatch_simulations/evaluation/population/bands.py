@@ -65,26 +65,44 @@ def false_crossing(own: Floats, copies: Floats, series: int, threshold: int) -> 
     openings keep their digits."""
     if series == 1:
         return poisson_crossing(own + copies, threshold)
-    from scipy.special import gammaln, xlogy
-
     mean, least = own / series, -(-threshold // series)
     reached = _poisson_tail(mean, least)
     reports = own * _poisson_tail(mean, least - 1) + copies * reached
+    chance = np.exp(-mean)
     for j in range(least):
-        chance, missing = np.exp(xlogy(j, mean) - mean - gammaln(j + 1)), threshold - series * j
+        missing = threshold - series * j
         enough = _poisson_tail(copies, missing)
         reached = reached + chance * enough
         reports = reports + chance * (series * j * enough + copies * _poisson_tail(copies, missing - 1))
+        chance = chance * mean / (j + 1)
     return Crossing(reached, reports, own + copies)
 
 
+_SMALL: Final = 0.5
+_TERMS: Final = 16
+
+
 def _poisson_tail(mean: Floats, least: int) -> Floats:
-    """P(X >= least) of Poisson numbers."""
+    """P(X >= k) of Poisson numbers. Where no mean is large, by its series, which is ten times as fast,
+
+        exp(-m) m^k / k! (1 + m / (k + 1) (1 + m / (k + 2) (1 + ...)))
+    """
     from scipy.special import pdtrc
 
     if least <= 0:
         return np.ones_like(mean)
-    return np.asarray(-np.expm1(-mean) if least == 1 else pdtrc(least - 1, mean))
+    if least == 1:
+        return np.asarray(-np.expm1(-mean))
+    if mean.max(initial=0.0) > _SMALL:
+        return np.asarray(pdtrc(least - 1, mean))
+    found = np.ones_like(mean)
+    for more in range(least + _TERMS, least, -1):
+        found *= mean / more
+        found += 1
+    found *= np.exp(-mean)
+    for number in range(1, least + 1):
+        found *= mean / number
+    return found
 
 
 def gamma_crossing(means: Floats, shape: float, threshold: int) -> Crossing:

@@ -11,36 +11,130 @@ const OPERATORS = {
   exp: (a) => (at) => Math.exp(a(at)),
   log: (a) => (at) => Math.log(a(at)),
 };
+// chances of 0 .. most - 1 of a Poisson number
+const poissonMasses = (mean, most) => {
+  const masses = [Math.exp(-mean)];
+  for (let n = 1; n < most; n++) masses.push((masses[n - 1] * mean) / n);
+  return masses;
+};
+// P(X >= least) by masses m(n), m(n + 1) = m(n) step(n): of what is left, or term by term where that is rare
+const tailOf = (first_, step, least, shrinks) => {
+  if (least <= 0) return 1;
+  let mass = first_, below = 0;
+  for (let n = 0; n < least; n++) {
+    below += mass;
+    mass *= step(n);
+  }
+  if (!shrinks(least)) return Math.max(0, 1 - below);
+  let tail = 0;
+  for (let n = least; mass > 1e-17 * tail && mass > 0; n++) {
+    tail += mass;
+    mass *= step(n);
+  }
+  return tail;
+};
+const poissonTail = (mean, least) => tailOf(Math.exp(-mean), (n) => mean / (n + 1), least, (n) => mean < n / 2);
+// the same of a Poisson number whose mean is gamma-distributed: negative binomial
+const gammaTail = (mean, shape, least) => {
+  const p = mean / (mean + shape);
+  return tailOf((1 - p) ** shape, (n) => (p * (shape + n)) / (n + 1), least, () => p < 0.5);
+};
+// what a threshold opens of a mean sharer's true matches and of false ones a picture, until a day of its period: reports
+// of both, and accounts with a false one. The equations are those of `mixed_crossing` and `false_crossing` (bands.py).
+const openedUntil = (at, listed, own_, copies_) => {
+  const {threshold: t, series, shape, modified, unnoticed, sharing, accounts, pictures, recall, sends, classes} = at;
+  const made = [0, 0, 0],
+    most = Math.ceil(t / series);
+  for (const [seen, part] of [[1, 1 - modified], [1 - unnoticed, modified]]) {
+    if (!(part * sharing > 0)) continue;
+    const mean = listed * sends * recall * seen;
+    // of so many false matches: P(T < t - f), and E[T; T < t - f]
+    const few = [], left = [];
+    for (let f = 0; f < t; f++) {
+      few.push(1 - gammaTail(mean, shape, t - f));
+      left.push(mean * (1 - gammaTail((mean * (shape + 1)) / shape, shape + 1, t - f - 1)));
+    }
+    for (const [rate_, , share] of classes) {
+      const each = seen * pictures * rate_,
+        ofSeries = poissonMasses((each * own_) / series, most),
+        ofCopies = poissonMasses(each * copies_, t);
+      let [reached, trues, falses, wrong] = [1, mean, each * (own_ + copies_), 0];
+      for (let f = 0; f < t; f++) {
+        let chance = 0;
+        for (let j = 0; series * j <= f; j++) chance += ofSeries[j] * ofCopies[f - series * j];
+        reached -= chance * few[f];
+        trues -= chance * left[f];
+        falses -= f * chance * few[f];
+        if (!f) wrong = chance * (1 - few[0]);
+      }
+      [trues, falses, reached - wrong].forEach((one, row) => (made[row] += part * sharing * share * one));
+    }
+  }
+  for (const [rate_, share, sharers] of classes) {
+    const each = pictures * rate_,
+      mean = (each * own_) / series,
+      ofSeries = poissonMasses(mean, most);
+    let reached = poissonTail(mean, most),
+      reports = each * own_ * poissonTail(mean, most - 1) + each * copies_ * reached;
+    for (let j = 0; j < most; j++) {
+      const enough = poissonTail(each * copies_, t - series * j);
+      reached += ofSeries[j] * enough;
+      reports += ofSeries[j] * (series * j * enough + each * copies_ * poissonTail(each * copies_, t - series * j - 1));
+    }
+    const count = accounts * share - sharing * sharers;
+    made[1] += count * reports;
+    made[2] += count * reached;
+  }
+  return made;
+};
+const OPENING = ["threshold", "series", "shape", "modified", "unnoticed", "sharing", "accounts", "pictures", "recall", "sends"];
 // names become places in an array: thousands of years are computed at each move of a slider
 const yearModel = (told) => {
   const places = new Map();
   const place_ = (name) => places.get(name) ?? places.set(name, places.size).get(name);
+  const opening = OPENING.map((name) => [name, place_(name)]);
   const compiled = (expression) => {
     if (typeof expression === "string") {
       const at = place_(expression);
       return (known) => known[at];
     }
     if (!Array.isArray(expression)) return () => expression;
-    const [name, first_, ...rest] = expression,
+    const [name, ...all] = expression,
+      [first_, ...rest] = all.map(compiled),
       of = OPERATORS[name];
-    return rest.length ? rest.reduce((made, one) => of(made, compiled(one)), compiled(first_)) : of(compiled(first_));
+    if (name === "at_one") return (known) => (first_(known) === 1 ? rest[0](known) : rest[1](known));
+    if (name === "opened")
+      return (known) => {
+        const at = {classes: known.classes};
+        for (const [one, where] of opening) at[one] = known[where];
+        return openedUntil(at, first_(known), rest[0](known), rest[1](known));
+      };
+    return rest.length ? rest.reduce((made, one) => of(made, one), first_) : of(first_);
   };
-  const each = (rows) => rows.map(([name, expression]) => [place_(name), compiled(expression)]);
+  // a row names one number, or those that its expression gives together
+  const each = (rows) => rows.map(([name, expression]) => [[name].flat().map(place_), compiled(expression)]);
   return {
     fixed: each([...told.fixed, ...told.before]), daily: each(told.daily), left: Object.entries(told.left).map((two_) => two_.map(place_)),
     told: told.told, toldAt: told.told.map(place_), day: place_("day"), last: place_("last_day"), places,
   };
+};
+const settle = (known, rows) => {
+  for (const [where, of] of rows) {
+    const found = of(known);
+    where.forEach((at, one) => (known[at] = Array.isArray(found) ? found[one] : found));
+  }
 };
 // by output the value of each day
 const daysOf = (model, parameters, days = DAYS) => {
   const known = new Float64Array(model.places.size),
     made = model.told.map(() => new Float64Array(days));
   for (const [name, value] of Object.entries(parameters)) if (model.places.has(name)) known[model.places.get(name)] = value;
+  known.classes = parameters.classes;
   known[model.last] = days - 1;
-  for (const [at, of] of model.fixed) known[at] = of(known);
+  settle(known, model.fixed);
   for (let day = 0; day < days; day++) {
     known[model.day] = day;
-    for (const [at, of] of model.daily) known[at] = of(known);
+    settle(known, model.daily);
     model.toldAt.forEach((at, one) => (made[one][day] = known[at]));
     for (const [before, at] of model.left) known[before] = known[at];
   }
