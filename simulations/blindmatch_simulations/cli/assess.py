@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from blindmatch_server.hosting.workers import TaskError, WorkerError, cores
@@ -55,14 +55,17 @@ from blindmatch_simulations.evaluation.assess.results import (
 )
 from blindmatch_simulations.evaluation.assess.running import Assessment, measured_there
 from blindmatch_simulations.evaluation.assess.subjects import STUDIES, Point, points
+from blindmatch_simulations.evaluation.studies.evidence import FILE, committed_results, differences
 from blindmatch_simulations.evaluation.studies.evidence import committed as committed_evidence
-from blindmatch_simulations.evaluation.studies.evidence import differences
 from blindmatch_simulations.measure.cluster import completed, room
 from blindmatch_simulations.measure.phases import silent
 from blindmatch_simulations.measure.results import Figure, Row, short
 from blindmatch_simulations.report import draw_briefing, draw_report, print_sheet
 from blindmatch_simulations.report.page import failed
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs, is_path, not_installed
+
+if TYPE_CHECKING:
+    from blindmatch_simulations.evaluation.verifying import Folder
 
 SHOWN: Final = sorted(
     (name for name, kind in FIGURES.items() if kind.column),
@@ -267,28 +270,67 @@ def to_csv(
 def verify_(
     folder: Annotated[Path, typer.Argument(help="A results folder of assess.")],
     digest: Annotated[
-        list[str], typer.Option(help="That results.json or attacks.json was published with (repeatable).")
+        list[str],
+        typer.Option(help="Digest that a file of the output was published with (repeatable)."),
     ] = [],  # noqa: B006
+    evidence: Annotated[
+        bool,
+        typer.Option(
+            "--evidence/--no-evidence",
+            help="Derive the committed evidence again from the committed hashes, about 16 CPU seconds; "
+            "without, its figures are taken as the file has them.",
+        ),
+    ] = True,
 ) -> Found:
     """Derive figures again from the folder's raw rows, by code of its own, and name what differs.
 
-    Exit code 1 if anything does. It says how many figures could not be derived, and why. Not compared: why a
-    figure is missing, machine, command, times, nor report.html, follow.html, README.md. A published digest
-    shows any change to results or attacks since, also one that no figure hangs on.
+    Figures of the reference corpus are compared with the committed evidence, which is itself derived again
+    from the committed hashes by the programs that made it. Exit code 1 if anything differs. The output gives
+    the number of figures that could not be derived, and why. Not compared: why a figure is missing, machine,
+    command, times, nor report.html, follow.html, README.md. A published digest shows any later change to
+    results, attacks, evidence or hashes, also one that no figure hangs on; a digest within a file does not,
+    since whoever alters the file can write it again (ARTIFACT.md).
     """
     # slow to import
+    from blindmatch_simulations.evaluation.studies.evidence_check import evidence_digests
     from blindmatch_simulations.evaluation.verifying import Difference, Folder
 
     held = Folder(folder, table_of("rederived"), to_builtins(committed_evidence()), declarations())
+    held.digests |= evidence_digests()
     held.verify(digest)
+    lines = _add_evidence(held) if evidence else [EVIDENCE_TAKEN]
     made = table("what differs", Difference._fields, [tuple(map(str, one)) for one in held.differences])
     counted = f"{held.derived} figures derived again, {sum(held.not_derived.values())} not:"
-    lines = [counted, *(f"{count} x {why}" for why, count in sorted(held.not_derived.items()))]
+    lines += [counted, *(f"{count} x {why}" for why, count in sorted(held.not_derived.items()))]
     lines += [f"digest of {name}: {said}" for name, said in held.digests.items()]
     result = {"differences": [one._asdict() for one in held.differences], "derived": held.derived}
     result |= {"not_derived": held.not_derived, "digests": held.digests}
+    result["evidence_derived"] = evidence
     code = exit_codes.WRONG if held.differences else exit_codes.OK
     return Found(result, [made, *lines] if held.differences else lines, code)
+
+
+EVIDENCE_TAKEN: Final = (
+    "evidence: not derived again (--no-evidence): figures of the reference corpus are compared with its file "
+    "alone"
+)
+
+
+def _add_evidence(held: Folder) -> list[str]:
+    """Derive the committed evidence again and add what that came to; return the lines that say so."""
+    # slow to import
+    from blindmatch_simulations.evaluation.studies.evidence_check import check_evidence
+    from blindmatch_simulations.evaluation.verifying import Difference
+
+    with phases(people()) as begin:
+        checked = check_evidence(committed_results(), begin)
+    for one in checked.differences:
+        held.differences.append(Difference(FILE, one.row, one.figure, one.written, one.derived))
+    held.not_derived.update(checked.not_derived)
+    again = (
+        f"{checked.derived} figures derived again from the committed hashes, by the programs that made them"
+    )
+    return [f"evidence: {again}; {len(checked.differences)} differ"]
 
 
 def declarations() -> dict[str, Any]:

@@ -226,7 +226,7 @@ class Raw:
             case "bound":
                 return {} if self.no["nothing"] else bound(rows, self.row["figures"][name]["n"])
             case _:
-                return self._committed(*rows[0])
+                return self._committed(name, *rows[0])
 
     def _slope(self, rows: list[Any], first: list[float], entries: int) -> Figure:
         thousands = (self.seen["lengths"]["entries"] - entries) / 1000
@@ -234,10 +234,12 @@ class Raw:
         high = max(found.get("high", 0.0), 1000 * fmean(first) / entries) if thousands < 0 else None
         return found | ({"high": high} if high is not None and "high" in found else {})
 
-    def _committed(self, row: str, kind: str, name: str) -> Figure:
-        """What the evidence that came with the program says of a design with default parameters."""
+    def _committed(self, figure: str, row: str, kind: str, name: str) -> Figure:
+        """What the evidence that came with the program says of a design. A design with parameters of its own
+        may lack the figure, but has no other one."""
         given = self.row["parameters"]
-        if given.keys() - {"reference", "entries"}:
+        has_value = self.row["figures"].get(figure, {}).get("value") is not None
+        if given.keys() - {"reference", "entries"} and not has_value:
             raise NotDerived("the design has other parameters than in the evidence")
         of = "evidence/recall", f"evidence/{row}"
         named = [one for one in self.evidence if one["id"] in of and one["status"] == "measured"]

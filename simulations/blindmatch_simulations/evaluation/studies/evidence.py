@@ -384,15 +384,20 @@ def evidence(
     return rows
 
 
-@cache
 def committed() -> tuple[Row, ...]:
-    """Rows of the committed evidence, ``data/evidence.json``; `ResultsError` if the file is not whole, or of
-    another corpus than the committed one."""
+    """Rows of the committed evidence; raises what `committed_results` raises."""
+    return committed_results().rows
+
+
+@cache
+def committed_results() -> Results[Row]:
+    """The committed evidence, ``data/evidence.json``; `ResultsError` if the file is not whole, or of another
+    corpus than the committed one."""
     with as_file(files("blindmatch_simulations.data").joinpath(FILE)) as path:
-        found = read(path, Results[Row])
+        found: Results[Row] = read(path, Results[Row])
     if found.options.get("corpus") != about()["arrays_sha256"]:
         raise ResultsError(f"{FILE}: is of another corpus than reference.json: run `corpus evidence` again")
-    return found.rows
+    return found
 
 
 def committed_figure(
