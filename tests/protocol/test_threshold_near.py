@@ -22,7 +22,10 @@ from blindmatch_protocol.designs.token_psi.tokens import (
     flips,
     probe_tokens,
 )
+from blindmatch_protocol.picture.decode import Picture
+from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, opened, update
+from blindmatch_simulations.testbed.pictures import crops
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -130,6 +133,46 @@ def test_a_picture_sent_again_under_another_list_of_the_period_shows_whether_it_
         seen.append([hits(phone.deployed, phone.voucher(row)) for row in (LISTED[0], *made_up)])
     assert seen[0][0] == 2 and seen[1][0] > 2
     assert seen[0][1:] == seen[1][1:] and len(made_up) > 8
+
+
+def test_as_many_copies_of_one_picture_as_the_threshold_open_an_account() -> None:
+    """Each has a hash of its own, so each is a match; the same hash again is not another one."""
+    copies = [flipped(LISTED[0], BITS[1:4, at : at + 2].ravel()) for at in range(T)]
+    phone = Phone(plain())
+    assert read(plain(), phone.vouchers([copies[0]] * T)) == {}
+    found = read(plain(), phone.vouchers(copies))
+    assert len(found) == T and {label.entry_hash for label in found.values()} == {LISTED[0].tobytes()}
+
+
+LISTED_AS = "jpeg-30", "resize-0.5", "blur", "sharpen", "caption", "contrast", "crop-2%", "noise"
+SENT_AS = "jpeg-90", "jpeg-75", "webp-75", "gif", "resize-1.5", "greyscale", "noise", "brighter"
+
+
+@pytest.mark.slow
+def test_copies_of_photographs_with_one_hash_seldom_have_other_numbers_of_tokens_listed() -> None:
+    """Where they do, both are real, as is declared: an edited copy is listed, the photograph and another file
+    with its hash are sent."""
+    pairs, differ = 0, 0
+    for one in crops.crops(100, 1):
+        sent = Picture.from_bytes(one.data)
+        edited = {
+            name: Picture.from_bytes(crops.BY_NAME[name].apply(one.data)) for name in {*LISTED_AS, *SENT_AS}
+        }
+        copies = [edited[name] for name in SENT_AS if edited[name].hash == sent.hash]
+        for entry in [edited[name].hash for name in LISTED_AS]:
+            both = np.frombuffer(sent.hash + entry, np.uint8).reshape(2, 32)
+            if np.unpackbits(both[0] ^ both[1]).sum() > MATCH_DISTANCE:
+                continue
+            listed = {row.tobytes() for row in DESIGN.keys_of(both[1:])}
+            counts = [
+                len({row.tobytes() for row in near.token_rows(DESIGN.asked(item.hash, item))} & listed)
+                for item in (sent, *copies)
+            ]
+            visible = [number for number in counts[1:] if number and counts[0]]
+            pairs += len(visible)
+            differ += sum(number != counts[0] for number in visible)
+    assert pairs > 2_000
+    assert 0.01 < differ / pairs < 0.03
 
 
 # --- tokens and table -----------------------------------------------------------------------------

@@ -171,6 +171,22 @@ def test_half_a_hash_is_a_part_whatever_the_fact_is_called() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "cases"), [("threshold-psi", {"an album"}), ("threshold-near", {"an album", "two copies"})]
+)
+def test_made_up_vouchers_are_told_by_order_and_by_copies_where_they_show_a_number(
+    name: str, cases: set[str]
+) -> None:
+    parts = ran(ATTACKS["made-up"], load_design(name)).figure.parts
+    assert {" ".join(case.split(",")[0].split()[:2]) for case in parts} == cases
+    assert parts["an album, 1 % made up"] > 0.8 and min(parts.values()) > 0.2
+
+
+def test_a_design_that_makes_no_voucher_up_does_not_meet_the_attack_on_those() -> None:
+    (unplayed,) = [one.unplayed for one in pairs([dummy.VOUCHERS]) if one.attack.name == "made-up"]
+    assert unplayed == "needs vouchers of which some are made up"
+
+
 def test_every_pair_that_is_not_played_says_why() -> None:
     for one in pairs(DESIGNS):
         assert re.fullmatch("(needs .+|goes by nothing that designs differ in: played .+|)", one.unplayed)

@@ -123,6 +123,8 @@ def test_the_command_shows_both_and_says_which_decides(
     assert all(one["independent"] <= one["bursts"] for one in made["thresholds"])
     assert made["year"][0]["independent"] < made["year"][0]["bursts"]
     assert "burst model" in made["says"]
+    said = " ".join(capsys.readouterr().out.split())
+    assert "edited copies of one picture that are listed, or near an entry, are several" in said
 
 
 def test_without_a_rate_the_design_s_measured_bounds_are_taken() -> None:
@@ -135,3 +137,13 @@ def test_without_a_rate_the_design_s_measured_bounds_are_taken() -> None:
     (unmeasured,) = rates("device-classifier", None, read_inputs(None))
     assert unmeasured.name == LITERATURE and unmeasured.rate < 1
     assert "device-classifier not measured" in unmeasured.source
+
+
+@pytest.mark.parametrize("name", ["threshold-psi", "threshold-near"])
+def test_a_design_s_threshold_says_that_copies_of_one_picture_count(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["design", "show", name, "--json", "-"]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)
+    said = shown["parameters"]["threshold"]["says"]
+    assert "copies of one picture with different hashes are several" in said

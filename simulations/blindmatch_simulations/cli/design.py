@@ -180,7 +180,9 @@ T_COLUMNS: Final = ("account", "pictures", "t alone", "t, bursts", "synthetic", 
 T_SAYS: Final = (
     "t alone: if false matches are independent; t, bursts: with those. A t above the pictures of an account "
     "is never reached. synthetic: most vouchers, but for 1 account in 10,000. opens from: real matches that "
-    "open all. one more: advantage in guessing whether an account has one more match."
+    "open all. one more: advantage in guessing whether an account has one more match. Matches are counted by "
+    "hash: edited copies of one picture that are listed, or near an entry, are several; the same hash sent "
+    "again is one."
 )
 YEAR_COLUMNS: Final = ("false matches", "independent", "with bursts")
 

@@ -175,8 +175,9 @@ class NearOpener(ThresholdOpener, frozen=True, eq=False):
 VISIBLE: Final = bm.Fact(
     "visible_near",
     "how many of an account's pictures have a token listed, near an entry or not, or are made to look so; "
-    "which vouchers these are and which of them are of one picture, how many of their tokens are listed, but "
-    "neither which nor what is on them, unless one is sent again under another list",
+    "which vouchers these are, in what order they came (of those made to look so hardly any come together), "
+    "which of them are of one picture and how many of their tokens are listed, but neither which nor what is "
+    "on them; which are real, if one is sent again under another list, or as a copy with the same hash",
     bm.Severity.OUTCOME,
     shows=frozenset({bm.Shows.OUTCOME}),
 )
@@ -202,8 +203,9 @@ class ThresholdNear(ThresholdPsi):
         vouching=replace(
             VOUCHING,
             visible="at once, of pictures with a token listed and of made-up ones, which with fewer than "
-            "`threshold` real ones the centre can tell apart by how many of their tokens are listed alone, "
-            "also where a picture is sent again under another list",
+            "`threshold` real ones the centre can tell apart by when they come and by how many of their "
+            "tokens are listed alone, also where a picture is sent again under another list, or as a copy "
+            "with the same hash",
             opened="from threshold + s/32 matches of a device and period on, rounded up, of s made-up ones, "
             "as long as both are among those that the centre tries; with fewer than `threshold` real visible "
             "ones never; with these, by more work than the centre's decoder does, or if the centre counts "

@@ -72,13 +72,24 @@ _PERIOD_TAG: Final = b"blindmatch/threshold-psi/period/v3"
 """SHA-256, not padded, of L, `threshold`, 8, `synthetic`, 8, `key_expires`, 8: the period."""
 
 THRESHOLD: Final = bm.Parameter(
-    "threshold", "Matches of a device and period below which nothing opens: t.", "matches", 4, 2, 1_000
+    "threshold",
+    "Matches of a device and period below which nothing opens: t. Matches are counted by hash: copies of one "
+    "picture with different hashes are several, the same hash sent again is one.",
+    "matches",
+    4,
+    2,
+    1_000,
 )
 SYNTHETIC: Final = bm.Parameter(
     "synthetic", "Pictures whose voucher is made up, whatever they match.", "per 1,000", 10, 0, 100
 )
 _EXPIRES: Final = bm.Parameter(
-    bm.KEY_EXPIRES, "When the key, and with it the period, ends; 0: never.", "Unix seconds", 0, 0, 2**40
+    bm.KEY_EXPIRES,
+    "When the key, and with it the period, ends; 0: never. The same key with another end is another period.",
+    "Unix seconds",
+    0,
+    0,
+    2**40,
 )
 
 
@@ -162,10 +173,12 @@ class Inside(Redacted, Struct, frozen=True):
 
 VISIBLE: Final = bm.Fact(
     "visible_vouchers",
-    "how many of an account's pictures are listed or made to look so, which vouchers these are and which of "
-    "them are of one picture, but not what is on them",
-    bm.Severity.OUTCOME, shows=frozenset({bm.Shows.OUTCOME}),
-)  # fmt: skip
+    "how many of an account's pictures are listed or made to look so, which vouchers these are, in what "
+    "order they came (of those made to look so hardly any come together) and which of them are of one "
+    "picture, but not what is on them",
+    bm.Severity.OUTCOME,
+    shows=frozenset({bm.Shows.OUTCOME}),
+)
 EARLY: Final = bm.Fact(
     "early_opening",
     "from `threshold` matches of a device and period on, with more work than the decoder does, which of the "
@@ -179,8 +192,8 @@ WHOSE: Final = bm.Fact(
 
 VOUCHING: Final = bm.Vouching(
     tells="that a picture was sent: a voucher leaves for every picture",
-    visible="at once, of matches and of made-up ones alike, which the centre cannot tell apart with "
-    "fewer than `threshold` matches",
+    visible="at once, of matches and of made-up ones alike, which with fewer than `threshold` matches the "
+    "centre can tell apart by when they come alone: listed pictures come in albums, made-up ones do not",
     opened="from threshold + s/32 matches of a device and period on, rounded up, of s made-up ones, as long "
     "as both are among those that the centre tries; with fewer than `threshold` never; in between by more "
     "work than the centre's decoder does",

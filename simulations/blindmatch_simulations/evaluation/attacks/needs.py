@@ -13,6 +13,7 @@ from blindmatch_protocol.designs.facts import DELTA_SIZES
 from blindmatch_protocol.designs.he_hamming.design import HeHamming
 from blindmatch_protocol.designs.prefix_bucket.design import PrefixBucket
 from blindmatch_protocol.designs.third_party import ThirdParty
+from blindmatch_protocol.designs.threshold_near import ThresholdNear
 from blindmatch_protocol.designs.threshold_psi import ThresholdPsi
 from blindmatch_protocol.designs.token_psi import TokenPsi
 from blindmatch_protocol.designs.voprf import VoprfDesign
@@ -115,6 +116,10 @@ OPEN_LABEL: Final = Need(
     lambda one: any(hasattr(kind, "label") for kinds in one.replies.values() for kind in kinds),
 )
 SHARED: Final = _built_on("vouchers that open from a threshold of shares on", ThresholdPsi)
+MADE_UP: Final = Need(
+    "vouchers of which some are made up", lambda one: type(one).made_up is not bm.Design.made_up
+)
+COUNTED: Final = _built_on("vouchers that show how many tokens of a picture are listed", ThresholdNear)
 CARRIED: Final = Need("requests that are carried in seals which checks open", lambda one: bool(one.inside()))
 ANY_ONE: Final = Need("one design, whichever", lambda one: True)
 """Nothing else of a design matters: the attack is played against the first that meets its other needs."""

@@ -12,7 +12,7 @@ from blindmatch_protocol import contract as bm
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import ProtocolError
-from blindmatch_protocol.codec.randomness import seeded
+from blindmatch_protocol.codec.randomness import Randomness, seeded
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.contract.relation import NO_ENTRIES
 from blindmatch_protocol.designs.threshold_near import design as near
@@ -32,6 +32,7 @@ from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, 
 from blindmatch_simulations.evaluation.attacks.figure import Figure, Played, advantages, counted, tally, won
 from blindmatch_simulations.testbed.inprocess.deployed import update
 from blindmatch_simulations.testbed.inprocess.vouchers import ACCOUNT, World, world_of
+from blindmatch_simulations.testbed.pictures.pool import HashOnly
 
 T: Final = 3
 GAMES: Final = 200
@@ -51,11 +52,13 @@ def _world(
     threshold: int = T,
     more: Rows = NO_ENTRIES,
     expires: int = 0,
+    whole: bool = False,
 ) -> World:
-    """A list of so many entries and `more`, a device and the centre; always under one key."""
+    """A list of so many entries and `more`, a device and the centre; always under one key. `whole`: not in
+    the design's fast form."""
     listed = np.concatenate([arena.hashes(entries, "listed"), more])
     values = {"threshold": threshold, "synthetic": synthetic, bm.KEY_EXPIRES: expires}
-    deployed = arena.reduced().deployed(listed, "vouchers", **values)
+    deployed = (arena if whole else arena.reduced()).deployed(listed, "vouchers", **values)
     return world_of(deployed, listed, arena.rng("vouchers"))
 
 
@@ -71,7 +74,7 @@ def _unbound(epoch: int, period: bytes, device: bytes, blinded: bytes) -> bytes:
 @attack(
     "below-threshold",
     Means(frozenset({Party.CENTRE}), has="its key and list"),
-    Claim("with fewer than t matches: which visible vouchers are real, and what is on them", PAGE),
+    Claim("with fewer than t matches: nothing that is on a visible voucher", PAGE),
     budget=f"accounts with {T - 1} matches at t = {T}",
     weakness=replacing(
         (ThresholdPsi, "_shares", lambda *given: _fewer(_SHARES(*given))),
@@ -342,15 +345,15 @@ def _longer(own: Any, state: Any, setup: Any, item: Any, *given: Any) -> Any:
 
 
 @attack(
-    "made-up",
+    "made-up-size",
     Means(frozenset({Party.CENTRE, Party.PROVIDER}), has="a key, sizes, how long devices work"),
-    Claim("with fewer than t matches: which visible vouchers are real, and what is on them", PAGE),
+    Claim("whether a visible voucher is made up shows neither in its size nor in the device's work", PAGE),
     budget=f"{GAMES} visible vouchers; work is counted in operations of the group, not timed",
     weakness=replacing((ThresholdPsi, "start", _longer)),
     needs=(needs.SHARED,),
     exposes="which visible pictures match",
 )
-def made_up(arena: Arena) -> Figure:
+def made_up_size(arena: Arena) -> Figure:
     """The advantage in telling real from made-up vouchers by size, stored size and work."""
     games = GAMES if arena.thorough else GAMES // 4
     world = _world(arena, games, 100)
@@ -381,6 +384,147 @@ _WORK: Final = (
     *((sodium, name) for name in ("multiply", "multiply_base", "add", "hash_to_group")),
     *((group, name) for name in ("multiply", "multiply_base", "add", "hash_multiply")),
 )
+
+
+EACH: Final = 5
+"""Games of order for each other one: they take no operations of the group."""
+TRIES: Final = 1_000
+PICTURES: Final = 200
+ALBUM: Final = 3
+REACH: Final = 2
+"""An observer looks so many vouchers back and ahead of a visible one: as far as an album of `ALBUM` goes."""
+
+
+@attack(
+    "made-up",
+    Means(frozenset({Party.CENTRE}), has="its key and list, and the order in which vouchers come"),
+    Claim("Order and copies tell real vouchers from made-up ones", PAGE),
+    budget=f"{EACH * GAMES} visible vouchers of accounts that send {PICTURES} pictures, {ALBUM} of them "
+    f"listed and one after the other, at t = {ALBUM + 1}; where vouchers show how many tokens are listed, "
+    f"{GAMES} pictures, each sent twice with one hash and coefficients that are drawn anew",
+    needs=(needs.MADE_UP,),
+    exposes="which visible pictures match",
+)
+def made_up(arena: Arena) -> Figure:
+    """The advantage in telling real from made-up vouchers by what comes beside them, or by a copy."""
+    games = GAMES if arena.thorough else GAMES // 4
+    cases = {
+        f"an album, {share / 10:g} % made up": won(_albums(arena, share, EACH * games)) for share in (10, 100)
+    }
+    if needs.COUNTED.met(arena.design):
+        cases["two copies with one hash"] = won(_copies(arena, games))
+    return advantages(cases)
+
+
+def _albums(arena: Arena, share: int, games: int) -> list[Played]:
+    """Accounts, each with one of its visible vouchers, real or made up: is another one within `REACH`?
+
+    Which vouchers are visible follows from the list and the device's coins. On the first account that is
+    compared with what the centre's opener says of the vouchers themselves.
+    """
+    world, rng = _world(arena, synthetic=share, threshold=ALBUM + 1), arena.rng(f"albums/{share}")
+    played = list[Played]()
+    for case in arena.each([True, False, False, True] * (games // 4)):
+        chosen = list[int]()
+        for _ in range(TRIES):  # an account may have none that is made up
+            account = replace(world, state=world.deployed.design.enrol(rng))
+            pictures = _with_album(account, rng)
+            made = [_is_made_up(account, own) for own in pictures]
+            listed = {row.tobytes() for row in world.listed}
+            visible = [own in listed or coin for own, coin in zip(pictures, made, strict=True)]
+            chosen = [at for at, coin in enumerate(made) if visible[at] and coin is not case]
+            if chosen:
+                break
+        else:
+            raise AttackError(f"of {TRIES} accounts none has a voucher of the kind")
+        if not played:
+            _check_visible(account, pictures, visible)
+        at = chosen[_below(len(chosen), rng)]
+        beside = visible[max(0, at - REACH) : at] + visible[at + 1 : at + 1 + REACH]
+        played.append(Played((any(beside),), case))
+    return played
+
+
+def _with_album(world: World, rng: Randomness) -> list[bytes]:
+    """Hashes of pictures in the order in which an account sends them; the listed ones lie side by side."""
+    first = _below(len(world.listed) - ALBUM, rng)
+    album = [row.tobytes() for row in world.listed[first : first + ALBUM]]
+    pictures = [rng.take(32) for _ in range(PICTURES - ALBUM)]
+    at = _below(len(pictures) + 1, rng)
+    return [*pictures[:at], *album, *pictures[at:]]
+
+
+def _is_made_up(world: World, own: bytes) -> bool:
+    return world.deployed.design.made_up(world.state, world.deployed.setup, world.item(own))
+
+
+def _check_visible(world: World, pictures: Sequence[bytes], visible: Sequence[bool]) -> None:
+    taken = [isinstance(world.take(world.voucher(own)), bm.Visible) for own in pictures]
+    if taken != list(visible):
+        raise AttackError("other vouchers are visible than the list and the coins say")
+
+
+def _copies(arena: Arena, games: int) -> list[Played]:
+    """Visible pictures that are sent twice, real or made up: has another number of tokens been listed?
+
+    The number follows from picture, list and device. On the first of each kind it is compared with what the
+    centre finds in the voucher.
+    """
+    world, rng = _world(arena, synthetic=100, threshold=ALBUM + 1, whole=True), arena.rng("copies")
+    played = list[Played]()
+    for case in arena.each([True, False, False, True] * (games // 4)):
+        counts: list[int] = []
+        while not counts or 0 in counts:  # a copy that is not visible shows nothing
+            own = _near(world, rng) if case else rng.take(32)
+            if _is_made_up(world, own) is case:
+                continue
+            copies = [cast(bm.Item, HashOnly(own, known=_drawn_coefficients(own, rng))) for _ in range(2)]
+            counts = [_tokens_that_show(world, copy) for copy in copies]
+        if case not in {one.case for one in played} and counts[0] != _tokens_found(world, copies[0]):
+            raise AttackError("the centre finds another number of tokens than list and device say")
+        played.append(Played((counts[0] != counts[1],), case))
+    return played
+
+
+def _near(world: World, rng: Randomness) -> bytes:
+    """A hash that differs from a listed one in 8 bits."""
+    bits = np.unpackbits(world.listed[_below(len(world.listed), rng)])
+    places = np.argsort(np.frombuffer(rng.take(8 * len(bits)), np.uint64))[:8]
+    bits[places] ^= 1
+    return np.packbits(bits).tobytes()
+
+
+def _drawn_coefficients(own: bytes, rng: Randomness) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Signs as the bits of the hash say, and sizes that are drawn."""
+    signs = np.unpackbits(np.frombuffer(own, np.uint8)).astype(np.float32) * 2 - 1
+    sizes = 1 + np.frombuffer(rng.take(2 * len(signs)), np.uint16).astype(np.float32)
+    return signs * sizes
+
+
+def _tokens_that_show(world: World, item: bm.Item) -> int:
+    """How many tokens of a picture's voucher are listed, by the list and the device's state."""
+    design: Any = world.deployed.design
+    if _is_made_up(world, item.hash):
+        return near.hits_of(design._shares(world.state, world.deployed.setup).pattern(item.hash))
+    listed = {row.tobytes() for row in design.keys_of(world.listed)}
+    return sum(row.tobytes() in listed for row in near.token_rows(design.asked(item.hash, item)))
+
+
+def _tokens_found(world: World, item: bm.Item) -> int:
+    """How many tokens the centre finds listed in a picture's voucher."""
+    opener: Any = world.opener
+    started: Any = world.deployed.design.start(world.state, world.deployed.setup, item, bm.UNBOUND, world.rng)
+    body: near.Voucher = started.step.outcome.body
+    blinded, masked = np.hsplit(body.tokens, [group.ELEMENT_BYTES])
+    keys = near.masks_of(opener.multiplied(np.ascontiguousarray(blinded))) ^ masked
+    bound = near.bound_by(body.epoch, opener.period, body.device, body.tokens)
+    commitments, _ = near.keyed(bound, keys)
+    return int((commitments == np.frombuffer(body.commitment, np.uint8)).all(axis=1).sum())
+
+
+def _below(count: int, rng: Randomness) -> int:
+    """A number from 0 to `count` - 1, within 2^-64 of uniform."""
+    return int.from_bytes(rng.take(16), "big") % count
 
 
 @attack(
