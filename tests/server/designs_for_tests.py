@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from blindmatch_protocol.codec import Fixed, Message, UInt, Variable
@@ -38,6 +40,7 @@ from blindmatch_protocol.contract import (
     no_progress,
 )
 from blindmatch_protocol.contract.publishing import Executor
+from msgspec.structs import replace
 
 ROLE = Role("matcher")
 SECOND = Role("second")
@@ -82,6 +85,42 @@ class Pile:
         self.tried.append(len(rows))
         self.pause.wait(240)
         return {index: Label.decode(row) for index, row in enumerate(rows)} if len(rows) > 1 else {}
+
+
+DOOMED = "eve"
+"""An account over whose vouchers the process of `opened_elsewhere` ends."""
+
+
+class Elsewhere(Pile):
+    """As its base; the entry of a label is the process that opened it, and its niceness."""
+
+    def take(self, account: str, device: str, period: bytes, voucher: Message) -> Taken:
+        raise NotImplementedError
+
+    def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Mapping[int, Label]:
+        if account == DOOMED:
+            os._exit(1)
+        number = os.getpid() * 100 + os.nice(0)
+        return {
+            at: replace(label, entry_id=number) for at, label in super().open(account, period, rows).items()
+        }
+
+
+def opened_elsewhere() -> Opener:
+    return Elsewhere()
+
+
+class Noting(Pile):
+    """Notes in a file on how many vouchers it was tried."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._file = file
+
+    def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Mapping[int, Label]:
+        with self._file.open("a") as file:
+            file.write(f"{len(rows)}\n")
+        return super().open(account, period, rows)
 
 
 class Dummy(Design[Any, NoState, Any, bytes]):

@@ -256,25 +256,6 @@ async def test_the_opener_is_tried_only_after_the_receipt_is_made_however_many_c
     assert order == ["receipt", "opener"] * 3 + ["receipt"]
 
 
-async def test_a_receipt_does_not_wait_for_the_opening_and_accounts_not_for_one_another(scene: Scene) -> None:
-    design = Dummy()
-    design.pile.pause.clear()
-    async with scene.centre(design=design, list_wait_seconds=0.1) as (alice, bob, operator, _):
-        for opens in (1, 2, 3, 4):
-            await alice.one("Centre/SubmitVoucher", [voucher(opens)])
-        await bob.one("Centre/SubmitVoucher", [voucher(1)])
-        listed = []
-        while len(design.pile.tried) < 2 or not listed:
-            listed = (await operator.one("Centre/List", wire.ListRequest())).vouchers
-        assert [(v.account, v.held, v.opened) for v in listed] == [("alice", 4, 0), ("bob", 1, 0)]
-        design.pile.pause.set()
-        while listed[0].opened < 4:
-            listed = (await operator.one("Centre/List", wire.ListRequest())).vouchers
-        assert [(v.account, v.held, v.opened) for v in listed] == [("alice", 4, 4), ("bob", 1, 0)]
-    # what came while Alice's first one was tried was tried together
-    assert sorted(design.pile.tried)[-1] == 4 and len(design.pile.tried) <= 4
-
-
 @pytest.mark.parametrize(
     ("changes", "code"),
     [

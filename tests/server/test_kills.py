@@ -41,9 +41,9 @@ AT_SUBMIT = [
     Arm("Centre.Submit.reply"),
 ]
 AT_VOUCHER = [
-    # 1 to 4 at the start; 6 keeps the first voucher, 9 that it was tried; the second one follows
-    Arm("centre.commit.before", 6),
-    *[Arm("centre.commit.after", hit) for hit in (6, 9)],
+    # 1 to 4 at the start; 6 keeps the first voucher, 8 that it was tried; the second one follows
+    *[Arm("centre.commit.before", hit) for hit in (6, 8)],
+    *[Arm("centre.commit.after", hit) for hit in (6, 8)],
     Arm("Centre.SubmitVoucher.reply"),
 ]
 AT_MOVE = [*[Arm(f"centre.commit.{side}", 4) for side in SIDES], Arm("Centre.Move.reply")]

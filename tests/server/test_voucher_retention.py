@@ -159,18 +159,34 @@ async def test_vouchers_that_come_while_others_are_erased_are_opened_all_the_sam
             pass
 
 
-async def test_what_an_erasure_leaves_is_tried_at_once(scene: Scene) -> None:
+async def test_what_takes_the_places_of_erased_vouchers_is_tried_at_once(scene: Scene) -> None:
     """Nothing else wakes the opener: whoever lists reports would wait for it in vain."""
+    design = Dummy()
+    async with scene.centre(design=design, most_tried=3) as (alice, _, operator, _):
+        await hand_in(alice, (1,))
+        (first,) = (await held(operator)).piles
+        await asyncio.sleep(0.01)  # the next ones are younger
+        await hand_in(alice, (2, 3, 4))
+        assert counts(await held(operator)) == [("alice", 4, 4, 3)], "the fourth is not tried"
+        tried = len(design.pile.tried)
+        assert await erased(operator, before_ms=first.first_at_ms + 1) == 1
+        await until(lambda: len(design.pile.tried) > tried)
+        assert counts(await held(operator)) == [("alice", 3, 3, 3)]
+
+
+async def test_an_erasure_that_lets_no_other_voucher_in_costs_no_attempt(scene: Scene) -> None:
+    """Vouchers grow old every hour: were each erasure followed by an attempt, no number would bound them."""
     design = Dummy()
     async with scene.centre(design=design) as (alice, _, operator, _):
         await hand_in(alice, (1,))
         (first,) = (await held(operator)).piles
-        await asyncio.sleep(0.01)  # the next ones are younger
+        await asyncio.sleep(0.01)
         await hand_in(alice, (2, 3))
         await held(operator)
-        assert design.pile.tried[-1] == 3
+        tried = len(design.pile.tried)
         assert await erased(operator, before_ms=first.first_at_ms + 1) == 1
-        await until(lambda: design.pile.tried[-1] == 2)
+        assert counts(await held(operator)) == [("alice", 2, 2, 2)]
+    assert len(design.pile.tried) == tried
 
 
 async def test_vouchers_are_erased_once_they_are_as_old_as_the_centre_says_hidden_and_visible_alike(

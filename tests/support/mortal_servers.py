@@ -20,7 +20,7 @@ from blindmatch_server.matching.service import MatchingConfig, open_matching
 from blindmatch_server.relay.service import RelayConfig, open_services
 from blindmatch_server.relay.store import RelayLimits
 from msgspec import Struct
-from server.designs_for_tests import ROLE, Dummy
+from server.designs_for_tests import ROLE, Dummy, Noting
 from server.scene import EPOCH
 
 from support.forked import context
@@ -52,12 +52,14 @@ class Plan(Struct, frozen=True):
         raise SystemExit(serve("server", listen, services))
 
 
-def centre_life(plan: Plan, openers: Mapping[str, OpenerFiles] | None = None) -> None:
+def centre_life(
+    plan: Plan, openers: Mapping[str, OpenerFiles] | None = None, design: Dummy | None = None
+) -> None:
     armed(plan.arm, plan.noted)
     config = CentreConfig(
         plan.folder / "state",
         plan.folder / "keys",
-        Deployed(Dummy(), lambda: {EPOCH, 5}),
+        Deployed(design or Dummy(), lambda: {EPOCH, 5}),
         plan.folder / "references.sqlite",
         openers or {},
         CentreLimits(list_wait_seconds=START_SECONDS),
@@ -68,6 +70,13 @@ def centre_life(plan: Plan, openers: Mapping[str, OpenerFiles] | None = None) ->
 def opening_life(plan: Plan) -> None:
     """A centre that opens vouchers too."""
     centre_life(plan, {"dummy": OpenerFiles(5, {"setup": b"setup of 5"})})
+
+
+def noting_life(plan: Plan) -> None:
+    """The same; the file `tried` has on how many vouchers each attempt was made."""
+    design = Dummy()
+    design.pile = Noting(plan.folder / "tried")
+    centre_life(plan, {"dummy": OpenerFiles(5, {"setup": b"setup of 5"})}, design)
 
 
 def matcher_life(plan: Plan) -> None:

@@ -29,6 +29,8 @@ BY_AGE: Final = "retention"
 _ERASE: Final = "centre/erase-vouchers"
 _COLUMNS: Final = "at_ms, actor, account, period, before_ms, erased, reason"
 _SWEEP_SECONDS: Final = 3_600.0
+_TRUNCATIONS: Final = 5
+_TRUNCATION_SECONDS: Final = 0.05
 
 
 class Scope(Struct, frozen=True):
@@ -51,8 +53,11 @@ class Scope(Struct, frozen=True):
         return " AND ".join(words for words, _ in used) or "TRUE", [value for _, value in used]
 
 
-def erase(connection: Connection, scope: Scope, at_ms: int, actor: str, reason: str) -> wire.VoucherErasure:
-    """Erase vouchers with what was opened of them, and write down that this was done."""
+def erase(
+    connection: Connection, scope: Scope, at_ms: int, actor: str, reason: str, most_tried: int
+) -> wire.VoucherErasure:
+    """Erase vouchers with what was opened of them, and write down that this was done. Those beyond the first
+    `most_tried` visible ones of a pile, which take the places of erased ones, count as new to the opener."""
     connection.execute("PRAGMA secure_delete = ON")  # the bytes, not the rows alone
     where, values = scope.where
     touched = connection.execute(
@@ -60,13 +65,14 @@ def erase(connection: Connection, scope: Scope, at_ms: int, actor: str, reason: 
         values,
     ).fetchall()
     connection.execute(f"DELETE FROM vouchers WHERE {where}", values)  # noqa: S608 - constants
-    # what is left is tried once more
+    # an attempt on a part of what was tried opens nothing more
     connection.executemany(
-        "UPDATE piles SET wanted = wanted + 1, (held, visible, places, opened, first_at_ms) = (SELECT "
+        "UPDATE piles SET (wanted, held, visible, places, opened, first_at_ms) = (SELECT "
+        "piles.wanted + MAX(0, piles.visible - MAX(COUNT(row), ?)), "
         "COUNT(*), COUNT(row), COUNT(row) FILTER (WHERE turn = 0), COUNT(label), "
         "COALESCE(MIN(received_at_ms), 0) FROM vouchers AS v WHERE (v.account, v.design, v.period) = "
         "(piles.account, piles.design, piles.period)) WHERE (account, design, period) = (?, ?, ?)",
-        [pile for *pile, _ in touched],
+        [(most_tried, *pile) for *pile, _ in touched],
     )
     connection.execute("DELETE FROM piles WHERE held = 0")
     counts: Counter[str] = Counter()
@@ -107,13 +113,25 @@ def _erasure(row: tuple[Any, ...]) -> wire.VoucherErasure:
 
 
 class Retention:
-    """Erases vouchers on an operator's word, and each once it is `days` old; `wake`: what is left is due."""
+    """Erases vouchers on an operator's word, and each once it is `days` old.
+
+    Args:
+        most_tried: visible vouchers of an account, design and period that the opener is tried on.
+        wake: called after an erasure, since others may take the places of those that are gone.
+    """
 
     def __init__(
-        self, database: Database, days: int, clock: Clock, log: EventLog, wake: Callable[[], object]
+        self,
+        database: Database,
+        days: int,
+        most_tried: int,
+        clock: Clock,
+        log: EventLog,
+        wake: Callable[[], object],
     ) -> None:
         self._database = database
         self._days = days
+        self._most_tried = most_tried
         self._clock = clock
         self._log = log
         self._wake = wake
@@ -151,8 +169,16 @@ class Retention:
 
     async def _erase(self, scope: Scope, actor: str, reason: str) -> wire.VoucherErasure:
         now = milliseconds(self._clock)
-        found = await self._database.run(lambda c: erase(c, scope, now, actor, reason))
-        self._wake()
-        if not await self._database.truncate():
+        found = await self._database.run(lambda c: erase(c, scope, now, actor, reason, self._most_tried))
+        if not await self._truncate():
             self._log.write("erased rows still stand in a file: another process reads the database")
+        self._wake()
         return found
+
+    async def _truncate(self) -> bool:
+        """Empty the log of the database; the centre's own opener reads for a moment, and is waited for."""
+        for _ in range(_TRUNCATIONS):
+            if await self._database.truncate():
+                return True
+            await asyncio.sleep(_TRUNCATION_SECONDS)
+        return False

@@ -177,7 +177,7 @@ class Centre(Redacted, Struct, dict=True, eq=False):
         """All reports, oldest first, and vouchers by account; what was received before is looked at first."""
         await self.slots.idle()
         await self.checking.finished(self.limits.list_wait_seconds)
-        await self.vouchers.finished(self.limits.list_wait_seconds)
+        await self.vouchers.openings.finished(self.limits.list_wait_seconds)
         rows = await self.database.run(store.reports)
         counts = await self.database.run(counts_of_vouchers)
         vouchers = [wire.VoucherRow(account=a, held=held, opened=opened) for a, held, opened in counts]
@@ -287,10 +287,13 @@ async def open_centre(config: CentreConfig, context: ServerContext) -> AsyncIter
         slots_database = Database(config.directory / "slots.sqlite", slots.SCHEMA, slots.VERSION)
         stack.push_async_callback(slots_database.close)
         taken = slots.Slots(slots_database, keys.sealing, context.log)
-        days = config.limits.voucher_days
-        retention = Retention(database, days, context.clock, context.log, vouchers.wake)
+        openings, limits = vouchers.openings, config.limits
+        stack.push_async_callback(openings.close)
+        retention = Retention(
+            database, limits.voucher_days, limits.most_tried, context.clock, context.log, openings.wake
+        )
         await retention.sweep()
-        await stack.enter_async_context(under_way(checking.run(), vouchers.run(), retention.run()))
+        await stack.enter_async_context(under_way(checking.run(), openings.run(), retention.run()))
         stack.push_async_callback(taken.idle)
         parts = (database, blobs, Bodies(config.directory / "incoming"), checking, vouchers, taken, retention)
         centre = Centre(*parts, keys, config, context.clock)

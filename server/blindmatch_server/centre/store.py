@@ -250,7 +250,7 @@ def _row(row: Sequence[Any]) -> Row:
     )
 
 
-VERSION: Final = 11
+VERSION: Final = 12
 SCHEMA: Final = """
 CREATE TABLE reports (
     report_id BLOB PRIMARY KEY,
@@ -297,13 +297,14 @@ CREATE TABLE piles (
     visible INTEGER NOT NULL DEFAULT 0,
     places INTEGER NOT NULL DEFAULT 0,
     wanted INTEGER NOT NULL DEFAULT 0,
-    tried INTEGER NOT NULL DEFAULT 0,
+    next_try INTEGER NOT NULL DEFAULT 1,
+    born INTEGER NOT NULL,
     opened INTEGER NOT NULL DEFAULT 0,
     first_at_ms INTEGER NOT NULL,
     last_at_ms INTEGER NOT NULL,
     PRIMARY KEY (account, design, period)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX piles_due ON piles (design, period) WHERE tried < wanted;
+CREATE INDEX piles_due ON piles (design, period) WHERE next_try <= wanted;
 CREATE TABLE vouchers (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     account TEXT NOT NULL,

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -51,10 +52,27 @@ def open_connection(path: Path, schema: str, version: int) -> sqlite3.Connection
     return connection
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that sees one state of the database at `path` and changes nothing; for another thread or
+    process than the one that writes. Raises `sqlite3.Error` if there is no such database."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    with closing(
+        sqlite3.connect(address, uri=True, isolation_level=None, timeout=WAIT_SECONDS)
+    ) as connection:
+        connection.execute("BEGIN")
+        yield connection
+
+
 class Database:
-    """Runs transactions on its own thread; belongs to one event loop."""
+    """Runs transactions on its own thread; belongs to one event loop.
+
+    Attributes:
+        path: of its file, which others may read (`reading`).
+    """
 
     def __init__(self, path: Path, schema: str, version: int = 1) -> None:
+        self.path = path
         self._connection = open_connection(path, schema, version)
         self._name = path.stem
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sqlite-{path.stem}")

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_protocol.account_name import NOTICES
-from blindmatch_protocol.contract import AnyDesign, Buffers, Party
+from blindmatch_protocol.contract import AnyDesign, Buffers, Opener, Party
 from blindmatch_server.centre.keys import JUDGE_PUBLIC, NOTICES_PUBLIC, PUBLIC_KEY, Deployed
 from blindmatch_server.centre.service import CentreConfig, open_centre
 from blindmatch_server.centre.vouchers import OpenerFiles
@@ -206,12 +206,18 @@ def _centre(deployment: Deployment, design: AnyDesign, folder: Path) -> CentreCo
     if design.vouchers and deployment.published(name).is_dir():
         publication = open_publication(deployment.published(name), roles=(), opener=True)
         earlier = _earlier(design, deployment.published(name), publication)
-        openers[name] = OpenerFiles(publication.manifest.epoch, publication.opener(), endorsed, earlier)
+        epoch = publication.manifest.epoch
+        in_worker = partial(_open_in_worker, loader_of(design), deployment.published(name), epoch)
+        openers[name] = OpenerFiles(epoch, publication.opener(), endorsed, earlier, in_worker)
     references = deployment.references if deployment.references.exists() else None
     mode, backed = deployment.franking.mode, backed_by(deployment, design)
     return CentreConfig(
         folder, deployment.centre_keys, deployed, references, openers, franking=mode, backed=backed
     )
+
+
+def _open_in_worker(load: Callable[[], AnyDesign], published: Path, epoch: int) -> Opener:
+    return load().open_opener(open_publication(published, epoch, roles=(), opener=True).opener())
 
 
 def _earlier(design: AnyDesign, folder: Path, newest: Publication) -> dict[int, Buffers]:

@@ -1,0 +1,267 @@
+"""Opening vouchers, apart from taking them: one attempt at a time, in a process of its own.
+
+    a pile is due     its count of vouchers to be tried has reached `next_attempt`; the smallest pile is first
+    the worker        reads the pile's rows by itself, and tries the design's opener on them
+    the centre        checks endorsements; stores the labels, and the count of the next attempt
+
+The work is bounded by account, design and period. Let m be the most vouchers that are tried, C the cost of an
+attempt on m of them, and G = 1/`GROWTH`. Attempts are made at counts a(1) < a(2) < ... with a(k + 1) >=
+(1 + G) a(k), and one more at m itself. An opener's cost may grow with the cube of what it is given, so
+
+    attempts up to m       <= C + C * sum over j of (1 + G)^(-3j)  =  C (1 + 1 / (1 - (32/33)^3))  <  12.4 C
+    attempts from m to 2m  <= log 2 / log (1 + G), rounded up      =  23, of C at most
+
+Vouchers that have a place again can take the count beyond m, to less than 2m: less than 36 C in all. Only
+what is erased lets the count go on from there, and each time that it doubles adds at most 23 C. The counts
+are in the database, so that a centre that is killed goes on where it was; it repeats the one attempt that was
+under way.
+
+A device learns of an attempt by the processor that it takes, and by nothing else: taking vouchers waits for
+neither the worker nor a thread that does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Final, NamedTuple, TypeAlias
+
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import Label, Opener
+from msgspec import Struct
+from msgspec.structs import replace
+
+from blindmatch_server.centre.retention import DAY_MS
+from blindmatch_server.hosting.event_log import EventLog
+from blindmatch_server.hosting.limits import nothing_left
+from blindmatch_server.hosting.workers import WorkerError, Workers
+from blindmatch_server.storage.database import Database, reading
+
+GROWTH: Final = 32
+"""A pile is tried again once its count has grown by one part in so many, and by one at least."""
+_PAUSE_SECONDS: Final = 1.0
+_NICENESS: Final = 10
+"""How far the worker stands behind the centre where both want the processor."""
+
+OpenInWorker: TypeAlias = Callable[[], Opener]
+"""Opens a design's opener in another process; it is pickled."""
+
+
+class Pile(NamedTuple):
+    """The vouchers of an account, of a design and period."""
+
+    account: str
+    design: str
+    period: bytes
+
+
+class Opens(Redacted, Struct, frozen=True):
+    """How the vouchers of one design are opened.
+
+    Attributes:
+        period: the one in force; piles of others are not tried.
+        opener: for attempts in a thread of this process.
+        in_worker: for attempts in a process of their own; None: they are made in the thread.
+        is_endorsed: whether a label is, in the epoch in force; one that is not stays closed.
+    """
+
+    period: bytes
+    opener: Opener
+    in_worker: OpenInWorker | None
+    is_endorsed: Callable[[Label], bool]
+
+
+class Attempt(Redacted, Struct, frozen=True):
+    """What an attempt came to.
+
+    Attributes:
+        count: of the pile when its rows were read.
+        born: number of the pile's first voucher ever; another pile may have its name since, if all of it was
+            erased meanwhile.
+        labels: encoded, of those that open, by the number of the voucher.
+        failed: the class of the error with which the design failed; empty if it did not.
+    """
+
+    count: int
+    born: int
+    labels: Mapping[int, bytes]
+    failed: str = ""
+
+
+def next_attempt(count: int, most: int) -> int:
+    """Return the count at which a pile is tried next, that was tried at `count`; `most` are tried at most."""
+    grown = count + max(1, -(-count // GROWTH))
+    return min(grown, most) if count < most else grown
+
+
+def first_due(connection: Connection, periods: Mapping[str, bytes], most: int) -> Pile | None:
+    """Return the smallest pile of these designs and periods that is due; None if none is."""
+    found = connection.execute(
+        "SELECT account, design, period FROM piles WHERE next_try <= wanted "
+        "ORDER BY MIN(places, ?), first_at_ms",
+        (most,),
+    )
+    return next((pile for pile in map(Pile._make, found) if periods.get(pile.design) == pile.period), None)
+
+
+def begun(connection: Connection, pile: Pile) -> Attempt:
+    """Return an attempt on a pile as it is now, with nothing opened yet."""
+    found = connection.execute(
+        "SELECT wanted, born FROM piles WHERE (account, design, period) = (?, ?, ?)", pile
+    ).fetchone()
+    count, born = found or (0, 0)
+    return Attempt(count, born, {})
+
+
+def rows_of(connection: Connection, pile: Pile, most: int) -> list[tuple[int, bytes]]:
+    """Return number and row of a pile's first `most` visible vouchers: the first of each place as they came,
+    then those that have a place again."""
+    return connection.execute(
+        "SELECT number, row FROM vouchers "
+        "WHERE (account, design, period) = (?, ?, ?) AND row IS NOT NULL ORDER BY turn, number LIMIT ?",
+        (*pile, most),
+    ).fetchall()
+
+
+def try_pile(opener: Opener, database: Path, pile: Pile, most: int) -> Attempt:
+    """Read a pile from the database's file, and try to open it. Raises `sqlite3.Error` if it cannot be read;
+    a design that fails opens nothing."""
+    with reading(database) as connection:
+        attempt, rows = begun(connection, pile), rows_of(connection, pile, most)
+    try:
+        found = opener.open(pile.account, pile.period, [row for _, row in rows])
+        return replace(attempt, labels={rows[at][0]: label.encode() for at, label in found.items()})
+    except Exception as error:
+        return replace(attempt, failed=type(error).__name__)
+
+
+def record_attempt(
+    connection: Connection, pile: Pile, attempt: Attempt, labels: Mapping[int, Label], most: int
+) -> None:
+    """Store that a pile was tried, and the labels that are new by the voucher's number. How many opened of
+    each day that vouchers came on stays when they are erased."""
+    opened = 0
+    for number, label in labels.items():
+        stored = connection.execute(
+            "UPDATE vouchers SET label = ? WHERE number = ? AND label IS NULL RETURNING received_at_ms",
+            (label.encode(), number),
+        ).fetchall()
+        for (received_at_ms,) in stored:  # none if it was open before, or erased meanwhile
+            opened += 1
+            connection.execute(
+                "INSERT INTO openings (day_ms, opened) VALUES (?, 1) "
+                "ON CONFLICT DO UPDATE SET opened = opened + 1",
+                (received_at_ms - received_at_ms % DAY_MS,),
+            )
+    connection.execute(
+        "UPDATE piles SET next_try = MAX(next_try, ?5), opened = opened + ?6 "
+        "WHERE (account, design, period) = (?1, ?2, ?3) AND born = ?4",
+        (*pile, attempt.born, next_attempt(attempt.count, most), opened),
+    )
+
+
+class Openings:
+    """Opens what is due; belongs to one event loop."""
+
+    def __init__(self, database: Database, designs: Mapping[str, Opens], most: int, log: EventLog) -> None:
+        """`most`: vouchers of a pile that are tried."""
+        self._database = database
+        self._designs = designs
+        self._periods = {name: one.period for name, one in designs.items()}
+        self._most = most
+        self._log = log
+        self._due = asyncio.Event()
+        self._tried = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="opening")
+        in_worker = {name: one.in_worker for name, one in designs.items() if one.in_worker is not None}
+        self._worker = Workers(1, _prepare, in_worker)
+
+    def wake(self) -> None:
+        self._due.set()
+
+    async def finished(self, seconds: float) -> None:
+        """Wait until no pile is due, or for `seconds`."""
+
+        async def is_left() -> bool:
+            return bool(self._designs) and await self._first_due() is not None
+
+        await nothing_left(is_left, self._tried, seconds)
+
+    async def run(self) -> None:
+        """Try piles as they become due, and first those that were when the centre last ended; never
+        returns."""
+        while True:
+            self._due.clear()
+            try:
+                pile = await self._first_due()
+                if pile is None:
+                    await self._due.wait()
+                else:
+                    await self._open(pile)
+            except Exception as error:
+                # the store failed: the pile stays due, and is tried again
+                self._log.failure("opening", error)
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def close(self) -> None:
+        """End the worker; the attempt that is under way is lost, and its pile stays due."""
+        await asyncio.to_thread(self._worker.end)
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _first_due(self) -> Pile | None:
+        return await self._database.run(partial(first_due, periods=self._periods, most=self._most))
+
+    async def _open(self, pile: Pile) -> None:
+        loop = asyncio.get_running_loop()
+        attempt, labels = await loop.run_in_executor(self._thread, self._attempt, pile)
+        await self._database.run(lambda c: record_attempt(c, pile, attempt, labels, self._most))
+        self._tried.set()
+
+    def _attempt(self, pile: Pile) -> tuple[Attempt, dict[int, Label]]:
+        """Try a pile; with the labels that are endorsed, by the number of their voucher."""
+        opens = self._designs[pile.design]
+        attempt = self._in_worker(pile) if opens.in_worker else self._here(opens.opener, pile)
+        if attempt.failed:
+            self._log.failure("opening", DesignFailedError(attempt.failed))
+        labels = {number: Label.decode(raw) for number, raw in attempt.labels.items()}
+        return attempt, {number: label for number, label in labels.items() if opens.is_endorsed(label)}
+
+    def _here(self, opener: Opener, pile: Pile) -> Attempt:
+        return try_pile(opener, self._database.path, pile, self._most)
+
+    def _in_worker(self, pile: Pile) -> Attempt:
+        """A worker that ends twice over a pile would end again: the attempt counts, and opens nothing."""
+        for _ in range(2):
+            with suppress(WorkerError):
+                return self._worker.result(
+                    self._worker.submit(_try_in_worker, self._database.path, pile, self._most)
+                )
+        with reading(self._database.path) as connection:
+            return replace(begun(connection, pile), failed=WorkerError.__name__)
+
+
+class DesignFailedError(Exception):
+    """A design failed while it opened vouchers; says with which class of error."""
+
+
+_IN_WORKER: Final[dict[str, OpenInWorker]] = {}
+_OPENED: Final[dict[str, Opener]] = {}
+"""In the worker: how to open each design's opener, and those that were needed so far."""
+
+
+def _prepare(in_worker: Mapping[str, OpenInWorker]) -> None:
+    with suppress(OSError):
+        os.nice(_NICENESS)
+    _IN_WORKER.update(in_worker)
+
+
+def _try_in_worker(database: Path, pile: Pile, most: int) -> Attempt:
+    if pile.design not in _OPENED:
+        _OPENED[pile.design] = _IN_WORKER[pile.design]()
+    return try_pile(_OPENED[pile.design], database, pile, most)

@@ -1,0 +1,238 @@
+"""Openings at the centre: receipts do not wait for them, and what they cost is bounded, over restarts too."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from itertools import accumulate, repeat, takewhile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blindmatch_protocol.contract import Label, Party, Visible
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_server.centre import store
+from blindmatch_server.centre.keys import Deployed
+from blindmatch_server.centre.opening import GROWTH, next_attempt
+from blindmatch_server.centre.service import CentreConfig, CentreLimits, open_centre
+from blindmatch_server.centre.vouchers import OpenerFiles, Vouchers
+from blindmatch_server.hosting.authority import Identity, Kind
+from blindmatch_server.hosting.event_log import EventLog
+from blindmatch_server.hosting.limits import under_way
+from blindmatch_server.storage.database import Database
+from msgspec.structs import replace
+from support.dying import is_running
+from support.mortal import Arm
+from support.mortal_servers import living, noting_life
+
+from .deployment import ALICE, BOB, OPERATOR, SECONDS, Client, Deployment, until
+from .designs_for_tests import DOOMED, LABEL, Dummy, Pile, Slip, opened_elsewhere
+from .scene import Scene
+from .test_centre import submission, voucher
+from .test_kills import asked, plan_of
+
+MOST = 1_000
+WITHOUT_PLACES_AGAIN = 12.4
+IN_ALL = 36.0
+"""Attempts at `most_tried` vouchers that the work for a pile may come to; derived in `centre/opening.py`."""
+
+
+def schedule(most: int) -> list[int]:
+    """The counts at which a pile is tried that grows by one at a time, up to `most`."""
+    steps = accumulate(repeat(most), next_attempt, initial=1)
+    return list(takewhile(lambda at: at <= most, steps))
+
+
+def work(tried: Iterable[int], most: int) -> float:
+    """The cost of attempts on so many vouchers, in attempts on `most`, if it goes by the cube."""
+    return sum(rows**3 for rows in tried) / most**3
+
+
+class Places(Pile):
+    """Opens nothing, and notes on how many vouchers and places it was tried. A slip of 1 has the place that
+    its number says, one of 2 the place 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: list[int] = []
+
+    def take(self, account: str, device: str, period: bytes, voucher: Any) -> Any:
+        number = Label.decode(voucher.label).entry_id if voucher.opens == 1 else 0
+        place = number.to_bytes(8, "big")
+        return Visible(place, place)
+
+    def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Mapping[int, Label]:
+        self.tried.append(len(rows))
+        self.places.append(len(set(rows)))
+        return {}
+
+
+def slips(numbers: Iterable[int], opens: int = 1) -> list[bytes]:
+    return [Slip(opens, replace(LABEL, entry_id=number).encode()).encode() for number in numbers]
+
+
+async def hand_in(folder: Path, pile: Pile, most: int, bodies: Iterable[bytes]) -> None:
+    """A centre's life: hand vouchers in, and wait after each one until nothing is due."""
+    design = Dummy()
+    design.pile = pile
+    database = Database(folder / "centre.sqlite", store.SCHEMA, store.VERSION)
+    files = {"dummy": OpenerFiles(5, {"setup": b"setup of 5"})}
+    log = EventLog("centre", sink=lambda line: None)
+    vouchers = Vouchers(database, {"dummy": design}, files, 10 * most, most, log)
+    head = wire.Envelope(design="dummy", version=3, epoch=5)
+    async with under_way(vouchers.openings.run()):
+        await vouchers.openings.finished(SECONDS)
+        for body in bodies:
+            await vouchers.take("alice", "alice", head, body, 1)
+            await vouchers.openings.finished(SECONDS)
+    await vouchers.openings.close()
+    await database.close()
+
+
+async def test_no_receipt_waits_for_decoders_that_never_return(scene: Scene) -> None:
+    """More accounts have their piles tried than there are threads for the centre's other work."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    design, report = Dummy(), scene.report()
+    design.pile.pause.clear()
+    deployment, names = Deployment(), [Identity(Kind.DEVICE, name) for name in ("eve", "fay", "gus", "hal")]
+    try:
+        async with scene.centre(deployment, design, list_wait_seconds=0.1) as (alice, bob, operator, port):
+            for one in names:
+                async with deployment.client(one, Party.CENTRE, port) as client:
+                    for opens in (1, 2, 3):
+                        await client.one("Centre/SubmitVoucher", [voucher(opens)])
+            await until(lambda: bool(design.pile.tried))
+            for opens in (0, 1, 2):
+                await bob.one("Centre/SubmitVoucher", [voucher(opens)])
+            await alice.one("Centre/Submit", submission(report.report_id, scene.seal(report)))
+            rows = (await operator.one("Centre/List", wire.ListRequest())).reports
+            assert [row.reporter for row in rows] == ["alice"]
+            assert len(design.pile.tried) == 1, "one attempt at a time"
+            design.pile.pause.set()
+            while sum(v.opened for v in await counts_of(operator)) < 4 * 3 + 2:
+                pass
+    finally:
+        design.pile.pause.set()
+
+
+async def counts_of(operator: Client) -> list[wire.VoucherRow]:
+    return list((await operator.one("Centre/List", wire.ListRequest())).vouchers)
+
+
+async def test_a_thousand_fabricated_vouchers_cost_less_than_thirteen_attempts_on_all_of_them(
+    tmp_path: Path,
+) -> None:
+    pile = Places()
+    await hand_in(tmp_path, pile, MOST, slips(range(MOST)))
+    assert pile.tried == schedule(MOST)
+    assert len(pile.tried) < 170 and work(pile.tried, MOST) < WITHOUT_PLACES_AGAIN
+    # what comes beyond them is tried no more
+    await hand_in(tmp_path, pile, MOST, slips(range(MOST, MOST + 50)))
+    assert pile.tried == schedule(MOST)
+
+
+@pytest.mark.parametrize("first", [1, 30, 70, 99])
+async def test_vouchers_of_places_that_were_there_cost_less_than_36_attempts_in_any_order(
+    first: int, tmp_path: Path
+) -> None:
+    """`first` places, then the place 0 until there are 100 vouchers, then further places."""
+    most, pile = 100, Places()
+    again = slips(range(most - first), 2)
+    bodies = [*slips(range(first)), *again, *slips(range(first, most + 20))]
+    await hand_in(tmp_path, pile, most, bodies)
+    assert max(pile.tried) == most
+    # the count goes up to 2 * most, and is tried again at the latest after a 32nd of that
+    assert most - pile.places[-1] < 2 * most / GROWTH
+    assert work(pile.tried, most) < IN_ALL
+
+
+@pytest.mark.parametrize("before", [1, 7, 31, 32, 33, 34, 64, 65, 107, 500, 998, 999, 1000, 1999])
+def test_an_account_is_tried_at_the_latest_when_its_vouchers_have_grown_by_a_32nd(before: int) -> None:
+    """Whatever the count it was last tried at, when it crosses its threshold with the next one."""
+    crossing = before + 1
+    for tried in range(before + 1):
+        later = next_attempt(tried, MOST) - crossing
+        assert later <= max(0, -(-before // GROWTH) - 1)
+    assert before > GROWTH or next_attempt(before, MOST) == crossing, "up to 33 every single one is tried"
+
+
+def test_the_last_voucher_that_is_tried_at_all_is_tried() -> None:
+    for most in range(1, 300):
+        assert schedule(most)[-1] == most
+        assert work(schedule(most), most) < WITHOUT_PLACES_AGAIN
+
+
+async def test_attempts_are_not_made_again_by_a_centre_that_starts_anew(tmp_path: Path) -> None:
+    pile, most = Places(), 120
+    for number in range(most):
+        await hand_in(tmp_path, pile, most, slips([number]))
+    assert pile.tried == schedule(most)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", [None, Arm("centre.commit.before", 12), Arm("centre.commit.after", 12)])
+def test_a_kill_repeats_at_most_the_attempt_that_was_under_way(scene: Scene, arm: Arm | None) -> None:
+    deployment, tried = Deployment(), scene.directory / "tried"
+
+    def hand_in(port: int | None, opens: Iterable[int]) -> None:
+        for number in opens:
+            asked(deployment, ALICE, Party.CENTRE, port, "Centre/SubmitVoucher", [voucher(number)])
+            asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/List", wire.ListRequest())
+
+    with living(noting_life, plan_of(scene, deployment, arm)) as port:
+        hand_in(port, range(1, 4))
+    with living(noting_life, plan_of(scene, deployment)) as port:
+        hand_in(port, range(1, 6))
+    with living(noting_life, plan_of(scene, deployment)) as port:
+        hand_in(port, range(1, 6))
+    found = list(map(int, tried.read_text().split()))
+    assert found == sorted(found) and set(found) == {1, 2, 3, 4, 5}
+    assert len(found) <= 5 + (arm is not None)
+
+
+class _Centre:
+    """A centre whose opener is in a worker; it says in labels in which process it was, or dies."""
+
+    def __init__(self, scene: Scene, most_tried: int = MOST) -> None:
+        opener = OpenerFiles(5, {"setup": b"setup of 5"}, in_worker=opened_elsewhere)
+        deployed = Deployed(Dummy(), lambda: {5})
+        limits = CentreLimits(list_wait_seconds=SECONDS, most_tried=most_tried)
+        folder = scene.directory
+        self.config = CentreConfig(
+            folder / "state", folder / "keys", deployed, None, {"dummy": opener}, limits
+        )
+
+
+async def test_vouchers_are_opened_in_a_process_of_their_own_that_stands_behind_and_ends_with_the_centre(
+    scene: Scene,
+) -> None:
+    deployment, services = Deployment(), partial(open_centre, _Centre(scene).config)
+    async with deployment.serving(Party.CENTRE, services, ALICE, OPERATOR) as (alice, operator):
+        for opens in (1, 2):
+            await alice.one("Centre/SubmitVoucher", [voucher(opens)])
+        (counts,) = await counts_of(operator)
+        assert (counts.held, counts.opened) == (2, 2)
+        with closing(sqlite3.connect(scene.directory / "state/centre.sqlite")) as connection:
+            ((label,), _) = connection.execute("SELECT label FROM vouchers ORDER BY number").fetchall()
+        worker, niceness = divmod(Label.decode(label).entry_id, 100)
+        assert worker != os.getpid() and is_running(worker)
+        assert niceness == min(19, os.nice(0) + 10)
+    assert not is_running(worker)
+
+
+async def test_a_pile_over_which_the_worker_ends_counts_as_tried_and_takes_nothing_else_with_it(
+    scene: Scene,
+) -> None:
+    deployment, services = Deployment(), partial(open_centre, _Centre(scene).config)
+    eve = Identity(Kind.DEVICE, DOOMED)
+    async with deployment.serving(Party.CENTRE, services, eve, BOB, OPERATOR) as (doomed, bob, operator):
+        await doomed.one("Centre/SubmitVoucher", [voucher(1)])
+        for opens in (1, 2):
+            await bob.one("Centre/SubmitVoucher", [voucher(opens)])
+        assert [(v.account, v.opened) for v in await counts_of(operator)] == [("bob", 2), (DOOMED, 0)]
+        assert [one["error"] for one in deployment.events("opening")] == ["DesignFailedError"]
