@@ -8,10 +8,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import cache
 from hashlib import sha512
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -27,6 +31,7 @@ from blindmatch_protocol.designs.token_psi import DESIGN as TOKEN_PSI
 from blindmatch_protocol.designs.voprf import files
 from blindmatch_protocol.group import LIBSODIUM, BackendError, BackendWarning
 from blindmatch_protocol.group import backend as choice
+from blindmatch_protocol.group.backend import SUMS_FOR_A_SECOND, SecondSums
 from hypothesis import given
 from hypothesis import strategies as st
 from support.memory import build, random_hashes
@@ -64,6 +69,7 @@ each_target = pytest.mark.parametrize(
 @pytest.fixture
 def jit() -> Iterator[Jit]:
     backend = compiled(HERE[0])
+    backend.second_sums = SecondSums()
     yield backend
     backend.sound = True
 
@@ -351,6 +357,124 @@ def test_a_kernel_that_leaves_rows_out_of_both_sums_of_a_proof_lets_no_wrong_row
             pytest.raises(ProtocolError, match="does not hold"),
         ):
             dleq.verify_proof(public, inputs, outputs, proof)
+
+
+class Kernel:
+    """A kernel's sums, which leave out the first row where `is_faulty` says so, and are counted."""
+
+    def __init__(self, jit: Jit, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._right, self.calls = jit.sum_products, 0
+        self.is_faulty: Callable[[int], bool] = lambda rows: False
+        monkeypatch.setattr(jit, "sum_products", self.sum_products)
+
+    def sum_products(self, scalars: Rows, rows: Rows) -> Rows:
+        self.calls += 1
+        kept = slice(1, None) if self.is_faulty(len(rows)) else slice(None)
+        return self._right(scalars[kept], rows[kept])
+
+
+@pytest.fixture
+def kernel(jit: Jit, monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    return Kernel(jit, monkeypatch)
+
+
+def operands(count: int) -> tuple[Rows, Rows]:
+    return some_scalars(count), LIBSODIUM.hash_multiply(some_scalars(count), uniform(count))
+
+
+def is_summed_right(count: int) -> bool:
+    return np.array_equal(group.sum_products(*operands(count)), LIBSODIUM.sum_products(*operands(count)))
+
+
+def test_the_first_sum_of_each_length_is_made_twice_and_then_one_in_64(jit: Jit, kernel: Kernel) -> None:
+    twice = {20: list[int](), 21: list[int]()}
+    with group.using(jit):
+        for call in range(2 * SUMS_FOR_A_SECOND + 1):
+            for length, found in twice.items():
+                before = kernel.calls
+                group.sum_products(*operands(length))
+                found += [call] if kernel.calls == before + 2 else []
+    assert SUMS_FOR_A_SECOND == 64
+    assert twice == {20: [0, 64, 128], 21: [0, 64, 128]}
+
+
+def test_a_fault_of_one_length_is_found_at_its_first_use_however_many_others_were_summed(
+    jit: Jit, kernel: Kernel
+) -> None:
+    kernel.is_faulty = lambda rows: rows == 21
+    with group.using(jit):
+        assert all(is_summed_right(20) for _ in range(5))
+        with pytest.warns(BackendWarning, match="two sums of the same 21 rows differ"):
+            assert is_summed_right(21)
+    assert not jit.sound
+
+
+def test_one_scalar_for_all_rows_is_another_shape_than_a_scalar_for_each(jit: Jit, kernel: Kernel) -> None:
+    scalars, rows = operands(20)
+    with group.using(jit):
+        group.sum_products(scalars, rows)
+        group.sum_products(scalars[:1], rows)
+    assert kernel.calls == 4
+
+
+def test_a_fault_that_comes_later_is_found_within_64_sums(jit: Jit, kernel: Kernel) -> None:
+    with group.using(jit):
+        assert all(is_summed_right(20) for _ in range(10))
+        kernel.is_faulty = lambda rows: True
+        with pytest.warns(BackendWarning, match="two sums of the same 20 rows differ"):
+            found = [is_summed_right(20) for _ in range(SUMS_FOR_A_SECOND)]
+    assert found == [False] * 54 + [True] * 10, "what is wrong before it is found, docs/group.md says"
+
+
+def test_a_batch_that_is_refused_is_no_second_sum(jit: Jit, kernel: Kernel) -> None:
+    scalars, rows = operands(20)
+    refused = rows.copy()
+    refused[3] = 0xFF
+    with group.using(jit):
+        for _ in range(2):
+            with pytest.raises(GroupError):
+                group.sum_products(scalars, refused)
+        before = kernel.calls
+        group.sum_products(scalars, rows)
+    assert kernel.calls == before + 2
+
+
+def test_no_thread_gets_a_sum_of_a_length_before_two_sums_of_it_agreed(
+    jit: Jit, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One thread is held between its two sums, while another makes a sum of the same length."""
+    kernel.is_faulty = lambda rows: True
+    is_between, may_go_on = Event(), Event()
+    faulty = kernel.sum_products
+
+    def held(scalars: Rows, rows: Rows) -> Rows:
+        if kernel.calls == 1:  # the first thread's second sum
+            is_between.set()
+            assert may_go_on.wait(60)
+        return faulty(scalars, rows)
+
+    monkeypatch.setattr(jit, "sum_products", held)
+    with group.using(jit), warnings.catch_warnings(), ThreadPoolExecutor(1) as pool:
+        warnings.simplefilter("ignore", BackendWarning)
+        first = pool.submit(copy_context().run, is_summed_right, 20)
+        assert is_between.wait(60)
+        kernel.calls += 1
+        try:
+            assert is_summed_right(20)
+        finally:
+            may_go_on.set()
+        assert first.result(60)
+
+
+def test_sums_on_many_threads_are_made_twice_at_least_as_often_as_on_one(jit: Jit, kernel: Kernel) -> None:
+    count = 5 * SUMS_FOR_A_SECOND
+    with group.using(jit), ThreadPoolExecutor(4) as pool:
+        group.sum_products(*operands(20))
+        before = kernel.calls
+        tasks = [pool.submit(copy_context().run, is_summed_right, 20) for _ in range(count)]
+        assert all(task.result(60) for task in tasks)
+    # of threads that are due at once each makes a second sum
+    assert 5 <= kernel.calls - before - count <= 5 * 4
 
 
 @pytest.mark.parametrize("scalars", [1, 20])

@@ -7,16 +7,53 @@ The choice is the process's (`use`), because the results are the same bytes eith
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import StrEnum
 from functools import cache
+from threading import Lock  # noqa: TID251 - a back end is the process's, whatever thread calls it
 from typing import Final, Protocol
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.group.sodium import LIBSODIUM as LIBSODIUM
+
+SUMS_FOR_A_SECOND: Final = 64
+"""Of so many sums of one shape, one is made twice, once the shape's first second sum agreed."""
+
+
+class SecondSums:
+    """Says which sums of a back end are made twice, the second time over the rows shifted by one.
+
+    The two differ if the kernel leaves out rows by their place, unless it is all of them. Groups, chunks and
+    padding follow from the number of rows alone (`jit.drivers`), so that a kernel with this fault has it in
+    each call of a shape: the first sum of a shape is made twice, and until two agreed every other one. After
+    that it is one in `SUMS_FOR_A_SECOND`, for a fault that the process or the machine comes to later.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._since: dict[tuple[int, ...], int] = {}
+
+    def is_due(self, operands: Sequence[Rows]) -> bool:
+        """Count a sum of these operands, and return whether it is to be made twice."""
+        shape = tuple(map(len, operands))
+        with self._lock:
+            if shape not in self._since:
+                return True
+            self._since[shape] += 1
+            return self._since[shape] >= SUMS_FOR_A_SECOND
+
+    def note_agreement(self, operands: Sequence[Rows]) -> None:
+        """Note that two sums of these operands agreed; until then each sum of their shape stays due.
+
+        Where two threads were due at once, the second to agree takes nothing off the count of later sums.
+        """
+        shape = tuple(map(len, operands))
+        with self._lock:
+            since = self._since.get(shape, 0)
+            self._since[shape] = since - SUMS_FOR_A_SECOND if since >= SUMS_FOR_A_SECOND else since
 
 
 class GroupBackend(Protocol):
@@ -26,6 +63,7 @@ class GroupBackend(Protocol):
         name: as it is chosen by.
         task: rows a thread's task has at least.
         sound: False once something it computed was wrong.
+        second_sums: which of its sums are made twice; None of the reference.
     """
 
     sound: bool
@@ -35,6 +73,9 @@ class GroupBackend(Protocol):
 
     @property
     def task(self) -> int: ...
+
+    @property
+    def second_sums(self) -> SecondSums | None: ...
 
     def multiply(self, scalars: Rows, elements: Rows) -> Rows:
         """Scalars times elements, uint8 (n, 32); `GroupError` for the first row with a non-canonical

@@ -167,6 +167,7 @@ class Libsodium:
     name: Final = "libsodium"
     task: Final = LEAST_ROWS
     sound = True
+    second_sums: Final = None
 
     def multiply(self, scalars: Rows, elements: Rows) -> Rows:
         return run(MULTIPLY, "multiply", scalars, elements, elements=[elements])

@@ -21,7 +21,7 @@ from msgspec import Struct
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import GroupError
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.group.backend import BackendError, GroupBackend
+from blindmatch_protocol.group.backend import BackendError, GroupBackend, SecondSums
 from blindmatch_protocol.group.jit.drivers import TARGETS, Room, Target, target_for
 from blindmatch_protocol.group.jit.element import SQRT_M1, D
 from blindmatch_protocol.group.jit.field import P
@@ -97,6 +97,7 @@ class Jit:
 
     def __init__(self, target: Target) -> None:
         self.target, self.sound = target, True
+        self.second_sums = SecondSums()
         self._call = linked(code_of(target), _SIGNATURES)
         self._state: Callable[[bytes], _Words] = lru_cache(64)(self._state_behind)
 
