@@ -20,6 +20,7 @@ from blindmatch_simulations.evaluation.corpus.scan import scanned
 from blindmatch_simulations.measure.cluster import Cluster, completed
 from blindmatch_simulations.measure.phases import silent
 from blindmatch_simulations.testbed.pictures.pool import random_hashes
+from msgspec.structs import replace
 
 NODES = 3
 
@@ -37,11 +38,10 @@ def node_of(number: int, lost: str, work: str) -> tuple[int, str]:
 
 
 def scan(folder: Path, state: Path, ray: str) -> dict[str, Any]:
-    """What a scan hands on, without times."""
+    """Return what a scan hands on, but times and the digest over them; whatever a scan has, now or later."""
     made, broken = scanned(folder, state, 2, silent, ray)
-    told: dict[str, Any] = msgspec.to_builtins(made)
-    kept = {key: told[key] for key in ("parts", "bounds", "tail")}
-    return {**kept, "hashed": made.took["hashed"], "broken": broken}
+    timeless = replace(made, made_at="", took={"hashed": made.took["hashed"]}, digest="")
+    return {**msgspec.to_builtins(timeless), "broken": broken}
 
 
 def counts(work: Path, ray: str) -> Tally:
@@ -76,7 +76,7 @@ def main(folder: Path, work: Path) -> dict[str, Any]:
     """Scans, counts, points of a sweep here and there."""
     from ray.cluster_utils import Cluster as Nodes
 
-    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    nodes: Any = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     *_, victim = [nodes.add_node(num_cpus=1) for _ in range(NODES - 1)]
     told: dict[str, Any] = {}
     try:
