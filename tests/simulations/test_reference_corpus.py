@@ -13,12 +13,13 @@ from blindmatch_protocol.picture.pdq import distance
 from blindmatch_simulations.data import table_of
 from blindmatch_simulations.evaluation.corpus.bounds import LEAST_DIFFERENCE, NONE_DIFFERS, paired
 from blindmatch_simulations.evaluation.corpus.hashing import fingerprint_of
-from blindmatch_simulations.evaluation.studies import evidence, reference
+from blindmatch_simulations.evaluation.studies import evidence, false_matches, reference
+from blindmatch_simulations.evaluation.studies.false_matches import ALL, FALSE
 from blindmatch_simulations.evaluation.studies.near_pictures import hamming
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Reference, Row, about, unpacked
 from blindmatch_simulations.measure.intervals import clopper_pearson, clustered_share
 from blindmatch_simulations.measure.phases import silent
-from blindmatch_simulations.measure.results import Results, read
+from blindmatch_simulations.measure.results import Figure, Results, Status, read
 from blindmatch_simulations.measure.results import Row as ResultRow
 from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
 from blindmatch_simulations.testbed.pictures.crops import (
@@ -178,15 +179,127 @@ def test_a_design_that_hashes_do_not_tell_of_has_a_row_that_says_so(small: Refer
     assert nothing is not None and not evidence.found_of(small, nothing).any()
 
 
-def test_exact_collisions_of_different_pictures_are_false_matches_of_both_halves() -> None:
+def corpus_of(places: list[tuple[str, str, bytes]]) -> Reference:
+    """Return originals of a package, kind and PDQ hash each; every second hash is another one."""
     rng = np.random.default_rng(1)
-    prints = rng.integers(0, 256, (400, 64), np.uint8)
-    prints[200:, :32] = prints[:200, :32]
-    rows = tuple(Row("p", "other", str(at), "") for at in range(len(prints)))
-    corpus = Reference(rows, prints, np.full(400, 99, np.uint8), *(None,) * 2)  # type: ignore[arg-type]
-    found = evidence.false_rows(corpus, evidence.near_pairs(prints), 0)[0].figures
-    assert found["item"].value == found["item_all"].value == 1
-    assert found["item_half"].value is not None and 0.3 < found["item_half"].value < 0.7
+    prints = rng.integers(0, 256, (len(places), 64), np.uint8)
+    for at, (_, _, own) in enumerate(places):
+        prints[at, :32] = np.frombuffer(own, np.uint8)
+    rows = tuple(Row(package, kind, f"{at}.png", "") for at, (package, kind, _) in enumerate(places))
+    nothing = (None,) * 2
+    return Reference(rows, prints, np.full(len(places), 99, np.uint8), *nothing)  # type: ignore[arg-type]
+
+
+def false_figures(corpus: Reference, kind: str, listed: str, within: int = 0) -> dict[str, Figure]:
+    rows = false_matches.false_rows(corpus, false_matches.near_pairs(corpus.prints), within)
+    wanted = {"within": within, "kind": kind, "list": listed}
+    return next(row.figures for row in rows if row.id == FALSE and row.parameters == wanted)
+
+
+def random_hashes(count: int) -> list[bytes]:
+    return [one.tobytes() for one in np.random.default_rng(7).integers(0, 256, (count, 32), np.uint8)]
+
+
+def test_a_photograph_that_lies_twice_in_one_package_is_no_false_match() -> None:
+    """28 photographs were one, being the same photograph in two folders."""
+    one, *others = random_hashes(20)
+    places = [("camera", PHOTOGRAPH, one), ("camera", PHOTOGRAPH, one), ("camera", "drawing", one)]
+    places += [(f"package {at % 4}", "drawing", other) for at, other in enumerate(others)]
+    corpus = corpus_of(places)
+    found = false_figures(corpus, PHOTOGRAPH, ALL)
+    assert found["item"].value == 0 and found["item"].n == 1, "one of two is set apart"
+    assert found["item_all"].value == 0 and found["item_all"].n == 2
+    near = false_matches.near_pairs(corpus.prints)
+    assert np.flatnonzero(false_matches.set_apart(corpus, near)).tolist() == [1, 2], "the photograph stays"
+    pairs = [row for row in false_matches.pair_rows(corpus, near) if row.id == false_matches.NEAR_DUPLICATES]
+    assert [row.parameters for row in pairs] == [{"source": "camera", "pairs": "0-1:0 0-2:0 1-2:0"}]
+    assert pairs[0].figures["apart"].value == 2
+
+
+def test_a_match_across_packages_counts_though_the_second_hash_calls_it_the_same() -> None:
+    one, *others = random_hashes(20)
+    places = [("camera", PHOTOGRAPH, one), ("pencil", "drawing", one)]
+    places += [(f"package {at % 4}", "drawing", other) for at, other in enumerate(others)]
+    corpus = corpus_of(places)
+    corpus.prints[1, 32:] = corpus.prints[0, 32:]
+    assert false_figures(corpus, PHOTOGRAPH, "drawing")["item"].value == 1
+    assert false_figures(corpus, PHOTOGRAPH, "drawing")["item_different"].value == 0
+    assert false_figures(corpus, "drawing", PHOTOGRAPH)["item"].value == pytest.approx(1 / 20)
+    assert false_figures(corpus, PHOTOGRAPH, PHOTOGRAPH)["item"].value is None, "no other source has any"
+
+
+def test_a_false_match_rate_is_of_a_kind_a_list_and_a_length() -> None:
+    """Icons in a list of icons were the lower end for photographs."""
+    hashes = random_hashes(60)
+    places = [(f"icons {at % 2}", "icon", hashes[at // 2]) for at in range(40)]
+    places += [(f"camera {at % 2}", PHOTOGRAPH, one) for at, one in enumerate(hashes[40:])]
+    corpus = corpus_of(places)
+    icons = false_figures(corpus, "icon", "icon")
+    assert icons["item"].value == 1 and icons["length"].value == 20
+    photographs = false_figures(corpus, PHOTOGRAPH, ALL)
+    assert photographs["item"].value == photographs["item"].low == 0
+    assert photographs["length"].value == 50, "all icons and the photographs of the other package"
+    assert false_figures(corpus, "icon", PHOTOGRAPH)["item"].low == 0
+    for figure in (icons["item"], photographs["item"], photographs["item_by_package"]):
+        assert figure.value is None or figure.why.count("95 %") == 1, "an interval says its level"
+
+
+def test_a_shortened_list_has_the_rate_that_drawing_it_at_random_has_on_average() -> None:
+    rng = np.random.default_rng(3)
+    hashes = random_hashes(30)
+    places = [("asked", "icon", one) for one in hashes[:10]]
+    places += [(f"list {at % 4}", "card", hashes[at % 25]) for at in range(96)]
+    corpus = corpus_of(places)
+    near = false_matches.near_pairs(corpus.prints)
+    matches = false_matches.matches_across(corpus, near, 0, np.ones(len(places), np.bool_))
+    told = false_matches.grown(matches, "icon", "card")
+    listed = [own for package, _, own in places if package != "asked"]
+    for part in (8, 2):
+        drawn = [
+            len(set(hashes[:10]) & {listed[at] for at in rng.permutation(96)[: 96 // part]}) / 10
+            for _ in range(4000)
+        ]
+        assert told[f"part_{part}"].value == pytest.approx(np.mean(drawn), abs=0.01)
+    assert told["part_1"].value == 1 and 0 < (told["exponent"].value or 0) < 1
+
+
+def test_a_rate_at_another_length_keeps_within_what_any_pictures_allow() -> None:
+    item = Figure(0.01, "", 0.004, 0.02, 1000, 20_000_000)
+    exponent = Figure(0.9, "", 0.8, 1.0, 9)
+    same = false_matches.at_length(item, exponent, 20_000)
+    assert (same.value, same.low, same.high) == (0.01, 0.004, 0.02)
+    longer = false_matches.at_length(item, exponent, 200_000)
+    assert longer.value == pytest.approx(0.01 * 10**0.9) and longer.high == pytest.approx(0.2)
+    assert longer.low == pytest.approx(0.004 * 10**0.8)
+    shorter = false_matches.at_length(item, exponent, 2_000)
+    assert shorter.value == pytest.approx(0.01 / 10**0.9) and shorter.low == pytest.approx(0.0004)
+    assert false_matches.at_length(item, exponent, 1e9).value == 1
+    none = Figure(0.0, "", 0.0, 0.0096, 384, 384 * 21_000)
+    longer = false_matches.at_length(none, Figure(None, "nothing matched"), 210_000)
+    assert (longer.value, longer.low) == (0, 0) and longer.high == pytest.approx(0.096)
+    shorter = false_matches.at_length(none, Figure(None, "nothing matched"), 2_100)
+    assert shorter.high == 0.0096, "a shorter list may have as much"
+
+
+def test_an_edit_without_copies_in_the_corpus_is_not_measured(
+    small: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The evidence went by the number of an edit, so that a new one would have shifted all others."""
+    found = np.ones((len(small.edited), len(FEW)), np.bool_)
+    rows = {str(row.parameters["edit"]): row for row in evidence.edit_rows(small, {}, found)}
+    assert [name for name, row in rows.items() if row.figures] == [edit.name for edit in FEW]
+    assert rows.keys() == set(BY_NAME)
+    assert all(rows[name].status is Status.NOT_MEASURED for name in rows.keys() - {edit.name for edit in FEW})
+    figure = evidence.committed_figure(evidence.EDIT, "a later edit", "found", "token-psi", 31, {})
+    assert figure.value is None and figure.why.startswith("not measured")
+
+
+def test_mild_edits_are_known_by_name_wherever_they_stand(small: Reference) -> None:
+    matching = evidence.Matching(0, 50)
+    found = np.zeros((len(small.edited), len(FEW)), np.bool_)
+    found[:, [edit.name for edit in FEW].index("flip")] = True  # strong
+    (row, *_) = evidence.recall_rows(small, {}, matching, found)
+    assert row.figures["found_mild"].value == 0 and row.figures["found_strong"].value == 0.5
 
 
 def test_near_pairs_are_all_pairs_within_reach() -> None:
@@ -195,7 +308,7 @@ def test_near_pairs_are_all_pairs_within_reach() -> None:
     prints[75:] = prints[:75]
     prints[75:, :4] ^= rng.integers(0, 256, (75, 4), np.uint8)
     prints[149, :32] = ~prints[0, :32]  # 256 bits apart, which is 0 in 8 bits
-    near = evidence.near_pairs(prints)
+    near = false_matches.near_pairs(prints)
     found = set(zip(near.first.tolist(), near.second.tolist(), near.bits.tolist(), strict=True))
     assert found == {
         (i, j, d)
@@ -252,7 +365,7 @@ def test_the_committed_corpus_holds_what_its_page_says() -> None:
     corpus, said = reference.read(), about()
     kinds = corpus.kinds
     edited = kinds[corpus.edited]
-    assert said["edits"] == [edit.name for edit in EDITS] == list(corpus.pairs.names)
+    assert said["edits"] == list(corpus.pairs.names) and len(set(said["edits"])) == len(said["edits"])
     assert clopper_pearson(0, int((edited == PHOTOGRAPH).sum()))[1] <= 0.01
     assert {
         kind: int((edited == kind).sum()) for kind in set(edited.tolist()) - {PHOTOGRAPH}
@@ -277,7 +390,7 @@ def test_the_committed_evidence_is_of_the_committed_corpus_and_sessions_agree_wi
     corpus, rows = reference.read(), evidence.committed()
     path = Path(str(files("blindmatch_simulations.data").joinpath(evidence.FILE)))
     assert read(path, Results[ResultRow]).options["corpus"] == about()["arrays_sha256"]
-    fill = evidence.others_of(corpus, evidence.near_pairs(corpus.prints))
+    fill = evidence.others_of(corpus, false_matches.near_pairs(corpus.prints))
     for name in ("token-psi", "oprf-psi"):
         matching = evidence.matching_of(load_design(name))
         assert matching is not None
@@ -304,8 +417,48 @@ def test_the_committed_evidence_says_where_it_does_not_apply() -> None:
     assert found.why.startswith("committed evidence")
     other = evidence.committed_figure(evidence.RECALL, PHOTOGRAPH, "of_pdq", "token-psi", 31, {"probes": 8})
     assert other.value is None and "default parameters" in other.why
-    assert evidence.committed_figure(evidence.FALSE, evidence.ALL, "item", "x", 31, {}).value is None
+    assert evidence.committed_figure(FALSE, ALL, "item", "x", 31, {}).value is None
     for design, within in (("oprf-psi", 0), ("device-list", 31)):
-        found = evidence.committed_figure(evidence.FALSE, PHOTOGRAPH, "item", design, within, {})
-        assert found.value == 0 and found.high is not None and found.high <= 0.01
-    assert evidence.committed_figure(evidence.FALSE, PHOTOGRAPH, "item", "oprf-psi", 7, {}).value is None
+        for listed in (ALL, PHOTOGRAPH):
+            found = evidence.committed_figure(FALSE, PHOTOGRAPH, "item", design, within, {}, listed)
+            assert found.value == 0 and found.high is not None and found.high <= 0.01
+    assert evidence.committed_figure(FALSE, PHOTOGRAPH, "item", "oprf-psi", 7, {}).value is None
+
+
+def test_the_committed_evidence_counts_no_picture_of_one_package_against_another_of_it() -> None:
+    """The rate of all kinds was 19.8 %, of which 1.06 % is across packages."""
+    near = {
+        row.parameters["source"]: row for row in evidence.committed() if row.id == "evidence/near-duplicates"
+    }
+    kinds, rows = reference.read().kinds, reference.read().rows
+    for kind in (PHOTOGRAPH, ALL):
+        figures = false_committed(kind, ALL)
+        assert figures["item_all"].n == (len(rows) if kind == ALL else (kinds == kind).sum())
+        assert figures["item"].n is not None and figures["item_all"].n is not None
+        assert figures["item"].n < figures["item_all"].n
+        assert figures["item"].pairs and figures["length"].value == pytest.approx(
+            figures["item"].pairs / figures["item"].n, rel=1e-4
+        )
+    whole = false_committed(ALL, ALL)
+    apart = sum(int(row.figures["apart"].value or 0) for row in near.values())
+    assert whole["item"].n == len(rows) - apart
+    assert 0.009 < (whole["item_all"].value or 0) < 0.012
+    for pair in (row for row in evidence.committed() if row.id == "evidence/near-duplicate"):
+        first, second = (str(pair.parameters[end]).split("/")[0] for end in ("first", "second"))
+        assert first == second and pair.why
+    assert false_committed(ALL, PHOTOGRAPH)["item"].low == 0
+
+
+def false_committed(kind: str, listed: str) -> dict[str, Figure]:
+    wanted = {"within": 31, "kind": kind, "list": listed}
+    return next(row.figures for row in evidence.committed() if row.id == FALSE and row.parameters == wanted)
+
+
+def test_a_rate_of_the_committed_evidence_is_scaled_to_the_length_of_a_list() -> None:
+    own = false_committed(ALL, ALL)["length"].value
+    assert own is not None
+    here = evidence.false_rate(ALL, ALL, 31, own)
+    there = evidence.false_rate(ALL, ALL, 31, 10 * own)
+    assert here.value is not None and there.value is not None
+    assert 10**0.8 * here.value < there.value <= 10 * here.value * 1.001
+    assert evidence.false_rate("no such kind", ALL, 31, own).value is None

@@ -8,7 +8,8 @@ from typing import Final
 from blindmatch_simulations.evaluation.population.bands import calibrated
 from blindmatch_simulations.evaluation.population.inputs import read_inputs
 from blindmatch_simulations.evaluation.studies import reference
-from blindmatch_simulations.evaluation.studies.evidence import DIFFERENCE, FALSE, RECALL, SESSIONS, committed
+from blindmatch_simulations.evaluation.studies.evidence import DIFFERENCE, RECALL, SESSIONS, committed
+from blindmatch_simulations.evaluation.studies.false_matches import ALL, FALSE, GROWTH
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.results import Figure
 
@@ -67,15 +68,52 @@ def recall() -> str:
 
 
 def false_matches() -> str:
-    """By kind, within PDQ's distance."""
+    """Return kind of picture by kind of list, within PDQ's distance."""
+    lists = (ALL, PHOTOGRAPH)
     rows = [row for row in committed() if row.id == FALSE and row.parameters["within"] == 31]
     lines = []
-    for row in rows:
-        figures = [row.figures[name] for name in ("item", "item_half", "item_all")]
-        cells = [f"{_percent(one, 2)}, n {one.n:,}" for one in figures]
-        cells.insert(1, _percent(row.figures["item_by_package"], 2))
-        lines.append((str(row.parameters["kind"]), *cells))
-    return table(("kind", "of pictures, %", "by package, %", "list halved, %", "none set apart, %"), lines)
+    for row in (one for one in rows if one.parameters["list"] in lists):
+        item, every, length = (row.figures[name] for name in ("item", "item_all", "length"))
+        assert item.value is not None and item.n is not None and every.n is not None
+        lines.append(
+            (
+                str(row.parameters["kind"]),
+                str(row.parameters["list"]),
+                f"{length.value:,.0f}",
+                f"{round(item.value * item.n)} of {item.n:,}",
+                _percent(item, 2),
+                _percent(row.figures["item_by_package"], 2),
+                f"{_percent(every, 2)}, n {every.n:,}",
+            )
+        )
+    head = (
+        "pictures",
+        "list",
+        "length",
+        "matches",
+        "%",
+        "packages drawn again, %",
+        "near-duplicates left in, %",
+    )
+    return table(head, lines)
+
+
+def growth() -> str:
+    """Return how false matches within PDQ's distance grow with the list."""
+    parts = (64, 8, 2, 1)
+    lines = []
+    for row in committed():
+        if row.id == GROWTH and row.parameters["within"] == 31:
+            exponent, whole = row.figures["exponent"], row.figures["part_1"]
+            assert whole.pairs and whole.n and exponent.value is not None
+            shown = f"{exponent.value:.2f}"
+            if exponent.low is not None:
+                shown += f" ({exponent.low:.2f} to {exponent.high:.2f})"
+            rates = (f"{100 * (row.figures[f'part_{part}'].value or 0):.4f}" for part in parts)
+            kinds = str(row.parameters["kind"]), str(row.parameters["list"])
+            lines.append((*kinds, f"{whole.pairs / whole.n:,.0f}", *rates, shown))
+    head = ("pictures", "list", "length", "1/64 of it, %", "1/8, %", "1/2, %", "all, %", "exponent")
+    return table(head, lines)
 
 
 def differences() -> str:
@@ -120,6 +158,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "the reference corpus: make pages": contents,
     "recall on the reference corpus: make pages": recall,
     "false matches of the reference corpus: make pages": false_matches,
+    "growth of false matches with the list: make pages": growth,
     "differences on the reference corpus: make pages": differences,
     "the residuals of counted years: make pages": residuals,
 }

@@ -18,8 +18,9 @@ from blindmatch_simulations.cli.console import OUT, several, table
 from blindmatch_simulations.evaluation.corpus.hashing import named
 from blindmatch_simulations.evaluation.corpus.scan import Scan, scanned, state_of
 from blindmatch_simulations.evaluation.studies import reference
-from blindmatch_simulations.evaluation.studies.evidence import FALSE, RECALL, SESSIONS
+from blindmatch_simulations.evaluation.studies.evidence import RECALL, SESSIONS
 from blindmatch_simulations.evaluation.studies.evidence import evidence as measured
+from blindmatch_simulations.evaluation.studies.false_matches import ALL, FALSE
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.results import Figure, Results, Row, Status, results
 from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
@@ -111,7 +112,8 @@ def evidence(
     """Measure recall and false matches of designs on the reference corpus, by its hashes; about a minute.
 
     The corpus is fingerprints of pictures in Debian packages and of their edits; no picture is needed.
-    Intervals are by photograph. --sessions runs whole protocols on a sample, half of it near the distance.
+    Intervals of recall are by photograph; false matches are counted across packages. --sessions runs
+    whole protocols on a sample, half of it near the distance.
     """
     names = designs.split(",") if designs else sorted(all_designs())
     chosen = [load_design(name) for name in names]
@@ -135,11 +137,21 @@ def _evidence(rows: Sequence[Row]) -> Iterator[Table | str]:
     if agreed:
         shown = [[name, found.why if found.value is None else _percent(found)] for name, found in agreed]
         yield table("whole sessions that end as the hashes foretell", ("design", "sessions"), shown)
-    false = [row for row in rows if row.id == FALSE]
-    names = ("item", "item_half", "item_all")
-    shown = [[*row.parameters.values(), *(_percent(row.figures[name]) for name in names)] for row in false]
-    titles = ("within", "kind", "of pictures", "half as list", "none set apart")
-    yield table("pictures with a hash that another one has nearly", titles, shown)
+    false = [row for row in rows if row.id == FALSE and row.parameters["list"] in (ALL, PHOTOGRAPH)]
+    counted = [_false(row) for row in false]
+    titles = ("within", "pictures", "list", "length", "matches across packages", "packages drawn again")
+    yield table("pictures within a distance of a listed one of another package", titles, counted)
+
+
+def _false(row: Row) -> list[str]:
+    item, length = row.figures["item"], row.figures["length"]
+    long = "-" if length.value is None else f"{length.value:,.0f}"
+    return [
+        *map(str, row.parameters.values()),
+        long,
+        _percent(item),
+        _percent(row.figures["item_by_package"]),
+    ]
 
 
 def _percent(figure: Figure) -> str:

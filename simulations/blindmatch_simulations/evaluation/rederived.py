@@ -246,7 +246,9 @@ class Raw:
         mine = [
             one for one in named if given["reference"] in str(one["parameters"].get("designs")).split(", ")
         ]
-        wanted = {"kind": kind} | ({"within": self.row["design"]["distance"]} if row == "false" else {})
+        wanted = {"kind": kind}
+        if row == "false":
+            wanted |= {"within": self.row["design"]["distance"], "list": "all"}
         for one in () if not mine else named if row == "false" else mine:
             if one["id"] == f"evidence/{row}" and wanted.items() <= one["parameters"].items():
                 return dict(one["figures"][name])

@@ -21,6 +21,8 @@ _RESAMPLED: Final = 0.97
 _LEAST_RESAMPLED: Final = 6
 _RESAMPLES: Final = 2000
 _CLUSTER_RESAMPLES: Final = 10_000
+RESAMPLES: Final = 10_000
+"""How often packages are drawn again."""
 
 
 def clopper_pearson(hits: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -137,6 +139,14 @@ def resampled_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[flo
     over, under = weights @ np.array(above), weights @ np.array(below)
     low, high = np.quantile(over[under > 0] / under[under > 0], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
+
+
+@lru_cache(maxsize=64)
+def package_draws(count: int) -> npt.NDArray[np.int64]:
+    """Return how often each of `count` packages is drawn in each resample, (RESAMPLES, count); the same each
+    time, and not to be changed."""
+    rng = np.random.Generator(np.random.PCG64([count, 1]))
+    return rng.multinomial(count, np.full(count, 1 / count), RESAMPLES)
 
 
 @lru_cache(maxsize=1)

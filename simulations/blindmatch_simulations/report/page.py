@@ -26,8 +26,10 @@ from blindmatch_simulations.evaluation.assess.results import Measured, Results, 
 from blindmatch_simulations.evaluation.attacks.adversary import Actor, Left
 from blindmatch_simulations.evaluation.attacks.needs import SAME
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
-from blindmatch_simulations.evaluation.studies.evidence import DIFFERENCE, EDIT, FALSE, RECALL, SESSIONS
+from blindmatch_simulations.evaluation.studies.evidence import DIFFERENCE, EDIT, RECALL, SESSIONS
 from blindmatch_simulations.evaluation.studies.evidence import committed as committed_evidence
+from blindmatch_simulations.evaluation.studies.false_matches import ALL, FALSE
+from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure import results as measure
 from blindmatch_simulations.measure.results import Figure, Row
 from blindmatch_simulations.report.markup import mark, number, policy, text, thumbnail
@@ -37,6 +39,8 @@ from blindmatch_simulations.testbed.pictures.crops import EDITS, encoded
 _SIZE: Final = (336, 252)
 _SHOWN: Final = (112, 112)
 DRAWN: Final = (RECALL, EDIT, FALSE, DIFFERENCE, SESSIONS)
+_LISTS: Final = (ALL, PHOTOGRAPH)
+"""Kinds of lists that are drawn."""
 TOLD: Final = ("criterion", "title", "unit", "says", "rows", "evidence")
 """What the page is told of a figure."""
 
@@ -69,7 +73,7 @@ def evidence() -> list[dict[str, Any]]:
     return [
         {"id": row.id, **row.parameters, **{name: asdict(one) for name, one in row.figures.items()}}
         for row in committed_evidence()
-        if row.id in DRAWN
+        if row.id in DRAWN and row.parameters.get("list", ALL) in _LISTS
     ]
 
 

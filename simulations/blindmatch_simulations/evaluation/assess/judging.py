@@ -18,7 +18,8 @@ from msgspec.structs import replace
 from blindmatch_simulations.evaluation.assess.observed import Check, Observed, PictureRow
 from blindmatch_simulations.evaluation.assess.results import Recall
 from blindmatch_simulations.evaluation.corpus.installed import PHOTOGRAPHS
-from blindmatch_simulations.evaluation.studies.evidence import ALL, FALSE, RECALL, committed_figure
+from blindmatch_simulations.evaluation.studies.evidence import RECALL, committed_figure
+from blindmatch_simulations.evaluation.studies.false_matches import ALL, FALSE
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.intervals import share
 from blindmatch_simulations.measure.results import Figure
@@ -198,24 +199,26 @@ def corpus_recall_far(case: Case) -> Figure:
 
 @effective("False matches, photographs of the corpus", "share", CORPUS, blank=OF_MATCHES)
 def corpus_false_photographs(case: Case) -> Figure:
-    """Of photographs of the reference corpus, those within the design's distance of another picture of it;
-    tokens find no more. From the committed evidence, for a list of the corpus's length.
+    """Of photographs of the reference corpus, those within the design's distance of a picture of another
+    package; tokens find no more. From the committed evidence, with a mixed list of the corpus's length.
     """
     return _of_evidence(case, FALSE, PHOTOGRAPH, "item")
 
 
 @effective("False matches, all of the corpus", "share", CORPUS, blank=OF_MATCHES)
 def corpus_false(case: Case) -> Figure:
-    """The same of pictures of every kind: clip art, cards, flags and screenshots match by accident. Those
-    that the second hash calls the same are left out, also where they differ: the least it can be. The
-    interval resamples packages, since pictures of one are alike.
+    """The same of pictures of every kind: clip art, cards, flags and screenshots match by accident, and some
+    drawings lie in two packages. Near-duplicates of one package are set apart. The interval resamples
+    packages, then pictures of each, since those of one package are alike.
     """
     return _of_evidence(case, FALSE, ALL, "item_by_package")
 
 
-@effective("False matches, none set apart", "share", CORPUS, blank=OF_MATCHES)
+@effective("False matches, near-duplicates left in", "share", CORPUS, blank=OF_MATCHES)
 def corpus_false_all(case: Case) -> Figure:
-    """The same with none left out, copies of one picture included: the most it can be."""
+    """The same with near-duplicates of one package left in: each is asked about and listed, but not against
+    its own package. The interval takes pictures as independent.
+    """
     return _of_evidence(case, FALSE, ALL, "item_all")
 
 

@@ -38,7 +38,8 @@ from blindmatch_simulations.evaluation.population.model import (
 )
 from blindmatch_simulations.evaluation.population.outputs import described, of_counts
 from blindmatch_simulations.evaluation.population.threshold import Rate, of_all_kinds, opened_accounts
-from blindmatch_simulations.evaluation.studies.evidence import ALL, EDIT, FALSE, MILLION, committed_figure
+from blindmatch_simulations.evaluation.studies.evidence import EDIT, committed_figure
+from blindmatch_simulations.evaluation.studies.false_matches import ALL, FALSE
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.cluster import completed
 from blindmatch_simulations.measure.results import Figure, ResultsError, Row, read
@@ -170,26 +171,26 @@ def _growth(row: assess.Measured) -> Figure:
 
 
 def _false(row: assess.Measured, measured: Range) -> tuple[Range, Range | None]:
-    """Of photographs and of other kinds, by the committed evidence, the latter between what the second hash
-    tells apart, packages resampled, and all; without evidence of the design, as `measured`, all kinds
-    alike."""
-    photographs, packages, million = (
-        _evidence(row, FALSE, PHOTOGRAPH, name) for name in ("item", "item_by_package", "at_million")
-    )
-    least, most = (_evidence(row, FALSE, ALL, name) for name in ("item_by_package", "item_all"))
-    if not photographs.n or not photographs.pairs or least.value is None:
+    """Of photographs and of other kinds against a mixed list of other sources, by the committed evidence;
+    without evidence of the design, as `measured`, all kinds alike."""
+    photographs, packages = (_evidence(row, FALSE, PHOTOGRAPH, name) for name in ("item", "item_by_package"))
+    others = _evidence(row, FALSE, ALL, "item_by_package")
+    if not photographs.n or not photographs.pairs or others.value is None:
         return measured, None
-    lists, high = f"a list of {photographs.pairs // photographs.n:,}", photographs.high or 1.0
+    high = photographs.high or 1.0
     seen = "some seen" if photographs.value else f"not known, but not above 1 in {1 / high:.0f}"
     seen += f" (packages drawn again: {packages.high or 1:.0%})"
-    first = (
-        f"{photographs.n:,} photographs, {lists}: {seen}; of {MILLION:,}: not above {million.high or 1:.0%}"
-    )
-    second = f"{lists}, all kinds, from {least.n:,} that the second hash tells apart to all {most.n:,}"
+    first = f"{photographs.n:,} photographs, {_list_of(photographs)}: {seen}"
+    second = f"{others.n:,} pictures of all kinds, {_list_of(others)}: {others.why}"
     return (
         Range(photographs.value or 0.0, photographs.low or 0.0, high, f"{EVIDENCE}, {first}"),
-        Range(least.value, least.low or 0.0, most.high or 1.0, f"{EVIDENCE}, {second}"),
+        Range(others.value, others.low or 0.0, others.high or 1.0, f"{EVIDENCE}, {second}"),
     )
+
+
+def _list_of(rate: Figure) -> str:
+    """Return how long the list is that a rate of the evidence is of."""
+    return f"a list of {(rate.pairs or 0) / (rate.n or 1):,.0f}"
 
 
 def _evidence(row: assess.Measured, kind: str, of: str, name: str) -> Figure:

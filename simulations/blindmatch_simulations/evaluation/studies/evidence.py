@@ -28,34 +28,33 @@ from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_simulations.evaluation.corpus.bounds import (
-    groups_of,
-    paired,
-    share_of_items,
-    share_within,
-    tail,
+from blindmatch_simulations.evaluation.corpus.bounds import paired
+from blindmatch_simulations.evaluation.corpus.pairs import REACH
+from blindmatch_simulations.evaluation.studies.false_matches import (
+    ALL,
+    FALSE,
+    GROWTH,
+    NearPairs,
+    at_length,
+    false_rows,
+    near_pairs,
+    pair_rows,
 )
-from blindmatch_simulations.evaluation.corpus.pairs import REACH, Prints, apart, judged, listed, words_of
 from blindmatch_simulations.evaluation.studies.near_tokens import FAR, ranks, revealed
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Reference, about
-from blindmatch_simulations.measure.intervals import clustered_share, one_sided_most_rate, share
+from blindmatch_simulations.measure.intervals import clustered_share, share
 from blindmatch_simulations.measure.phases import PhaseProgress, each
 from blindmatch_simulations.measure.results import Figure, Results, ResultsError, Row, Status, read
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, opened, publish, run_session
-from blindmatch_simulations.testbed.pictures.crops import MILD
+from blindmatch_simulations.testbed.pictures.crops import BY_NAME, MILD
 from blindmatch_simulations.testbed.pictures.pool import HashOnly
 
 RECALL: Final = "evidence/recall"
-FALSE: Final = "evidence/false"
 EDIT: Final = "evidence/edit"
 SESSIONS: Final = "evidence/sessions"
 DIFFERENCE: Final = "evidence/difference"
-ALL: Final = "all"
 FILE: Final = "evidence.json"
-MILLION: Final = 1_000_000
 _TOKENS: Final = tuple(parameter.name for parameter in TOKENING)
-_ROWS: Final = 64
-_LEAST_PACKAGES: Final = 5
 TUNED_ON: Final = "clip art"
 """Bands of tokens were chosen on crops of scikit-image, which are not in the corpus, and on openclipart."""
 Found = npt.NDArray[np.bool_]
@@ -136,33 +135,47 @@ def recall_rows(corpus: Reference, named: Parameters, matching: Matching, found:
     """What a matching finds, a row for each kind of picture, photographs first."""
     pdq, kinds = pdq_of(corpus), corpus.kinds[corpus.edited]
     far = pdq & (corpus.pairs.distances().reshape(pdq.shape) > FAR)
+    mild = np.isin(corpus.pairs.names, [edit.name for edit in MILD])
     rows = []
     for kind in [PHOTOGRAPH, *sorted(set(kinds.tolist()) - {PHOTOGRAPH})]:
         of = kinds == kind
         tuned = matching.tokening is not None and kind == TUNED_ON
         why = "not held out: bands were chosen on these" if tuned else ""
-        figures = recall_figures(found[of], pdq[of], far[of])
+        figures = recall_figures(found[of], pdq[of], far[of], mild)
         rows.append(Row(id=RECALL, parameters={**named, "kind": kind}, figures=figures, why=why))
     return rows
 
 
 def edit_rows(corpus: Reference, named: Parameters, found: Found) -> list[Row]:
-    """What is found of photographs, edit by edit; each photograph counts once."""
+    """Return what is found of photographs, edit by edit, each photograph once. The corpus is keyed by the
+    name of an edit: one of the suite of which it has no copies has a row that says *not measured*."""
     of, pdq, rows = corpus.photographs, pdq_of(corpus), []
-    for at, edit in enumerate(corpus.pairs.names):
+    for edit in dict.fromkeys([*corpus.pairs.names, *BY_NAME]):
+        parameters = {**named, "edit": edit}
+        if edit not in corpus.pairs.names:
+            why = "the corpus has no copies with this edit"
+            rows.append(Row(id=EDIT, status=Status.NOT_MEASURED, parameters=parameters, why=why))
+            continue
+        at = corpus.pairs.names.index(edit)
         mine, theirs = found[of, at], pdq[of, at]
         figures = {
             "found": share(int(mine.sum()), len(mine)),
             "pdq": share(int(theirs.sum()), len(theirs)),
             "of_pdq": share(int((mine & theirs).sum()), int(theirs.sum())),
         }
-        rows.append(Row(id=EDIT, parameters={**named, "edit": edit}, figures=figures))
+        rows.append(Row(id=EDIT, parameters=parameters, figures=figures))
     return rows
 
 
-def recall_figures(found: Found, pdq: Found, far: Found) -> dict[str, Figure]:
-    """Shares over copies, (pictures, edits), with intervals by picture."""
-    mild = np.arange(found.shape[1]) < len(MILD)
+def recall_figures(found: Found, pdq: Found, far: Found, mild: Found) -> dict[str, Figure]:
+    """Return shares over copies, (pictures, edits), with intervals by picture.
+
+    Args:
+        found: which copies are found.
+        pdq: which ones PDQ itself finds.
+        far: which of these are beyond 24 bits.
+        mild: which edits are mild, (edits,).
+    """
     every = np.ones_like(found)
     return {
         "found": by_picture(found, every),
@@ -197,90 +210,6 @@ def difference_row(corpus: Reference, first: tuple[str, Found], second: tuple[st
         if needed is not None:
             figures[f"{name}_needed"] = needed
     return Row(id=DIFFERENCE, parameters={"first": first[0], "second": second[0]}, figures=figures)
-
-
-class NearPairs(Struct, frozen=True):
-    """Pairs of originals within 64 bits: places, distance, whether the second hash calls them the same."""
-
-    first: npt.NDArray[np.intp]
-    second: npt.NDArray[np.intp]
-    bits: npt.NDArray[np.uint8]
-    same: npt.NDArray[np.bool_]
-
-    def hit(self, counted: Found, originals: int) -> Found:
-        """Which of the originals are in a counted pair."""
-        return np.isin(np.arange(originals), (self.first[counted], self.second[counted]))
-
-
-def near_pairs(prints: Prints) -> NearPairs:
-    """All pairs within `REACH` of fingerprints (n, 64)."""
-    words = np.ascontiguousarray(words_of(prints[:, :32]).T)
-    first, second, bits = [], [], []
-    for top in range(0, len(prints), _ROWS):
-        found = apart(words[:, top : top + _ROWS], words[:, top:])
-        at, to = np.nonzero(found <= REACH)
-        ahead = to > at
-        at, to = at[ahead], to[ahead]
-        first.append(at + top)
-        second.append(to + top)
-        bits.append(found[at, to])
-    i, j, d = np.concatenate(first), np.concatenate(second), np.concatenate(bits)
-    wrapped, same = judged(prints[i], prints[j], d)
-    real = ~wrapped
-    return NearPairs(i[real], j[real], d[real], same[real])
-
-
-def false_rows(corpus: Reference, near: NearPairs, within: int) -> list[Row]:
-    """False matches of all pictures and kind by kind, if pictures up to a distance were called a match."""
-    kinds, packages = corpus.kinds, corpus.packages
-    repeats = np.isin(np.arange(len(kinds)), near.second[near.same])
-    half = listed(corpus.prints)
-    reached = near.bits <= within
-    once = reached & ~near.same & ~repeats[near.first] & ~repeats[near.second]
-    rows = []
-    for kind in [ALL, *sorted(set(kinds.tolist()))]:
-        of = np.ones(len(kinds), np.bool_) if kind == ALL else kinds == kind
-        figures = {}
-        for name, counted, which in (("item", once, ~repeats), ("item_all", reached, np.ones_like(repeats))):
-            across = counted & (half[near.first] != half[near.second])
-            got = near.hit(counted, len(kinds))[of & which]
-            figures[name] = share_of_items(int(got.sum()), len(got), int(which.sum()) - 1)
-            ends = near.first[across], near.second[across]
-            hit = np.isin(np.arange(len(kinds)), np.where(half[ends[0]], ends[1], ends[0]))
-            asked = hit[of & which & ~half]
-            figures[f"{name}_half"] = share_of_items(int(asked.sum()), len(asked), int((which & half).sum()))
-            if name == "item":
-                figures["at_million"] = at_million(figures[name])
-                figures["item_by_package"] = _by_package(figures[name], got, packages[of & which])
-        rows.append(Row(id=FALSE, parameters={"within": within, "kind": kind}, figures=figures))
-    once_prints = corpus.prints[~repeats]
-    pairs = int(once.sum()), len(once_prints) * (len(once_prints) - 1) // 2
-    histogram = (pairs[0], pairs[1] - pairs[0])
-    figures = {
-        "pair": share_within(histogram, len(once_prints) // 2, 0),
-        "tail": tail(groups_of(once_prints), within),
-    }
-    return [*rows, Row(id="evidence/pairs", parameters={"within": within}, figures=figures)]
-
-
-def at_million(item: Figure) -> Figure:
-    """What the corpus says of a list of a million: by the union of lists like its own, at most this."""
-    assert item.n is not None and item.pairs is not None and item.value is not None
-    listed = item.pairs // max(1, item.n)
-    most = one_sided_most_rate(round(item.value * item.n), item.n) * MILLION / max(1, listed)
-    if most >= 1:
-        return Figure(None, f"not bounded by these pictures: their list has {listed:,}")
-    return Figure(None, f"{listed:,} listed pictures bound it by their union, one-sided", high=most)
-
-
-def _by_package(item: Figure, hit: Found, packages: npt.NDArray[np.str_]) -> Figure:
-    """The same figure, packages resampled: pictures of one package are alike."""
-    names = sorted(set(packages.tolist()))
-    if len(names) < _LEAST_PACKAGES:
-        return Figure(None, f"{len(names)} packages are too few to resample")
-    of = [packages == name for name in names]
-    low, high = clustered_share([int(hit[one].sum()) for one in of], [int(one.sum()) for one in of])
-    return replace(item, why=f"{len(names)} packages resampled", low=low, high=high)
 
 
 def others_of(corpus: Reference, near: NearPairs) -> Rows:
@@ -361,6 +290,7 @@ def evidence(
     rows = list[Row]()
     for within in each((0, MATCH_DISTANCE), phase("pairs")):
         rows += false_rows(corpus, near, within)
+    rows += pair_rows(corpus, near)
     known: dict[str, Found] = {}
     by_matching: dict[Matching | None, list[bm.AnyDesign]] = {}
     for design in designs:
@@ -401,13 +331,20 @@ def committed_results() -> Results[Row]:
 
 
 def committed_figure(
-    row: str, kind: str, name: str, design: str, within: int | None, values: Mapping[str, int]
+    row: str,
+    kind: str,
+    name: str,
+    design: str,
+    within: int | None,
+    values: Mapping[str, int],
+    listed: str = ALL,
 ) -> Figure:
     """A figure of the committed evidence for a design; none if it has no row there, or matches otherwise.
 
     Args:
         row, kind, name: of the figure: `RECALL` or `FALSE`, a kind of picture (of `EDIT`, an edit), the name
             in that row.
+        listed: of `FALSE`, the kind of list.
     """
     known = next((one for one in committed() if design in _names(one)), None)
     if known is None or "matching" not in known.parameters:
@@ -418,13 +355,36 @@ def committed_figure(
     if Matching(within, LEAST_QUALITY, tokens if of_tokens else None).words != known.parameters["matching"]:
         at = f"{known.parameters['matching']}, the default parameters"
         return Figure(None, f"the committed evidence is of another way to match: {at}")
-    wanted = {"edit" if row == EDIT else "kind": kind} | ({"within": within} if row == FALSE else {})
+    wanted: dict[str, object] = {"edit" if row == EDIT else "kind": kind}
+    if row == FALSE:
+        wanted |= {"within": within, "list": listed}
     for one in committed():
         same = one.id == row and (row == FALSE or design in _names(one))
         if same and all(one.parameters.get(key) == value for key, value in wanted.items()):
+            if one.status is Status.NOT_MEASURED:
+                return Figure(None, f"not measured: {one.why}")
             found = one.figures[name]
             return replace(found, why="; ".join(filter(None, ("committed evidence", found.why))))
-    return Figure(None, "the committed evidence does not have this distance")
+    if row == FALSE:
+        return Figure(None, "the committed evidence does not have this distance")
+    return Figure(None, f"not measured: the committed evidence has no {kind}")
+
+
+def false_rate(kind: str, listed: str, within: int, entries: float, name: str = "item") -> Figure:
+    """Return the committed false-match rate of a kind of picture with a kind of list, at a length of list.
+
+    Args:
+        kind, listed: `ALL` or a kind of picture.
+        within: bits, 0 or 31.
+        entries: length of the list.
+        name: `item`, or another figure of the row.
+    """
+    wanted = {"kind": kind, "list": listed, "within": within}
+    rows = {one.id: one for one in committed() if one.parameters == wanted}
+    if FALSE not in rows:
+        return Figure(None, f"not measured: {kind} pictures, {listed} list, within {within}")
+    grown = rows[GROWTH].figures["exponent"] if GROWTH in rows else Figure(None, "nothing matched")
+    return at_length(rows[FALSE].figures[name], grown, entries)
 
 
 def differences(designs: Collection[str]) -> list[Row]:

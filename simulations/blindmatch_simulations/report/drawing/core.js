@@ -186,7 +186,7 @@ const best = (row, name) => {
   return other && valueOf(row, other) !== null ? other : name;
 };
 const corpus = (part) => now.sources.evidence.filter((one) => one.id === `evidence/${part}`);
-const kindsOfCorpus = (within = 31) => corpus("false").filter((one) => one.within === within && one.kind !== "all");
+const kindsOfCorpus = (within = 31) => corpus("false").filter((one) => one.within === within && one.list === "all" && one.kind !== "all");
 // how a design matches, a row of the evidence; nothing if the run's figure is not of this evidence
 const wayOf = (row) =>
   corpus("recall").find(

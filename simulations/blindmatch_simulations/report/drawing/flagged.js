@@ -54,10 +54,6 @@ const thresholdsSaid = () => {
   return h`At ${number(error)} innocent accounts opened, ${number(pictures)} pictures each, assumed rates, a model gives a threshold of ${number(needed[0])} if false matches are independent, ${opens("bursts", number(needed[1]), how)} in bursts (several at once).`;
 };
 const stillAYear = () => number(Number((given("volume") * 1e-6 * DAYS).toPrecision(2)));
-const mostOfPhotographs = (row) => {
-  const most = photographsMost(row);
-  return most ? h`; ${photographsOpened(row, countOf(most))} ${soft(h`(\u2264\u202f${percent(most.high)})`)}` : "";
-};
 const flaggedPart = () => {
   const rows = inOrder().filter((row) => triple(figureOf(row, "false_matches")));
   const groups = groupsBy(rows, (row) => JSON.stringify([best(row, "false_matches"), triple(bestOf(row, "false_matches"))]));
@@ -72,7 +68,7 @@ const flaggedPart = () => {
     figFull(each[0], "corpus_false_all"),
     valueOf(each[0], "corpus_false_photographs") === null
       ? figFull(each[0], "corpus_false_photographs")
-      : h`${fig(each[0], "corpus_false_photographs", countOf(figureOf(each[0], "corpus_false_photographs")))} ${soft(h`(\u2264\u202f${percent(figureOf(each[0], "corpus_false_photographs").high)})`)}${mostOfPhotographs(each[0])}`,
+      : h`${fig(each[0], "corpus_false_photographs", countOf(figureOf(each[0], "corpus_false_photographs")))} ${soft(h`(\u2264\u202f${percent(figureOf(each[0], "corpus_false_photographs").high)})`)}`,
   ]);
   const quoted = [
     ["perceptual hash, recalled", "fpr_perceptual"],
@@ -97,15 +93,15 @@ const flaggedPart = () => {
           "Measured, of pictures not listed",
           [
             "designs",
-            h`at least, ${ofHowMany("false_matches", "corpus_false", (one) => h`of ${number(one.n)} pictures, each against all others`)}`,
-            "at most",
-            "photographs: at least; at most",
+            ofHowMany("false_matches", "corpus_false", (one) => h`of ${number(one.n)} pictures, each against those of other packages`),
+            "near-duplicates left in",
+            "photographs",
           ],
           measured,
         )
       : para("Not measured."),
     para(
-      h`The least leaves out pairs that a second hash calls the same picture. Three million pictures without a match bound 1 in a million: still ${opens("still", stillAYear(), () => evidence("False matches a year", [["how", "photos a day, times 365, over a million"]]))} false matches a year.`,
+      h`Pictures of one package are not compared with each other. Three million pictures without a match bound 1 in a million: still ${opens("still", stillAYear(), () => evidence("False matches a year", [["how", "photos a day, times 365, over a million"]]))} false matches a year.`,
     ),
     fold("flagged-tables", "Reports a day; thresholds", [
       para(h`<b>Recalled</b>, without a source: ${outsideLink("fpr_perceptual")} for hashes, ${outsideLink("fpr_classifier")} for classifiers. ${thresholdsSaid()}`),

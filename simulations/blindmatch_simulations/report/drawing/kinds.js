@@ -42,11 +42,11 @@ const extremes = (name, rows = kindsOfCorpus()) => {
 };
 const corpusKinds = () => [
   para(
-    h`No. Of the corpus\u2019s ${kindsOfCorpus().length} kinds the hash finds ${extremes("pdq")} of edited copies; it flags ${extremes("item")} of pictures at least, ${extremes("item_all")} at most. Groups of people were not told apart.`,
+    h`No. Of the corpus\u2019s ${kindsOfCorpus().length} kinds the hash finds ${extremes("pdq")} of edited copies; of pictures of one package, ${extremes("item")} match one of another package. Groups of people were not told apart.`,
   ),
   fold("kinds-corpus", "Every kind of picture", table(
     "Errors by kind of picture",
-    ["kind", "found, of copies", "flagged, at least", "at most"],
+    ["kind", "found, of copies", "flagged, of other packages\u2019 pictures", "near-duplicates left in"],
     kindsOfCorpus().map((one) => [
       one.kind,
       corpusCell(

@@ -37,7 +37,7 @@ const wrongAYear = (rate) => DAYS * flood([1, 1, 1], [rate, rate, rate]).wrong[0
 const undecided = () => {
   const {low, high} = now.sources.volumes.fpr_perceptual,
     rows = designs().filter((row) => row.design.relation !== "category"),
-    ends_ = rows.flatMap((row) => ["corpus_false_photographs", "corpus_false", "corpus_false_all"].map((name) => figureOf(row, name)).concat(photographsMost(row) || [])).filter(bounded);
+    ends_ = rows.flatMap((row) => ["corpus_false_photographs", "corpus_false", "corpus_false_all"].map((name) => figureOf(row, name))).filter(bounded);
   return roundedBetween(Math.min(low, ...ends_.map((one) => one.low)), Math.max(high, ...ends_.map((one) => one.high)));
 };
 // the unit once, if both ends have it
@@ -112,36 +112,27 @@ const wrongly = (row) => {
     const {low, high} = now.sources.volumes.fpr_classifier;
     return h`not measured; recalled ${roundedBetween(low, high)}`;
   }
-  const [photographs, least, most] = ["corpus_false_photographs", "corpus_false", "corpus_false_all"].map((name) => figureOf(row, name));
+  const [photographs, kinds] = ["corpus_false_photographs", "corpus_false"].map((name) => figureOf(row, name));
   if (!bounded(photographs)) return h`${valueOf(row, "false_matches") === null ? "" : "not measured at scale; "}${sentFlagged(row)}`;
-  const all = bounded(least) && bounded(most) ? fig(row, "corpus_false_all", roundedBetween(least.low, most.high)) : "";
+  const all = bounded(kinds) ? fig(row, "corpus_false", roundedBetween(kinds.low, kinds.high)) : "";
   if (all && noneOfPhotographs()) return all;
-  return h`photographs${photographsMost(row) ? "" : ", at least"}: ${photographsFlagged(row)}${all ? h`; all kinds: ${all}` : ""}`;
-};
-// none set apart, of the photographs in the evidence that the row's figure of all kinds is from
-const photographsMost = (row) => {
-  const found = corpus("false"),
-    all = found.find((one) => one.kind === "all" && one.item_all.value === valueOf(row, "corpus_false_all"));
-  return all && found.find((one) => one.kind === "photograph" && one.within === all.within).item_all;
+  return h`photographs: ${photographsFlagged(row)}${all ? h`; all kinds: ${all}` : ""}`;
 };
 const photographsFlagged = (row) => {
-  const least = figureOf(row, "corpus_false_photographs");
-  return photographsOpened(row, roundedBetween(least.low, (photographsMost(row) || least).high));
+  const {low, high} = figureOf(row, "corpus_false_photographs");
+  return photographsOpened(row, roundedBetween(low, high));
 };
-const photographsOpened = (row, words) => {
-  const most = photographsMost(row);
-  return opens(place(row.id, "photographs"), words, () =>
+const photographsOpened = (row, words) =>
+  opens(place(row.id, "photographs"), words, () =>
     evidence(h`${code(row)}: photographs alone`, [
-      ["pictures that a second hash calls the same left out: at least", figFull(row, "corpus_false_photographs")],
-      ["none left out: at most", most ? h`${percent(most.value)} (${between(most.low, most.high, percent)}) of ${number(most.n)}` : absent("")],
-      ["a year", "the lower end of the first to the upper end of the second, times the pictures of a year"],
+      ["against pictures of other packages, near-duplicates of one package set apart", figFull(row, "corpus_false_photographs")],
+      ["a year", "both ends of the interval, times the pictures of a year"],
     ]),
   );
-};
-// by relation, if no photograph matched at least in any design: then it is said once
+// by relation, if no photograph matched in any design: then it is said once
 const noneOfPhotographs = () => {
   const rows = inOrder().filter((row) => bounded(figureOf(row, "corpus_false_photographs")));
-  return rows.length && rows.every((row) => photographsMost(row) && !valueOf(row, "corpus_false_photographs")) && groupsBy(rows, (row) => saying(photographsFlagged(row)));
+  return rows.length && rows.every((row) => !valueOf(row, "corpus_false_photographs")) && groupsBy(rows, (row) => saying(photographsFlagged(row)));
 };
 // bytes of a user and year at a list of `n`, by the lines of the table of costs: [least, most]; nothing if a part was not measured
 const ofUser = (row, n) =>
@@ -359,7 +350,7 @@ const sheetPart = () => {
   const parts = [
     h`<b>Who</b>. Provider: runs the messenger; matcher, third party, parties A and B: answer whether a picture is listed; curator: makes the list; ${term("centre")}: gets reports; vendor: makes the enclave.`,
     h`<b>How</b>. E2EE: only sender and recipient can read; exceptional access: authorities hold keys to accounts. Hash (perceptual): fingerprint of a picture's look, a blurred likeness. Set-up: what a device downloads first; plain or hashed (scrambled) list: in it. Hash, part or prefix sent: a server gets the fingerprint, numbers behind it, or scrambled first bits. Blinded, encrypted (homomorphic): it answers without reading. Tokens: pieces, for near copies. Via provider: who answers does not see who asks. Voucher: a closed report. Classifier: a model guesses a category. Enclave: a chip that computes unseen; sealed: for it alone. Stand-in: an imitation.`,
-    h`<b>None finds</b> new material${guess.length ? h` (${named(guess)} may)` : ""}, grooming, live streams${never.length ? "," : " or"} video${never.length ? h`, or, of edited copies: ${never.join("; ")}` : ""}.`,
+    h`<b>None finds</b> new material${guess.length ? h` (${named(guess)} may)` : ""}, grooming, live streams or video${never.length ? h`; of edited copies, almost none of these: ${never.join("; ")}` : ""}.`,
     h`<b>Found</b>: of ${found}edited copies of benign photographs, each edit alike (as people share them, assumed: ${percent(yearNow().held.ranges.recall.value)} in ${optionLabel(yearNow().held)}); then of those that 0a finds. Modified clients escape${caught.length ? h`, except in ${named(caught)}` : ""}.`,
     h`<b>Innocents reported after checks: not known.</b> What decides, and nobody knows: the false-match rate on real traffic and a long list. Of ${photos} pictures a year (assumed), ${undecided()} innocent matches, before checks: test pictures of all kinds, by letter below${alone_ ? h`; photographs alone: ${glue(alone_.map((rows) => h`${photographsFlagged(rows[0])} (${RELATIONS[rows[0].design.relation]})`), ", ")}` : ""}. With ${rounded(given("files"))} known files a year, most matches are wrong ${to("year", h`above one error in ${someTo(yearNow().balance)} pictures`, "part")} (${optionLabel(yearNow().held)}).`,
     h`<b>A person wrongly reported</b>, in this prototype: a second hash must agree${guess.length ? h` (not in ${named(guess)})` : ""} and a person decide; ${withstoodOf(now.sources.after[0].attacks)} A device that reports says so at once${caught.length ? h`; where the provider does (${named(caught)}), the sender hears of the decision alone` : ""}${counts.length ? "; of opened vouchers, nothing" : ""}. The sender can complain, which shows the match to whoever sees the traffic. Errors, arrests, blocked accounts: not measured.`,
