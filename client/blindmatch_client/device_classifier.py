@@ -68,5 +68,4 @@ def score(item: Item) -> float:
     return float((found > _SEEN).mean())
 
 
-model_path()
-DESIGN: Final = DeviceClassifier(score)
+DESIGN: Final = DeviceClassifier(score, model_bytes=model_path().stat().st_size)

@@ -161,7 +161,7 @@ def test_cost_is_computed_from_the_larger_cpu_and_from_what_is_fetched(
             continue
         value = {name: figure["value"] or 0 for name, figure in figures.items()}
         fetched = DEFAULTS["devices"] * (value["setup_bytes"] * 12 / 365 + value["update_bytes"])
-        vouchers = value["report_bytes"] if "centre" in one["design"]["learns"] else 0
+        vouchers = (value["report_bytes"] or 0) if "centre" in one["design"]["learns"] else 0
         asked = DEFAULTS["volume"] * (value["query_up_bytes"] + value["query_down_bytes"] + vouchers)
         scale = {"MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15, "EB": 1e18}[found[-2:]]
         assert shown_numbers(found)[-1] == three((fetched + asked) / scale), one["id"]

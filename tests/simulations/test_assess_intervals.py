@@ -118,9 +118,12 @@ def test_what_does_not_grow_is_said_not_to_grow_and_what_does_is_not() -> None:
     assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0) and "does not grow" in same.why
     assert found["setup_growth_bytes"].value == 80_000
     grown = figures(timed(2.0, 10.0))
-    assert grown["server_growth_u"].why == "line through 100 and 900 entries"
+    assert grown["server_growth_u"].why.startswith("line through 100 and 900 entries; 95 % interval")
     assert grown["server_u"].value == 40.0
-    assert figures(timed(10.0, 2.0))["server_growth_u"].why.endswith("as far as this resolves")
+    assert (
+        figures(timed(10.0, 2.0))["server_growth_u"].why.split("; ")[1]
+        == "it does not grow, as far as this resolves"
+    )
 
 
 def test_a_second_length_that_is_shorter_leaves_growth_in_proportion_open() -> None:
@@ -141,7 +144,7 @@ def test_turns_are_averaged_for_roles_alone_since_items_keep_what_a_device_made_
 def test_several_requests_at_once_are_a_line_too() -> None:
     found = figures(timed(2.0, 2.0))["server_more_u"]
     assert found.value == pytest.approx(1000 * (4.5 - 1.0) / 7 / 50)
-    assert found.why == "through 1 and 8 at once; one alone takes 20 u"
+    assert found.why.startswith("through 1 and 8 at once; one alone takes 20 u; 99 % interval")
     none = figures(replace(timed(2.0, 2.0), together=()))["server_more_u"]
     assert none.value is None and "too dear" in none.why
 

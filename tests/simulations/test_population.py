@@ -641,13 +641,17 @@ def test_who_asks_roles_and_hands_in_vouchers_pays_for_both() -> None:
     row = next(one for one in read_results(None).rows if one.id == "threshold-near")
     assert isinstance(row, Measured)
 
-    def asked(value: float | None) -> float | None:
-        figure = replace(row.figures["query_up_bytes"], value=value, why="" if value else "not measured")
-        figures = {**row.figures, "query_up_bytes": figure}
+    def asked(value: float | None, voucher: float | None) -> float | None:
+        figures = {
+            **row.figures,
+            "query_up_bytes": replace(row.figures["query_up_bytes"], value=value),
+            "report_bytes": replace(row.figures["report_bytes"], value=voucher),
+        }
         return running._behaviour(replace(row, figures=figures), EU).costs["query_up_bytes"].value
 
-    voucher = row.figures["report_bytes"].value
-    assert voucher and (asked(0.0), asked(100.0), asked(None)) == (voucher, voucher + 100, None)
+    # files of before vouchers were among what is sent for a picture
+    assert (asked(0.0, 2044.0), asked(100.0, 2044.0), asked(None, 2044.0)) == (2044.0, 2144.0, None)
+    assert (asked(2044.0, None), asked(0.0, None), asked(None, None)) == (2044.0, None, None)
 
 
 def test_only_designs_with_vouchers_have_a_threshold_of_matches() -> None:

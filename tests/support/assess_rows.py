@@ -93,7 +93,7 @@ def observed(name: str = "quoted", option: str = "1b", differs: str = "", tells:
         build_parts=1,
         pictures=pictures,
         arrived=4,
-        alone=(AloneRow(0, 10.0, 1.0, 1.0, 0.5, 0.5), AloneRow(1, 12.0, 2.0, 1.5, 0.7, 0.6)),
+        alone=(AloneRow(0, 10.0, 1.0, 1.0, 0.5, 0.5, 0, 4.0), AloneRow(1, 12.0, 2.0, 1.5, 0.7, 0.6, 0, 5.0)),
         traffic=(Traffic("matcher", "matching", 280, 544),),
         servers=(ServerCost("matcher", 0.4, 100.0),),
         peak_mib=3.0,

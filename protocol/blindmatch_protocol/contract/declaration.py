@@ -305,6 +305,10 @@ class Info(Struct, frozen=True):
         parameters: with units and ranges.
         evaluation: how what is asked is compared with the list.
         vouching: what vouchers tell; of a design with vouchers, and of no other.
+        entries_a_step: of a design whose roles compare each picture with every entry, so that their work is
+            linear in the list: how many entries one step compares. An assessment then measures two lengths
+            that are whole steps apart. 0: nothing is declared.
+        model_bytes: of a model that a device needs beside the set-up, wherever it gets it from.
     """
 
     name: str
@@ -328,6 +332,8 @@ class Info(Struct, frozen=True):
     parameters: tuple[Parameter, ...] = ()
     evaluation: Evaluation = Evaluation.CLEAR
     vouching: Vouching | None = None
+    entries_a_step: int = 0
+    model_bytes: int = 0
 
     @property
     def setup_host(self) -> Party:

@@ -27,9 +27,12 @@ PARTS: Final = 1_000_000
 class DeviceClassifier(PlainScan[float]):
     """Flags the pictures whose `score`, 0 to 1, the same for the same pixels and without randomness, says
     that they show text: at least `threshold`, above 0, in whole millionths. A set and its epoch's signed
-    manifest say which threshold it was made for; a design with another one does not open it."""
+    manifest say which threshold it was made for; a design with another one does not open it. `model_bytes`
+    are those of the model behind the score, which every device needs."""
 
-    def __init__(self, score: Callable[[bm.Item], float], threshold: float = THRESHOLD) -> None:
+    def __init__(
+        self, score: Callable[[bm.Item], float], threshold: float = THRESHOLD, model_bytes: int = 0
+    ) -> None:
         stated = round(threshold * PARTS)
         self.info = bm.Info(  # type: ignore[misc]
             name=NAME,
@@ -49,6 +52,7 @@ class DeviceClassifier(PlainScan[float]):
                     "threshold", "least score that is flagged", "millionths", stated, stated, stated
                 ),
             ),
+            model_bytes=model_bytes,
         )
 
     @property

@@ -30,7 +30,7 @@ from blindmatch_simulations.cli.console import (
 from blindmatch_simulations.cli.corpus import RayOption, cache_home
 from blindmatch_simulations.data import table_of
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
-from blindmatch_simulations.evaluation.assess.judging import NOTHING, told
+from blindmatch_simulations.evaluation.assess.judging import DISTURBED, NOTHING, told
 from blindmatch_simulations.evaluation.assess.observed import COMMITTED, described
 from blindmatch_simulations.evaluation.assess.plan import (
     FULL,
@@ -231,7 +231,7 @@ def _cell(name: str, figure: Figure, fewer: bool) -> str:
         return NOTHING if figure.why.startswith(NOTHING) else NOT_MEASURED
     if figure.low is not None and figure.high is not None and figure.pairs is not None:
         return f"{short(figure.value)} (at most {short(figure.high)})"
-    return short(figure.value)
+    return short(figure.value) + (f" ({DISTURBED})" if figure.why.startswith(DISTURBED) else "")
 
 
 app = Commands(no_args_is_help=True)

@@ -99,7 +99,8 @@ def run(
     results = came.rans
     rows = [(r.attack.name, r.design, r.figure.words(), _verdict(r), r.budget.words()) for r in results]
     rows += [(one.attack.name, one.design, "none", "failed", one.why) for one in came.failed]
-    made = table("Attacks (their claims: blindmatch attack list)", COLUMNS, rows, whole=COLUMNS[:2])
+    caption = "Attacks (their claims: blindmatch attack list); brackets: 99 % intervals, all cases together"
+    made = table(caption, COLUMNS, rows, whole=COLUMNS[:2])
     written = results_of(results, weakened, came.unplayed, came.failed)
     title = "By actor: newly exposed over end-to-end encryption without detection (0b)"
     lines = [(*words, ", ".join(designs)) for words, designs in by_actor(written.rows).items()]

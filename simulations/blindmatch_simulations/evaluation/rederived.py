@@ -28,10 +28,15 @@ PARTS: Final = ("value", "low", "high", "n", "pairs", "resolution")
 RAW: Final = ("alone", "checks", "run")
 """Kinds of raw rows; every other one is of a picture, and its kind the picture's."""
 COLUMNS: Final = {
-    "alone": ("device_cpu_ms", "role_cpu_ms"),
+    "alone": ("device_cpu_ms", "role_cpu_ms", "picture_cpu_ms"),
     "checks": ("check", "verdict", "figures"),
 }
 """Of raw rows of which there may be none."""
+LATER: Final[Mapping[str, Row]] = {"alone": {"picture_cpu_ms": None}, "pictures": {"voucher_bytes": 0}}
+"""Columns that raw rows of before they were noted do not have, and what stands for them there."""
+MOST_MOVED: Final = 0.15
+MOST_LOAD: Final = 1.15
+"""What the unit may move by, and wall over CPU time come to, before a part of a run counts as disturbed."""
 SURE: Final = 0.99
 """Confidence of attacks' intervals, of all cases together."""
 SHARES: Final = ("linked", "singled out", "taken for the same picture", "that passes both hashes")
@@ -175,6 +180,8 @@ class Raw:
         self.tables = {**held, "pictures": [one for one in rows if one["kind"] not in RAW]}
         self.base = sqlite3.connect(":memory:")
         tables: dict[str, list[Row]] = {**self.tables, "seen": [{"j": self.seen}]}
+        for name, later in LATER.items():
+            tables[name] = [{**later, **one} for one in tables[name]]
         for name, some in tables.items():
             columns = list(some[0]) if some else COLUMNS.get(name, ())
             marks = ", ".join("?" * len(columns))
@@ -200,6 +207,8 @@ class Raw:
             raise NotDerived("no raw row")
         if "unknown" in rule and self.rows(rule["unknown"]):
             raise NotDerived(rule["why"])
+        if any(self.no[condition] for condition in rule.get("zero", ())):
+            return one(0.0)
         rows = self.rows(rule["sql"])
         if not rows and "else" in rule:
             return one(*(self.rows(rule["else"]) or [(None,)])[0])
@@ -228,8 +237,26 @@ class Raw:
             case _:
                 return self._committed(name, *rows[0])
 
+    def is_disturbed(self, part: str) -> bool | None:
+        """Did other work use the machine during a part of the run? None if the yardstick was not read."""
+        run = self.run.get("timed", {}).get(part)
+        if run is None:
+            return None
+        least, most = sorted((run["before"]["u_us"], run["after"]["u_us"]))
+        wall, cpu = run["cost"]
+        own = wall / cpu if run["computes"] and cpu else 1.0
+        load = max(run["before"]["load"], run["after"]["load"], own)
+        return bool(most / least - 1 > MOST_MOVED or load > MOST_LOAD)
+
+    def thousands(self) -> float:
+        """By how many thousand entries the two lists differ, in whole steps where the design declares one."""
+        lengths, entries = self.seen["lengths"], self.seen["parameters"]["entries"]
+        step = lengths.get("step", 1)
+        own, other = (math.ceil(count / step) * step for count in (entries, lengths["entries"]))
+        return float(other - own) / 1000
+
     def _slope(self, rows: list[Any], first: list[float], entries: int) -> Figure:
-        thousands = (self.seen["lengths"]["entries"] - entries) / 1000
+        thousands = self.thousands()
         found = repeated([(there - here) / thousands for here, there in rows])
         high = max(found.get("high", 0.0), 1000 * fmean(first) / entries) if thousands < 0 else None
         return found | ({"high": high} if high is not None and "high" in found else {})

@@ -135,6 +135,17 @@ class Folder:
                 self._compare("results.json", name, *found)
         for found in raw.others(results["options"]["pictures"]["edits"]):
             self._compare("results.json", name, *found)
+        self._conditions(raw, name)
+
+    def _conditions(self, raw: Raw, name: str) -> None:
+        """Does the row say how many of its timed parts there are, and how many were undisturbed?"""
+        written = raw.row.get("conditions") or {}
+        parts = raw.run.get("timed", {})
+        clean = sum(raw.is_disturbed(part) is False for part in parts)
+        found = [len(parts), clean] if parts else [None, None]
+        self._compare(
+            "results.json", name, "conditions", [written.get("runs"), written.get("clean_runs")], found
+        )
 
     def _declared(self, row: Row) -> None:
         """Does a design say what this program's of the same version and parameters says?"""
@@ -199,14 +210,20 @@ class Folder:
     def _figure(self, raw: Raw, name: str, figure: str) -> None:
         rule, written = self.rules[figure], raw.row["figures"].get(figure, {})
         unit = self.declared["units"].get(figure)
-        if unit is not None:
+        if written and unit is not None:
             self._compare("results.json", name, f"{figure}: unit", written.get("unit"), unit)
+        if written.get("value") is not None and "timed" in rule:
+            marked = written.get("why", "").startswith("disturbed")
+            disturbed = bool(raw.is_disturbed(rule["timed"]))
+            self._compare("results.json", name, f"{figure}: marked as disturbed", marked, disturbed)
         try:
             derived = raw.derive(figure, rule)
         except NotDerived as error:
             self.not_derived[f"{figure}: {error}"] += 1
             return
         self.derived += 1
+        if not written and derived:
+            self._compare("results.json", name, figure, "no such figure", "a figure")
         for part in PARTS:
             label = figure if part == "value" else f"{figure}: {part}"
             self._compare("results.json", name, label, written.get(part), derived.get(part))

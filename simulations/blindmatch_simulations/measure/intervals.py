@@ -4,6 +4,7 @@ What is one-sided is called so."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from statistics import fmean, median, stdev
@@ -102,7 +103,12 @@ def mean(values: Sequence[float]) -> Figure:
     error, few = stdev(values) / n**0.5, n < _LEAST_RESAMPLED
     reach = float(stdtrit(n - 1, (1 + (GAME_CONFIDENCE if few else CONFIDENCE)) / 2))
     low, high = (-reach, reach) if few or not error else _studentized(np.array(values))
-    return Figure(value, "", value - max(reach, high) * error, value - min(-reach, low) * error, n)
+    words = (
+        f"99 % interval: Student's t, of fewer than {_LEAST_RESAMPLED} repeats"
+        if few
+        else "95 % interval: Student's t, widened by a bootstrap"
+    )
+    return Figure(value, words, value - max(reach, high) * error, value - min(-reach, low) * error, n)
 
 
 def _studentized(values: npt.NDArray[np.float64]) -> tuple[float, float]:
@@ -161,6 +167,37 @@ def _low(hits: int, trials: int, tail: float) -> float:
     from scipy.special import betaincinv
 
     return float(betaincinv(hits, trials - hits + 1, tail)) if hits > 0 else 0.0
+
+
+_STATED: Final = re.compile(r"\d+(?:\.\d+)? % interval")
+RANGE: Final = "lowest to highest"
+"""Of repeated timings and counted bytes, which have no interval."""
+_REPEATED: Final = ("ms", "s", "us", "bytes", "MiB")
+"""What a range of repeats is in; an estimate in one of them says its level in its reason."""
+
+
+def level_of(figure: Figure, kind: str = "design") -> str:
+    """Return what `low` and `high` of a figure are: an interval with its level, a range, a bound, or nothing.
+
+    A reason that names the level is right. In files of before levels were named, the number of repeats tells
+    that of `mean`; attacks have 99 %.
+
+    Args:
+        kind: of the row that the figure stands in (docs/results.md).
+    """
+    if figure.low is None and figure.high is None:
+        return ""
+    if stated := _STATED.search(figure.why):
+        return stated[0]
+    if figure.low is None:
+        return "95 % bound, one-sided"
+    base, _, per = figure.unit.partition("/")
+    if kind == "bench" or (base in _REPEATED and not per.endswith("entries")):
+        return RANGE
+    of_mean = base == "u" or per.endswith("entries")
+    if kind == "attack" or (of_mean and (figure.n or 0) < _LEAST_RESAMPLED):
+        return "99 % interval"
+    return "95 % interval"
 
 
 class Advantage(Struct, frozen=True):

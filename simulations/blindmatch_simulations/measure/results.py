@@ -47,7 +47,8 @@ class Figure(Strict, frozen=True):
     """A number with its interval; `value` is None if it was not measured, and `why` says why then.
 
     Attributes:
-        low, high: 95 % interval of a share or an estimate, or the lowest and highest of repeated timings.
+        low, high: interval of a share or an estimate, of 95 % unless `why` names another level, or the lowest
+            and highest of repeated timings.
         n: trials, pictures or repetitions behind it.
         pairs: pairs of a picture and an entry behind it, for false matches.
         resolution: of an advantage's upper bound: what guessing alone gives over as many runs.

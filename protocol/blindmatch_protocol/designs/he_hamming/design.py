@@ -96,6 +96,7 @@ class HeHamming(bm.Design[Setup, packing.Secret, Waiting, MatcherState]):
         in_processes=frozenset({MATCHER}),
         native_randomness=packing.NATIVE,
         parameters=(_READY,),
+        entries_a_step=packing.FULL.degree,
     )
     requests: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {MATCHER: (packing.Query,)}
     replies: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {MATCHER: (packing.Reply,)}

@@ -12,10 +12,11 @@ from statistics import fmean
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from blindmatch_protocol.codec.randomness import Randomness, seeded, system_randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Progress, Request, Role, Session
-from blindmatch_protocol.picture.decode import Picture
+from blindmatch_protocol.picture.decode import Picture, Pixels
 from blindmatch_server.curator import HashList, random_hashes
 from blindmatch_server.epochs.published import open_publication
 from msgspec import Struct
@@ -58,20 +59,60 @@ def extracted(opened: OpenDesign, key: KeyUse | None) -> Extracted | None:
     return Extracted(found.unit, {str(one): found.share(one) for one in spent})
 
 
+class Asked:
+    """A picture that notes what a design asks of it, so that only that is charged to the device."""
+
+    def __init__(self, picture: Picture) -> None:
+        self.picture = picture
+        self.is_decoded = False
+        self.is_hashed = False
+
+    @property
+    def pixels(self) -> Pixels:
+        self.is_decoded = True
+        return self.picture.pixels
+
+    @property
+    def luminance(self) -> npt.NDArray[np.float32]:
+        self.is_decoded = True
+        return self.picture.luminance
+
+    @property
+    def coefficients(self) -> npt.NDArray[np.float32]:
+        self._note_hash()
+        return self.picture.coefficients
+
+    @property
+    def hash(self) -> bytes:
+        self._note_hash()
+        return self.picture.hash
+
+    @property
+    def quality(self) -> int:
+        self._note_hash()
+        return self.picture.quality
+
+    def _note_hash(self) -> None:
+        self.is_decoded = True
+        self.is_hashed = True
+
+
 def sessions_alone(
     opened: OpenDesign, pictures: Sequence[tuple[int, bytes]], rng: Randomness
 ) -> Iterator[AloneRow]:
     """Run one session a picture; each is hashed on its own watch before, once; `BlindmatchError` if a step of
     the design fails."""
-    design, setup, items = opened.design, opened.setup, dict[int, Picture]()
+    design, setup, items = opened.design, opened.setup, dict[int, Asked]()
     state = enrolled(opened, rng)
     for index, data in pictures:
-        hashing, device, roles = Stopwatch(), Stopwatch(), Stopwatch()
+        decoding, hashing, device, roles = Stopwatch(), Stopwatch(), Stopwatch(), Stopwatch()
         if index not in items:
-            items[index] = Picture.from_bytes(data)
+            items[index] = Asked(Picture.from_bytes(data))
         item, size = items[index], 0
+        with decoding:
+            _ = item.picture.pixels
         with hashing:
-            _ = item.fingerprint
+            _ = item.picture.fingerprint
         with device:
             session = Session(design, setup, state, rng)
             step = session.start(item)
@@ -84,8 +125,16 @@ def sessions_alone(
         with device:
             session.conclude()
             state = design.prepare(session.state, setup, rng)
-        spent = device.wall_ms, device.cpu_ms, roles.wall_ms, roles.cpu_ms
-        yield AloneRow(index, hashing.wall_ms, *spent, size)
+        yield AloneRow(
+            index=index,
+            hash_ms=decoding.wall_ms + hashing.wall_ms,
+            device_ms=device.wall_ms,
+            device_cpu_ms=device.cpu_ms,
+            role_ms=roles.wall_ms,
+            role_cpu_ms=roles.cpu_ms,
+            bytes=size,
+            picture_cpu_ms=decoding.cpu_ms * item.is_decoded + hashing.cpu_ms * item.is_hashed,
+        )
 
 
 LEAST_ENTRIES: Final = 1_000
@@ -172,6 +221,8 @@ SHORTER: Final = 4
 MOST_TURNS: Final = 16
 TURNS_U: Final = 20_000
 """Turns over both lists, and the work for them, in u."""
+MORE_STEPS: Final = 2
+"""How many steps longer the second list is at least, where a design declares what a step compares."""
 AT_ONCE: Final = 8
 REPEATS: Final = 5
 
@@ -189,6 +240,10 @@ def lengths(
     build_u = fit.kept.spent.cpu_s * 1e6 / before / max(1, len(hashes))
     times = min(MOST_TIMES, _power(plan.alone.length_u / (build_u + 1e-9) / len(hashes)))
     other = len(hashes) * times if times > 1 and not fit.dear else max(1, len(hashes) // SHORTER)
+    step = opened.design.info.entries_a_step
+    if step and -(-other // step) < MORE_STEPS + -(-len(hashes) // step):
+        # within a step the work is the same, so that a list as long says nothing of growth
+        other = (MORE_STEPS + -(-len(hashes) // step)) * step
     more = random_hashes(max(0, other - len(hashes)), seeded(f"assess/{plan.seed}/lengths"))
     listed = np.concatenate([hashes, more])[:other]
     build = publish(opened.design, listed, rng, values=values_of(opened.design, plan.parameters))
@@ -206,7 +261,7 @@ def lengths(
     u_us = (before + reading().u_us) / 2
     own_bytes = open_publication(fit.kept.folder, FIRST).setup_bytes
     sizes = own_bytes, sum(map(len, build.setup_files.values()))
-    return Lengths(other, u_us, tuple(own), tuple(longer), sizes, together, len(asked))
+    return Lengths(other, u_us, tuple(own), tuple(longer), sizes, together, len(asked), max(1, step))
 
 
 def _of_turns(rows: Sequence[AloneRow], turns: int) -> list[AloneRow]:

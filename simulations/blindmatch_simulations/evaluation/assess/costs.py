@@ -18,6 +18,13 @@ from blindmatch_simulations.measure.results import Figure
 NO_ROLES: Final = f"{NOTHING}: it asks nobody"
 HELD_BEFORE: Final = "it grew by less than the records kept: the process had had the memory before"
 
+VOUCHERS: Final = f"{NOTHING}: the device makes no report: a voucher leaves with every picture (query, up)"
+ALONE: Final = "alone"
+SENT: Final = "sent"
+BUILT: Final = "built"
+UPDATED: Final = "updated"
+"""Parts of a run around which the yardstick is read."""
+
 cost = partial(figure, "feasibility")
 
 
@@ -38,13 +45,30 @@ def reads_messages(case: Case) -> str:
     return "" if end_to_end else f"{NOTHING}: the provider reads the messages themselves"
 
 
-@cost("Device CPU", "ms/picture", "alone", "device CPU ms")
+@cost("Device CPU, picture and protocol", "ms/picture", "alone", "device CPU ms", timed=ALONE)
+def phone_cpu_ms(case: Case) -> Figure:
+    """Mean CPU time of the device for a picture, in one process: decoding and hashing, as far as the design
+    asks for them, and the design's own steps. 0 where the provider reads the messages and matches by itself.
+    """
+    if not case.seen.design.end_to_end:
+        return Figure(0.0, "the provider matches what it reads: the device does nothing for it")
+    spent = [
+        row.picture_cpu_ms + row.device_cpu_ms for row in case.seen.alone if row.picture_cpu_ms is not None
+    ]
+    if len(spent) < len(case.seen.alone):
+        return Figure(None, "the rows are of before decoding and hashing were noted")
+    return timing(spent, middle=False)
+
+
+@cost("Device CPU, protocol alone", "ms/picture", "alone", timed=ALONE)
 def device_cpu_ms(case: Case) -> Figure:
-    """Mean CPU time of the design's own steps on the device, in one process, after hashing."""
+    """Mean CPU time of the design's own steps on the device, in one process, without decoding and hashing;
+    a part of the figure above.
+    """
     return timing([row.device_cpu_ms for row in case.seen.alone], middle=False)
 
 
-@cost("Send, end to end", "ms/picture", "pictures")
+@cost("Send, end to end", "ms/picture", "pictures", timed=SENT)
 def send_ms(case: Case) -> Figure:
     """Median wall time from handing a picture over until it is sent: matching, messenger, gRPC over TLS."""
     return timing([row.wall_ms for row in case.seen.pictures])
@@ -60,8 +84,10 @@ def device_peak_mib(case: Case) -> Figure:
 
 @cost("Query, up", "bytes/picture", "pictures", "query bytes", [reads_messages])
 def query_up_bytes(case: Case) -> Figure:
-    """Mean matching requests for a picture, all roles together."""
-    return timing([row.up_bytes for row in case.seen.pictures], middle=False)
+    """Mean matching requests for a picture, all roles together, and the voucher that leaves with it, where a
+    design has vouchers.
+    """
+    return timing([row.up_bytes + row.voucher_bytes for row in case.seen.pictures], middle=False)
 
 
 @cost("Query, down", "bytes/picture", "pictures", blank=[reads_messages])
@@ -78,22 +104,26 @@ def report_bytes(case: Case) -> Figure:
         return timing(reported, middle=False)
     if list(case.seen.design.learns) == [str(Learner.SERVER)]:
         return Figure(0.0, "the server reports by itself; the device sends nothing for a report")
+    if any(row.voucher_bytes for row in case.seen.pictures):
+        return Figure(None, VOUCHERS)
     return Figure(None, matches_nothing(case) or "no device made a report")
 
 
 @cost("Set-up", "bytes/device", column="set-up bytes", blank=[has_no_list])
 def setup_bytes(case: Case) -> Figure:
-    """What every device fetches once for this list."""
-    return number(case.seen.build.setup_bytes)
+    """What every device fetches once for this list, and a model where the design needs one."""
+    setup, model = case.seen.build.setup_bytes, case.seen.model_bytes
+    found = number(setup + model)
+    return replace(found, why=f"a model of {model:,} bytes, and a set-up of {setup:,}") if model else found
 
 
-@cost("Server CPU", "ms/query", "alone", blank=[asks_nobody])
+@cost("Server CPU", "ms/query", "alone", blank=[asks_nobody], timed=ALONE)
 def matcher_cpu_ms(case: Case) -> Figure:
     """Mean CPU time of the roles' answers to one picture, in one process, one thread."""
     return timing([row.role_cpu_ms for row in case.seen.alone], middle=False)
 
 
-@cost("Server CPU, deployed", "ms/picture", blank=[asks_nobody])
+@cost("Server CPU, deployed", "ms/picture", blank=[asks_nobody], timed=SENT)
 def server_cpu_ms(case: Case) -> Figure:
     """CPU of the processes that play the design's roles, and of their workers, while the pictures were sent,
     a picture; to the clock tick.
@@ -112,7 +142,7 @@ def one_length(case: Case) -> str:
     return "" if case.seen.lengths else "timed over a list of one length"
 
 
-@cost("Server CPU, in u", "u/query", blank=[asks_nobody, one_length])
+@cost("Server CPU, in u", "u/query", blank=[asks_nobody, one_length], timed=ALONE)
 def server_u(case: Case) -> Figure:
     """Mean CPU of the roles' answers to one picture over the run's list, in one process, in u; interval
     over pictures, which holds for skewed times.
@@ -121,7 +151,7 @@ def server_u(case: Case) -> Figure:
     return replace(found, low=found.low and max(0.0, found.low))
 
 
-@cost("Server CPU, growth", "u/1,000 entries", blank=[asks_nobody, one_length])
+@cost("Server CPU, growth", "u/1,000 entries", blank=[asks_nobody, one_length], timed=ALONE)
 def server_growth_u(case: Case) -> Figure:
     """Slope of the line of that CPU through the run's list and one of a second length: differences over the
     same pictures, their interval likewise. Beyond both lengths the line is a model; where the second list is
@@ -130,7 +160,7 @@ def server_growth_u(case: Case) -> Figure:
     return _slope(case, lambda row: _in_u(case, row.role_cpu_ms))
 
 
-@cost("Server CPU, one more at once", "u/query", blank=[asks_nobody, one_length])
+@cost("Server CPU, one more at once", "u/query", blank=[asks_nobody, one_length], timed=ALONE)
 def server_more_u(case: Case) -> Figure:
     """Slope of the line of the answers' CPU through one request and several at once: what one more takes, in
     one process.
@@ -141,10 +171,11 @@ def server_more_u(case: Case) -> Figure:
     n = seen.requests
     found = mean([_in_u(case, (at_once - apart / n) / (n - 1)) for apart, at_once in seen.together])
     alone = sum(_in_u(case, apart) for apart, _ in seen.together) / len(seen.together) / n
-    return replace(found, why=f"through 1 and {n} at once; one alone takes {alone:.3g} u")
+    words = f"through 1 and {n} at once; one alone takes {alone:.3g} u"
+    return replace(found, why="; ".join(filter(None, (words, found.why))))
 
 
-@cost("Device CPU, growth", "u/1,000 entries", blank=[has_no_list, one_length])
+@cost("Device CPU, growth", "u/1,000 entries", blank=[has_no_list, one_length], timed=ALONE)
 def device_growth_u(case: Case) -> Figure:
     """The same slope of the device's own steps."""
     return _slope(case, lambda row: _in_u(case, row.device_cpu_ms))
@@ -160,7 +191,8 @@ def query_growth_bytes(case: Case) -> Figure:
 def setup_growth_bytes(case: Case) -> Figure:
     """The same slope of what a device fetches once, exact at both lengths."""
     here, other = _lengths(case).setup_bytes
-    return Figure((other - here) / _apart(case) + 0.0, _through(case, here != other), n=1)
+    thousands = (_lengths(case).entries - case.seen.entries) / 1000
+    return Figure((other - here) / thousands + 0.0, _through(case, here != other), n=1)
 
 
 def _lengths(case: Case) -> Lengths:
@@ -173,7 +205,10 @@ def _in_u(case: Case, ms: float) -> float:
 
 
 def _apart(case: Case) -> float:
-    return (_lengths(case).entries - case.seen.entries) / 1000
+    """Return by how many thousand entries the two lists differ, in whole steps where a step is declared."""
+    step = _lengths(case).step
+    own, other = (-(-entries // step) * step for entries in (case.seen.entries, _lengths(case).entries))
+    return (other - own) / 1000
 
 
 def _slope(case: Case, of: Callable[[AloneRow], float]) -> Figure:
@@ -181,23 +216,25 @@ def _slope(case: Case, of: Callable[[AloneRow], float]) -> Figure:
     pairs = zip(seen.own, seen.other, strict=True)
     found = mean([(of(other) - of(own)) / _apart(case) for own, other in pairs])
     high, grows = found.high, (found.low or 0) > 0
-    if high is not None and seen.entries < case.seen.entries:
+    if high is not None and _apart(case) < 0:
         high = max(high, 1000 * fmean(map(of, seen.own)) / case.seen.entries)
-    return replace(found, high=high, why=_through(case, grows))
+    return replace(found, high=high, why="; ".join(filter(None, (_through(case, grows), found.why))))
 
 
 def _through(case: Case, grows: bool) -> str:
     told = "" if grows else "; it does not grow, as far as this resolves"
-    return f"line through {case.seen.entries:,} and {_lengths(case).entries:,} entries{told}"
+    step = _lengths(case).step
+    linear = f"; the design declares that work is linear, in steps of {step:,} entries" if step > 1 else ""
+    return f"line through {case.seen.entries:,} and {_lengths(case).entries:,} entries{linear}{told}"
 
 
-@cost("Set build", "s", blank=[has_no_list])
+@cost("Set build", "s", blank=[has_no_list], timed=BUILT)
 def build_s(case: Case) -> Figure:
     """Wall time of building and publishing the whole set."""
     return Figure(case.seen.build.seconds, _in_parts(case), n=1)
 
 
-@cost("Set build, CPU", "s", blank=[has_no_list])
+@cost("Set build, CPU", "s", blank=[has_no_list], timed=BUILT)
 def build_cpu_s(case: Case) -> Figure:
     """CPU time of building and publishing the whole set."""
     return Figure(case.seen.build.cpu_s, _in_parts(case), n=1)
@@ -208,7 +245,7 @@ def _in_parts(case: Case) -> str:
     return f"built in {parts} parts: interrupted and taken up again" if parts > 1 else ""
 
 
-@cost("Update", "s", blank=[has_no_list])
+@cost("Update", "s", blank=[has_no_list], timed=UPDATED)
 def update_s(case: Case) -> Figure:
     """Wall time of publishing the plan's additions and removals, as a change of the set or, where the design
     cannot do that, as a whole one.

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.assess.observed import Check, Observed, PictureRow
@@ -22,13 +22,15 @@ from blindmatch_simulations.evaluation.studies.evidence import RECALL, committed
 from blindmatch_simulations.evaluation.studies.false_matches import ALL, FALSE
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.intervals import share
-from blindmatch_simulations.measure.results import Figure
+from blindmatch_simulations.measure.results import Figure, Status
 
 DISTANCES: Final = ((0, 0), (1, 8), (9, 16), (17, 24), (25, 31), (32, 48), (49, 256))
 """Ranges of the distance between an edited picture and its original, both ends included."""
 
 NO_LEARNER: Final = "what whoever learns of matches learnt could not be told apart by picture"
 CORPUS: Final = "corpus"  # the rows of what the committed evidence says
+DISTURBED: Final = str(Status.DISTURBED)
+"""How the reason begins of a time that was taken while other work used the machine."""
 NOTHING: Final = "nothing to measure"
 """How the reason begins where there is nothing a figure could be of: no gap in the run."""
 
@@ -95,6 +97,8 @@ class Kind(Struct, frozen=True):
         column: head of its column in the terminal; empty for none.
         evidence: the figure of the reference corpus that every view shows in its place where it has a value
             (`told`); empty for none.
+        timed: the part of the run around which the yardstick was read, if the figure is a time of it; empty
+            for none.
         judge: counts it.
     """
 
@@ -105,6 +109,7 @@ class Kind(Struct, frozen=True):
     rows: str
     column: str
     evidence: str
+    timed: str
     judge: Judge
 
 
@@ -120,20 +125,33 @@ def figure(
     column: str = "",
     blank: Sequence[Reason] = (),
     evidence: str = "",
+    timed: str = "",
 ) -> Callable[[Judge], Judge]:
     """A figure of the report, by the name of the function that counts it; what it says is the docstring.
-    `blank` are reasons for which it is not counted, the first one that there is; the rest is as in `Kind`."""
+    `blank` are reasons for which it is not counted, the first one that there is; the rest is as in `Kind`.
+    A time of a part that other work disturbed says so in its reason, as a bench's row does in its status."""
 
     def register(count: Judge) -> Judge:
         def judge(case: Case) -> Figure:
             why = next(filter(None, (reason(case) for reason in blank)), None)
-            return replace(Figure(None, why) if why else count(case), unit=unit)
+            found = replace(Figure(None, why) if why else count(case), unit=unit)
+            mark = _disturbance(case, timed) if found.value is not None else ""
+            return replace(found, why="; ".join(filter(None, (mark, found.why))))
 
         says = " ".join((count.__doc__ or "").split())
-        REGISTERED[count.__name__] = Kind(criterion, title, unit, says, rows, column, evidence, judge)
+        REGISTERED[count.__name__] = Kind(criterion, title, unit, says, rows, column, evidence, timed, judge)
         return judge
 
     return register
+
+
+def _disturbance(case: Case, part: str) -> str:
+    """Return the mark of a time of this part of the run, or nothing if the machine was ours alone."""
+    timed = case.seen.timed
+    run = timed.get(part) if part and timed is not UNSET else None
+    if run is None or not run.disturbed:
+        return ""
+    return f"{DISTURBED}: load {run.load:.3g}, u moved by {100 * run.moved:.0f} %"
 
 
 def told(name: str, held: Mapping[str, Figure]) -> str:

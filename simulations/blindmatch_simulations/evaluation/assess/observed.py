@@ -12,6 +12,7 @@ from blindmatch_protocol.contract.design import coalitions, told
 from msgspec import UNSET, Meta, UnsetType
 
 from blindmatch_simulations.measure.results import Strict
+from blindmatch_simulations.measure.yardstick import Run
 
 
 class Item(Strict, frozen=True):
@@ -41,7 +42,8 @@ class PictureRow(Item, frozen=True):
         matched: whether whoever learns of it got a match; None if nobody does by picture.
         expected: whether it should match by the design's own relation, in the clear.
         up_bytes, down_bytes: matching requests and replies of this picture, all roles together.
-        report_bytes: requests of reports and vouchers.
+        report_bytes: requests of reports; of vouchers, too, in rows of before `voucher_bytes` was noted.
+        voucher_bytes: requests with a voucher, which leaves with every picture of a design that has them.
         wall_ms, cpu_ms: of the device, from handing the picture over until it is sent.
         kind: of picture; photographs are the crops.
     """
@@ -56,6 +58,7 @@ class PictureRow(Item, frozen=True):
     wall_ms: float
     cpu_ms: float
     kind: str = "photographs"
+    voucher_bytes: int = 0
 
 
 class AloneRow(Strict, frozen=True):
@@ -63,6 +66,8 @@ class AloneRow(Strict, frozen=True):
 
     Attributes:
         hash_ms: decoding and hashing the picture.
+        picture_cpu_ms: CPU of what the design asked for of that: both, decoding alone, or 0 for nothing. None
+            in rows of before it was noted.
         device_ms, device_cpu_ms: the device's steps.
         role_ms, role_cpu_ms: the answers of all roles together; the mean of turns where there are several.
         bytes: of all requests and replies.
@@ -75,6 +80,7 @@ class AloneRow(Strict, frozen=True):
     role_ms: float
     role_cpu_ms: float
     bytes: int = 0
+    picture_cpu_ms: float | None = None
 
 
 class Lengths(Strict, frozen=True):
@@ -87,6 +93,8 @@ class Lengths(Strict, frozen=True):
         setup_bytes: what a device fetches, of the run's list and of the second one.
         together: CPU ms of the roles' answers in pairs: one request after the other, and all at once.
         requests: of each such pair.
+        step: entries that the design declares to compare in one step (contract: `Info.entries_a_step`); work
+            goes by whole steps, so that a slope is taken between these. 1 where nothing is declared.
     """
 
     entries: int
@@ -96,6 +104,7 @@ class Lengths(Strict, frozen=True):
     setup_bytes: tuple[int, int]
     together: tuple[tuple[float, float], ...]
     requests: int
+    step: int = 1
 
 
 class FactSeen(Strict, frozen=True):
@@ -344,6 +353,9 @@ class Observed(Strict, frozen=True):
         peak_mib: how far the process grew at the most while pictures were sent, less the records kept; below
             0 if it put some of these where it had had memory before. None if the system does not tell.
         lessened: where the design is too dear for the workload, what was left out and what it takes.
+        timed: the yardstick around each part whose times are figures, by part (`judging.Kind.timed`); unset
+            in files of before it was noted.
+        model_bytes: of a model that a device needs beside the set-up (contract: `Info.model_bytes`).
     """
 
     design: Described
@@ -371,6 +383,8 @@ class Observed(Strict, frozen=True):
     lengths: Lengths | None = None
     to_group: ToGroup | UnsetType = UNSET
     to_large_group: ToGroup | UnsetType = UNSET
+    timed: dict[str, Run] | UnsetType = UNSET
+    model_bytes: int = 0
 
 
 def described(design: AnyDesign, given: Mapping[str, int]) -> Described:

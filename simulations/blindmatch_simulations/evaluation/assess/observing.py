@@ -4,9 +4,10 @@ along, one that never asks and one that hides a picture from its own hash."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from datetime import UTC, datetime
 from functools import partial
@@ -45,6 +46,7 @@ from blindmatch_server.matching.answering import MatchingLimits
 from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
+from blindmatch_simulations.evaluation.assess import costs
 from blindmatch_simulations.evaluation.assess.alone import (
     Fitted,
     extracted,
@@ -56,6 +58,7 @@ from blindmatch_simulations.evaluation.assess.alone import (
 from blindmatch_simulations.evaluation.assess.epochs import proven, updated
 from blindmatch_simulations.evaluation.assess.material import MadeItem, Material
 from blindmatch_simulations.evaluation.assess.observed import (
+    AloneRow,
     Audited,
     AuditFinding,
     Built,
@@ -70,7 +73,13 @@ from blindmatch_simulations.evaluation.assess.observed import (
 )
 from blindmatch_simulations.evaluation.assess.plan import Plan
 from blindmatch_simulations.measure.phases import PhaseTimes, each
-from blindmatch_simulations.measure.processes import reset_peak, status_mib, tree_cpu_seconds
+from blindmatch_simulations.measure.processes import (
+    reset_peak,
+    status_mib,
+    tree_cpu_seconds,
+    used_cpu_seconds,
+)
+from blindmatch_simulations.measure.yardstick import Cost, Run, reading
 from blindmatch_simulations.testbed.audit import Undeclared, audit_device
 from blindmatch_simulations.testbed.deployment.curating import add_references, lend
 from blindmatch_simulations.testbed.deployment.devices import register_guest
@@ -272,17 +281,18 @@ class Observer(Redacted, Struct, frozen=True):
     def run(self) -> Observed:
         """Build, serve, send, audit, time alone, update; `BlindmatchError` if a part fails."""
         with World.create(self.home, self.reference) as world, ExitStack() as stack:
-            with self.phases("set built") as progress:
+            with self.phases("set built") as progress, self._watched(costs.BUILT):
                 fit = stack.enter_context(fitted(world.design, self.material, self.plan, self.sets, progress))
             entries, build = fit.entries, self._build(world, fit)
             self._serve(world, fit)
             self._alone(world, fit)
-            with self.phases("set updated"):
+            with self.phases("set updated"), self._watched(costs.UPDATED):
                 update = updated(world.deployment, world.design, entries, self.plan)
             limits, sent = MatchingLimits().exchanges, len(fit.items)
             why = f"it was sent {sent:,} of {fit.in_all:,} pictures: shares of others do not compare"
             return Observed(
                 design=described(world.design, values_of(world.design, self.plan.parameters)),
+                model_bytes=world.design.info.model_bytes,
                 entries=len(entries),
                 build=build,
                 update=update,
@@ -293,6 +303,14 @@ class Observer(Redacted, Struct, frozen=True):
                 stages=self.phases.seconds,
                 **self.seen,
             )
+
+    @contextmanager
+    def _watched(self, part: str) -> Iterator[None]:
+        """Read the yardstick before and after a part of the run whose times are figures."""
+        before, wall, cpu = reading(), time.perf_counter(), used_cpu_seconds()
+        yield
+        cost = Cost(time.perf_counter() - wall, used_cpu_seconds() - cpu)
+        self.seen.setdefault("timed", {})[part] = Run(cost, before, reading())
 
     def _build(self, world: World, fit: Fitted) -> Built:
         kept, entries = fit.kept, fit.entries
@@ -338,7 +356,7 @@ class Observer(Redacted, Struct, frozen=True):
     def _send(self, world: World, items: Sequence[MadeItem]) -> None:
         sender = world.device(SENDER)
         before = {party: tree_cpu_seconds(one.process.pid) for party, one in world.servers.items()}
-        with self.phases("pictures matched and sent") as progress:
+        with self.phases("pictures matched and sent") as progress, self._watched(costs.SENT):
             rows, self.seen["peak_mib"] = self._rows(world, items, progress)
         world.flush(SENDER)
         rows, opened = self._by_others(world, rows)
@@ -376,7 +394,8 @@ class Observer(Redacted, Struct, frozen=True):
             delivered=sent.delivered,
             up_bytes=cost.up(Purpose.MATCHING),
             down_bytes=cost.down(Purpose.MATCHING),
-            report_bytes=cost.up(Purpose.REPORT, Purpose.VOUCHER),
+            report_bytes=cost.up(Purpose.REPORT),
+            voucher_bytes=cost.up(Purpose.VOUCHER),
             wall_ms=round(cost.wall_ms, 3),
             cpu_ms=round(cost.cpu_ms, 3),
         )
@@ -409,7 +428,7 @@ class Observer(Redacted, Struct, frozen=True):
         opened = open_published(world.design, world.publication())
         items = fit.items[: fit.most(self.plan.alone.pictures)]
         pictures = [(item.index, self.material.data(item)) for item in items]
-        with self.phases("timed alone") as progress:
+        with self.phases("timed alone") as progress, self._watched(costs.ALONE):
             rows, rest = list(fit.alone), pictures[len(fit.alone) :]
             try:
                 self.seen["lengths"] = found = lengths(opened, fit, self.plan, pictures, system_randomness())
@@ -420,6 +439,7 @@ class Observer(Redacted, Struct, frozen=True):
             for row in sessions_alone(opened, rest, system_randomness()) if rest else ():
                 rows.append(row)
                 progress(len(rows), len(pictures))
+        self._add_own_load(rows, fit.dear)
         # pictures that no relation has on the list
         absent = (
             Picture.from_bytes(self.material.data(one))
@@ -430,6 +450,16 @@ class Observer(Redacted, Struct, frozen=True):
         self.seen["proven"] = proven(opened, signed, fit.entries, next(absent, None), rng)
         key = key_use(opened)
         self.seen.update(alone=tuple(rows), key=key, extraction=extracted(opened, key))
+
+    def _add_own_load(self, rows: Sequence[AloneRow], dear: bool) -> None:
+        """Steps of a design only compute, so that their own wall time over CPU time tells the load, too. The
+        sessions of a dear design were timed while its set was fitted to the work."""
+        timed = self.seen["timed"]
+        run: Run = timed[costs.ALONE]
+        wall = sum(row.device_ms + row.role_ms for row in rows) / 1000
+        cpu = sum(row.device_cpu_ms + row.role_cpu_ms for row in rows) / 1000
+        before = timed[costs.BUILT].before if dear else run.before
+        timed[costs.ALONE] = Run(Cost(wall, cpu), before, run.after, computes=True)
 
 
 def _server_cost(server: ServerProcess, before: float | None) -> ServerCost:

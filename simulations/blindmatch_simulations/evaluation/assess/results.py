@@ -28,8 +28,18 @@ from blindmatch_simulations.evaluation.assess.observed import (
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
 from blindmatch_simulations.evaluation.studies.targeted import Opened
 from blindmatch_simulations.measure import results
+from blindmatch_simulations.measure.intervals import level_of
 from blindmatch_simulations.measure.machine import Machine
-from blindmatch_simulations.measure.results import Figure, ResultsError, Row, Strict, csv_of, decoded, read
+from blindmatch_simulations.measure.results import (
+    Figure,
+    ResultsError,
+    Row,
+    Status,
+    Strict,
+    csv_of,
+    decoded,
+    read,
+)
 from blindmatch_simulations.measure.row import BenchRow
 
 
@@ -173,8 +183,8 @@ def check_folder(path: Path) -> Results:
 
 
 COLUMNS: Final = (
-    *("kind", "id", "design", "status", "figure", "value", "unit", "low", "high", "n", "pairs", "resolution"),
-    *("why", "seed", "entries", "workload", "command", "made_at", "machine"),
+    *("kind", "id", "design", "status", "figure", "value", "unit", "low", "high", "interval", "n", "pairs"),
+    *("resolution", "why", "seed", "entries", "workload", "command", "made_at", "machine"),
 )
 """In this order; parameters follow, by name. `entries` is the size of the list."""
 _TAKEN: Final = frozenset(COLUMNS) - {"entries", "design"}
@@ -197,7 +207,8 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 
 def figures(results: AnyResults) -> list[dict[str, Any]]:
-    """One flat row a figure; a row without figures has one with `figure` None."""
+    """One flat row a figure; a row without figures has one with `figure` None. A figure that was disturbed
+    has that status by itself; `interval` says what `low` and `high` are."""
     every = {
         "seed": results.seed,
         "workload": results.workload,
@@ -215,8 +226,10 @@ def figures(results: AnyResults) -> list[dict[str, Any]]:
         for name, figure in row.figures.items() or [(None, None)]:
             shown = {} if figure is None else msgspec.structs.asdict(figure)
             why = shown.pop("why", "") or row.why
-            told = {"status": str(row.status), "why": why, "figure": name, **shown}
-            rows.append({**head, **told, **every, **plain})
+            status = Status.DISTURBED if why.startswith(Status.DISTURBED) else row.status
+            told = {"status": str(status), "why": why, "figure": name, **shown}
+            level = level_of(figure, str(head["kind"])) if figure else ""
+            rows.append({**head, **told, "interval": level, **every, **plain})
     return rows
 
 

@@ -30,6 +30,7 @@ from blindmatch_simulations.evaluation.assess.plan import Listing, Plan, PlanErr
 from blindmatch_simulations.evaluation.assess.results import Design, Measured, Studied
 from blindmatch_simulations.evaluation.studies.targeted import Scheme, attempts, costs
 from blindmatch_simulations.measure.results import Figure, Strict
+from blindmatch_simulations.measure.yardstick import conditions
 from blindmatch_simulations.testbed.deployment.registry import (
     all_designs,
     check_file,
@@ -130,6 +131,7 @@ def row_of(
     return Measured(
         id=name,
         what=seen.design.summary,
+        conditions=None if seen.timed is UNSET else conditions(list(seen.timed.values())),
         parameters={"reference": reference_words(reference), "entries": seen.entries, **given},
         figures=figures_of(case),
         recall_by_edit=recall_by_edit(case, plan.pictures.edits),

@@ -60,7 +60,8 @@ class Figure(Struct, frozen=True):
     def figures(self) -> dict[str, results.Figure]:
         """The figure and its parts as those of a results file; docs/results.md."""
         low, high = self.interval or (None, None)
-        whole = results.Figure(self.value, low=low, high=high, n=self.trials, unit=self.measure)
+        level = f"{100 * GAME_CONFIDENCE:.0f} % interval, of all cases together" if self.interval else ""
+        whole = results.Figure(self.value, level, low, high, self.trials, unit=self.measure)
         parts = {
             f"{ACHIEVED}: {name}": results.Figure(part, n=self.tries.get(name), unit=self.measure)
             for name, part in self.parts.items()

@@ -156,7 +156,7 @@ def prefix(arena: Arena) -> Figure:
         own = mine if at % 2 else others[at].tobytes()
         right += (_prefix(deployed, own, rng) == wanted) == bool(at % 2)
     fit = sum(files.bucket_of(row.tobytes(), deployed.setup.bits) == wanted for row in others)
-    low, high = clopper_pearson(fit, OTHERS)
+    low, high = clopper_pearson(fit, OTHERS, GAME_CONFIDENCE)
     made, ratio = advantage(right, ASKED), OTHERS / max(fit, 1)
     parts = {"advantage": round(made.value, 4)}
     return Figure("likelihood ratio", ratio, made.told_apart, OTHERS, (1 / high, 1 / max(low, 1e-9)), parts)

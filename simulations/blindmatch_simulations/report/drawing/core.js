@@ -167,7 +167,17 @@ const shown = (name, figure, row = null) => {
   if (ofFewer(row, name, figure)) return counted(figure);
   const unit = kindOf(name).unit || figure.unit;
   if (unit === "SSIM") return `likeness ${number(figure.value)} of 1`;
-  return unit === "share" ? percent(figure.value) : `${(isSlope(unit) ? plain : number)(figure.value)} ${unit}`;
+  const marked = isDisturbed(figure) ? " (disturbed)" : "";
+  return unit === "share" ? percent(figure.value) : `${(isSlope(unit) ? plain : number)(figure.value)} ${unit}${marked}`;
+};
+// other work used the machine while a time was taken
+const isDisturbed = (figure) => String(figure.why || "").startsWith("disturbed");
+// what low and high are (measure/intervals.py, level_of); files of before levels were named follow the same rules
+const levelOf = (figure, unit) => {
+  const stated = /\d+(\.\d+)? % interval/.exec(figure.why || "");
+  if (stated) return stated[0];
+  if (isSlope(unit) && (figure.n || 0) < 6) return "99 % interval";
+  return unit === "share" || isSlope(unit) ? "95 % interval" : "lowest to highest";
 };
 const spread = (figure, unit) => {
   if (figure.low === null || figure.low === undefined || figure.low === figure.high) return "";
@@ -226,7 +236,7 @@ const figureEvidence = (row, name, figure = figureOf(row, name), rows = kindOf(n
     ["value", figure.value === null ? absent(figure.why) : shown(name, figure, row)],
     ["what it is", kind.says || row.what],
     [figure.value === null ? "why not measured" : "note", plainly(figure.why || "")],
-    [unit === "share" || isSlope(unit) ? "95 % interval" : "lowest to highest", ofFewer(row, name, figure) ? "" : spread(figure, unit)],
+    [levelOf(figure, unit), ofFewer(row, name, figure) ? "" : spread(figure, unit)],
     [
       "behind it",
       figure.n == null

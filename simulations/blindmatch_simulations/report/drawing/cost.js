@@ -5,6 +5,7 @@ const sizeOf = (ident) => {
   return one.value ?? Math.max(...Object.values(one.values));
 };
 const COSTS = [
+  "phone_cpu_ms",
   "device_cpu_ms",
   "send_ms",
   "device_peak_mib",

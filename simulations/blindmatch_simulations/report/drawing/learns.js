@@ -17,7 +17,7 @@ const status = (row) => {
     : h`egress audit of ${row.audit.sessions} sessions: nothing could be compared`;
   const played = games(row).map(
     ([name, found]) =>
-      h`${name}: advantage at most ${number(found.interval[1])} in any of ${number(found.classes)} classes, ${number(found.held_out_runs)} runs${found.pairs !== undefined && found.pairs < 8 ? h`; not measured, ${found.pairs} pairs` : ""}`,
+      h`${name}: advantage at most ${number(found.interval[1])} (99.5 % for all together) in any of ${number(found.classes)} classes, ${number(found.held_out_runs)} runs${found.pairs !== undefined && found.pairs < 8 ? h`; not measured, ${found.pairs} pairs` : ""}`,
   );
   return opens(place(row.id, "status"), lines.length ? glue(lines, h`<br/>`) : audit, () =>
     evidence(h`${code(row)}: looked for more than is declared`, [

@@ -12,7 +12,14 @@ const cpuOf = (row) => Math.max(valueOf(row, "server_cpu_ms") ?? -1, valueOf(row
 const asksNobody = (row) => Object.keys(row.design.roles).length === 0;
 // the centre gets a voucher of every picture
 const vouches = (row) => row.design.learns.includes("centre");
-const voucherBytes = (row) => (vouches(row) ? (valueOf(row, "report_bytes") ?? NaN) : 0);
+// of files of before vouchers were counted among what is sent for a picture
+const voucherBytes = (row) => {
+  if (!vouches(row)) return 0;
+  const apart = valueOf(row, "report_bytes");
+  return apart ?? (valueOf(row, "query_up_bytes") ? 0 : NaN);
+};
+// what a picture takes the device: with decoding and hashing, where the file has that
+const phoneOf = (row) => (valueOf(row, "phone_cpu_ms") === null ? "device_cpu_ms" : "phone_cpu_ms");
 
 // milliseconds of servers' CPU a picture at a list of `n`: [least, most, why]
 const cpuAt = (row, n) => {
@@ -22,9 +29,10 @@ const cpuAt = (row, n) => {
 const msOfU = (row) => valueOf(row, "matcher_cpu_ms") / valueOf(row, "server_u");
 // milliseconds of the device's CPU a picture at a list of `n`: [least, most, why]; nothing where no slope was measured.
 const deviceAt = (row, n) => {
+  if (!row.design.end_to_end) return [0, 0, "the provider matches what it reads"];
   const ms = longestU(row),
     grows = growthOf(row, "device_growth_u", ms);
-  return grows && ms ? along(row, n, (one) => valueOf(one, "device_cpu_ms"), grows) : null;
+  return grows && ms ? along(row, n, (one) => valueOf(one, phoneOf(one)), grows) : null;
 };
 // what a u takes in the row, or, if no server answers there, at most in the run; 0 if that was not measured
 const longestU = (row) => Math.max(0, ...[msOfU(row), ...(Number.isFinite(msOfU(row)) ? [] : designs().map(msOfU))].filter(Number.isFinite));
