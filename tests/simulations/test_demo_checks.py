@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,11 +12,11 @@ from blindmatch_client.device import OutcomeKind
 from blindmatch_client.settings import Consequence
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign, Near
-from blindmatch_protocol.designs import hash_upload, oprf_psi, provider_scan, token_psi
+from blindmatch_protocol.designs import hash_upload, none, oprf_psi, provider_scan, token_psi
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import rows
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_simulations.cli.demo import matches_words
+from blindmatch_simulations.cli.demo import listed_words, matches_words
 from blindmatch_simulations.testbed.audit import Audit, Counterpart, Undeclared
 from blindmatch_simulations.testbed.audit.audit import audit_sessions
 from blindmatch_simulations.testbed.demo.run import failures
@@ -23,6 +25,7 @@ from blindmatch_simulations.testbed.pictures.crops import TEXTS, crops
 from dummy_designs import VOUCHERS
 from msgspec.structs import replace
 from planted.mutations.hooks import PaddedPsi, variant
+from support.command import in_process
 
 MATCHING = 11
 HalfSent = variant(PaddedPsi, padding=lambda _, about, rng: about.item.hash[:16])
@@ -80,6 +83,39 @@ def test_a_near_design_may_miss_what_its_recall_allows_and_says_so() -> None:
         assert failures(demo_run(token_psi.DESIGN, matches)) == []
     words = matches_words(demo_run(token_psi.DESIGN, MATCHING - 1))
     assert words == "10 matches, 11 expected, 1 missed at a declared recall of 98.9%"
+
+
+def listed_run(design: AnyDesign, matches: int, hidden: tuple[str, ...]) -> Any:
+    """A run that sent twelve listed pictures, of which these edits hide some, and four others."""
+    run = demo_run(design, matches)
+    edits = ["identical"] * (12 - len(hidden)) + list(hidden)
+    run.workload.sendings = [SimpleNamespace(edit=edit, listed=True) for edit in edits]
+    run.workload.sendings += [SimpleNamespace(edit="identical", listed=False)] * 4
+    run.oracle = [True] * (12 - len(hidden)) + [False] * (len(hidden) + 4)
+    return run
+
+
+def test_listed_pictures_that_an_edit_hides_are_counted_as_missed_and_the_edit_is_named() -> None:
+    said = listed_words(listed_run(token_psi.DESIGN, 11, ("caption",)))
+    assert said == "12 listed sent, 11 found, 1 missed: a caption hides it"
+    said = listed_words(listed_run(token_psi.DESIGN, 10, ("caption",)))
+    assert said == "12 listed sent, 10 found, 2 missed: a caption hides 1, the design misses 1"
+    said = listed_words(listed_run(oprf_psi.DESIGN, 8, ("caption", "caption", "brighter", "flip")))
+    assert said.endswith("8 found, 4 missed: brightening hides 1, a caption hides 2, the edit flip hides 1")
+    assert listed_words(listed_run(token_psi.DESIGN, 12, ())) == "12 listed sent, 12 found, 0 missed"
+    said = listed_words(listed_run(none.DESIGN, 0, ("caption",) * 12))
+    assert said == "12 listed sent, 0 found, 12 missed: the design looks for none"
+
+
+def test_the_demo_says_how_many_listed_pictures_it_missed_and_what_hid_them(tmp_path: Path) -> None:
+    ran = in_process(tmp_path, "demo", "--set-size", "300", "--json", tmp_path / "demo.json")
+    made = json.loads((tmp_path / "demo.json").read_bytes())
+    rows = [row for row in made["pictures"] if row["listed"]]
+    missed = [row["edit"] for row in rows if row["outcome"] != "match"]
+    assert (len(rows), missed) == (12, ["caption"]) and made["expected_matches"] == 11
+    assert made["listed"] == {"sent": 12, "found": 11, "missed": 1, "hidden_by": {"caption": 1}}
+    assert "12 listed sent, 11 found, 1 missed: a caption hides it" in ran.out
+    assert "every match and nothing else" not in ran.out
 
 
 def test_misses_that_its_recall_does_not_explain_make_the_demo_wrong() -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 from blindmatch_client.settings import Consequence, CoverSchedule, device_facts
 from blindmatch_client.trace import Purpose
-from blindmatch_protocol.contract import Adversary, Party
+from blindmatch_protocol.contract import Adversary, Category, Nothing, Party
 from blindmatch_protocol.contract.design import told
 from blindmatch_protocol.messages.franking import DEFAULT_MODE
 from blindmatch_protocol.messages.report import SLOT_SIZES
@@ -31,6 +31,7 @@ from blindmatch_simulations.testbed.demo.run import (
     DemoRun,
     failures,
     intact,
+    listed_sent,
     missed,
     play_demo,
     refused,
@@ -75,6 +76,7 @@ def demo_result(run: DemoRun) -> dict[str, Any]:
         "expected_matches": sum(run.oracle),
         "matches": run.matches,
         "missed": missed(run),
+        "listed": _listed_result(run),
         "declared_recall": run.design.info.relation.recall,
         "reports_verified": verified_reports(run),
         "reports_verified_by_outsider": run.by_outsider,
@@ -184,6 +186,53 @@ def _sent_table(run: DemoRun) -> Table:
     return table(title, ("picture", "edit", "sent", "delivered", "should match", "device learnt"), rows)
 
 
+EDIT_WORDS: Final = {
+    "jpeg-75": "JPEG of quality 75",
+    "resize-0.75": "a resize to three quarters",
+    "brighter": "brightening",
+    "caption": "a caption",
+    "webp-75": "WebP of quality 75",
+    "contrast": "more contrast",
+}
+"""Edits of the demo's listed pictures, in words."""
+
+
+def _listed_result(run: DemoRun) -> dict[str, Any]:
+    found = listed_sent(run)
+    return {
+        "sent": found.sent,
+        "found": found.found,
+        "missed": found.missed,
+        "hidden_by": dict(found.hidden_by),
+    }
+
+
+def listed_words(run: DemoRun) -> str:
+    """Return how many listed pictures were sent, found and missed, and what hid those that an edit hides.
+
+    A match is what a design's own relation calls one. That every match was found says nothing of listed
+    pictures which an edit moved out of that relation, so these are counted here.
+    """
+    found, relation = listed_sent(run), run.design.info.relation
+    if isinstance(relation, Category):
+        return f"{found.sent} listed sent; the design looks for a category and uses no list"
+    words = f"{found.sent} listed sent, {found.found} found, {found.missed} missed"
+    if isinstance(relation, Nothing):
+        return f"{words}: the design looks for none"
+    if not found.missed:
+        return words
+    if run.design.vouchers:
+        return f"{words}: hidden by an edit, or in a voucher that stays shut"
+    alone = found.missed == 1
+    reasons = [
+        f"{EDIT_WORDS.get(edit, f'the edit {edit}')} hides {'it' if alone else count}"
+        for edit, count in sorted(found.hidden_by.items())
+    ]
+    rest = found.missed - sum(found.hidden_by.values())
+    reasons += [f"the design misses {'it' if alone else rest}"] if rest else []
+    return f"{words}: {', '.join(reasons)}"
+
+
 def matches_words(run: DemoRun) -> str:
     """Matches found, and what a near design missed, with the recall that it declares."""
     words, recall = f"{run.matches} matches, {sum(run.oracle)} expected", run.design.info.relation.recall
@@ -242,7 +291,7 @@ def _observed_table(run: DemoRun) -> Table:
 
 
 RIGHT: Final = {
-    Consequence.REPORT: "all messages arrived, every match and nothing else was reported",
+    Consequence.REPORT: "all messages arrived; what the design matches was reported, and nothing else",
     Consequence.WARN: "all messages arrived, nothing was reported",
     Consequence.REFUSE: "all messages but those with a match were sent and arrived; nothing was reported",
 }
@@ -299,6 +348,7 @@ def _shown(run: DemoRun) -> Iterator[Table | Text]:
     declared = [(party.server, ", ".join(facts_declared(run, party))) for party in parties_of(run.design)]
     yield _chain_table(run)
     yield _sent_table(run)
+    yield Text(listed_words(run))
     yield table("what is declared to each party, in this run or not", ("party", "facts"), declared)
     yield _observed_table(run)
     wrong = [f"wrong: {words}" for words in failures(run)]

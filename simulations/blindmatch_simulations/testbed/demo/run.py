@@ -6,9 +6,10 @@ curator publishes --> relay, matcher, centre start --> Alice and Bob register --
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from blindmatch_client.device import OutcomeKind, Sent
 from blindmatch_client.messages.receiving import Received
@@ -180,6 +181,35 @@ def _handed_over(run: DemoRun) -> bool:
 def missed(run: DemoRun) -> int:
     """Pictures that match by the design's own relation and that were not found."""
     return sum(run.oracle) - (run.matches - wrong(run))
+
+
+class ListedSent(NamedTuple):
+    """What became of the listed pictures that were sent, whatever the design calls a match.
+
+    Attributes:
+        hidden_by: of those missed, how many an edit hides from the design's own relation, by the edit's name.
+    """
+
+    sent: int
+    found: int
+    hidden_by: Mapping[str, int]
+
+    @property
+    def missed(self) -> int:
+        return self.sent - self.found
+
+
+def listed_sent(run: DemoRun) -> ListedSent:
+    """Count the listed pictures that were sent, those found, and those that an edit hides."""
+    listed = [
+        (sending.edit, expected)
+        for sending, expected in zip(run.workload.sendings, run.oracle, strict=True)
+        if sending.listed
+    ]
+    # the oracle leaves out vouchers that too few matches or a made-up one keep shut, which no edit does
+    hidden = Counter(edit for edit, expected in listed if not expected and edit != "identical")
+    found = sum(expected for _, expected in listed) - missed(run)
+    return ListedSent(len(listed), max(0, found), {} if run.design.vouchers else dict(hidden))
 
 
 def wrong(run: DemoRun) -> int:
