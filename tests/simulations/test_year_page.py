@@ -13,7 +13,14 @@ from blindmatch_simulations.data import committed
 from blindmatch_simulations.evaluation.assess.results import check_folder
 from blindmatch_simulations.evaluation.population.inputs import Inputs, read_inputs, with_value
 from blindmatch_simulations.evaluation.population.model import Behaviour, Model, Range, literature, model
-from blindmatch_simulations.evaluation.population.outputs import _judge, banded, jointly, of_expected, of_run
+from blindmatch_simulations.evaluation.population.outputs import (
+    BY_FALSE,
+    _judge,
+    banded,
+    jointly,
+    of_expected,
+    of_run,
+)
 from blindmatch_simulations.evaluation.population.running import read_results, subjects
 from blindmatch_simulations.report.yearly import (
     classes,
@@ -45,7 +52,7 @@ def _drawn_setting(rng: np.random.Generator) -> Model:
         "centre.passes_false": rng.random(), "centre.complains": rng.random(),
         "cascades.benign": rng.random(), "cascades.left": rng.random() * 0.95, "list.growth": anywhere(1, 50),
         "list.epoch_days": int(rng.integers(1, 31)), "outages.chance": rng.random(),
-        "outages.part": rng.random(), "false_matches.others": rng.random(),
+        "outages.part": rng.random(),
         "false_matches.series": int(rng.integers(1, 21)), "keys.life_days": int(rng.integers(1, 60)),
         "material.shape": anywhere(0.05, 2),
     }.items():  # fmt: skip
@@ -54,8 +61,7 @@ def _drawn_setting(rng: np.random.Generator) -> Model:
     exact = Range.exactly
     behaviour = replace(
         literature(held), recall=exact(rng.random()), unnoticed=exact(rng.random()),
-        asks=bool(rng.integers(2)), false_rate=exact(anywhere(1e-9, 0.5)),
-        false_other=exact(anywhere(1e-9, 0.9)) if rng.integers(2) else None,
+        asks=bool(rng.integers(2)), false_rate=exact(anywhere(1e-9, 0.5)) if rng.integers(4) else None,
         threshold=int(rng.choice([1, 1, 1, 2, 4, 7])), by_period=bool(rng.integers(2)),
     )  # fmt: skip
     return model(held, behaviour, int(anywhere(1e5, 1e9)), DAYS)
@@ -64,13 +70,20 @@ def _drawn_setting(rng: np.random.Generator) -> Model:
 def test_the_page_computes_what_population_computes_at_a_thousand_settings() -> None:
     rng = np.random.default_rng(27)
     models = [_drawn_setting(rng) for _ in range(SETTINGS)]
-    here = {name: of_run(name, rows) for name, rows in of_expected(models).items()}
+    rows = [
+        {name: float(of_run(name, found)[0]) for name, found in of_expected([its]).items()} for its in models
+    ]
     page = years(committed("year"), [{**parameters(one), "classes": classes(one)} for one in models], DAYS)
-    assert {"true_reports", "false_reports", "people_needed", "backlog"} <= page[0].keys() <= here.keys()
+    assert {"true_reports", "false_reports", "people_needed", "backlog"} <= page[0].keys()
     above = np.array([one.threshold > 1 for one in models])
-    assert 300 < above.sum() < 700
+    known = np.array([one.behaviour.false_rate is not None for one in models])
+    assert 300 < above.sum() < 700 < known.sum() < 800
     for name in page[0]:
-        told, found = here[name], np.array([one[name] for one in page], float)
+        # a rate that is not known is none in the numbers, and what depends on it is told of nobody
+        wanted = [bool(told or name not in BY_FALSE) for told in known]
+        assert [name in row for row in rows] == wanted
+        told = np.array([row.get(name, one[name]) for row, one in zip(rows, page, strict=True)], float)
+        found = np.array([one[name] for one in page], float)
         if name == "accounts_wrong":  # at one match it has no closed form by days
             assert np.isnan(found[~above]).all()
         else:
@@ -83,12 +96,15 @@ def test_the_page_computes_what_population_computes_at_a_thousand_settings() -> 
 
 def _asked(its: Model, behaviour: Behaviour, days: int, free: object = None) -> dict[str, Any]:
     held = year_inputs()
-    names = ("recall", "false_rate", "false_other", "unnoticed")
+    names = ("recall", "false_rate", "unnoticed")
     ends = ("value", "low", "high")
     ranges = {
         name: (one := getattr(behaviour, name)) and {end: one.at(end) for end in ends} for name in names
     }
-    base = {**parameters(its), "shape": held["shape"], "share_sharing": held["base"]["share_sharing"]}
+    base = {
+        **parameters(its), "share_sharing": held["base"]["share_sharing"], "classes": classes(its),
+        "by_period": behaviour.by_period,
+    }  # fmt: skip
     return {
         "told": held["model"], "base": base, "behaviour": {"ranges": ranges, "assumed": behaviour.assumed},
         "free": free, "days": days, "most": held["staff_most"],
@@ -107,6 +123,7 @@ def _subjects() -> dict[str, Behaviour]:
         ("literature", 1.6, 6e-2, 3.2e-6),
         pytest.param("literature", 5, 6e-4, 1e-7, marks=pytest.mark.slow),
         pytest.param("token-psi", 1.6, 6.67e-3, 0, marks=pytest.mark.slow),
+        ("threshold-psi", 1.6, 6.67e-3, 0),
         pytest.param("oprf-psi", 0.2, 6e-4, 0, marks=pytest.mark.slow),
     ],
 )
@@ -118,10 +135,13 @@ def test_bands_are_those_of_population(design: str, volume: float, files: float,
     behaviour = literature(held) if rate else _subjects()[design]
     its = model(held, behaviour, 450_000_000, 120)
     there, here = banded(its, 1), year_bands(_asked(its, behaviour, 120))
+    assert ("false_reports" in here["bands"]) is ("false_reports" in there) is bool(rate)
     for name, (low, high) in here["bands"].items():
         drawn = [one[0] for one in there[name]["run"]]
         room = 0.25 if name == "backlog" else 0.12
         assert [low, high] == pytest.approx(drawn, rel=room, abs=50), name
+    if not rate:
+        return
     ends = {name: [float(one[0]) for one in there[name]["run"]] for name in ("people_needed", "backlog")}
     ends |= {key: [0.0, 0.0] for key in ("oldest_days", "delay_days")}  # which the page does not show
     run: dict[str, Any] = {name: {"low": low, "high": high} for name, (low, high) in ends.items()}

@@ -11,7 +11,14 @@ from msgspec.structs import replace
 from blindmatch_simulations.data import committed, volumes
 from blindmatch_simulations.evaluation.assess.results import Results
 from blindmatch_simulations.evaluation.population.inputs import YEAR, Figure, figures, read_inputs
-from blindmatch_simulations.evaluation.population.model import LITERATURE, MEASURED, Model, literature, model
+from blindmatch_simulations.evaluation.population.model import (
+    LITERATURE,
+    MEASURED,
+    Model,
+    literature,
+    mean_entries,
+    model,
+)
 from blindmatch_simulations.evaluation.population.running import Subject, subjects
 from blindmatch_simulations.evaluation.population.threshold import Contrast
 
@@ -132,15 +139,16 @@ def parameters(of: Model) -> dict[str, float]:
         "video": inputs.material.video.value, "sharing": int(of.sharers.sum()),
         "sharers_active": float(of.sharers @ of.rates) / pictures,
         "growth": inputs.list.growth.value, "epoch_days": inputs.list.epoch_days.value,
-        "others": inputs.false_matches.others.value, "series": of.series, "left": left,
+        "series": of.series, "left": left,
         "burned": left**of.cascades.burn_in, "cascades": inputs.cascades.benign.value,
         "cascades_known": inputs.cascades.known.value, "exponent": inputs.cascades.exponent.value,
         "largest": inputs.cascades.largest.value, "outage_chance": inputs.outages.chance.value,
         "outage_part": inputs.outages.part.value, "held_over": float(of.held_over),
         "modified": of.modified, "asks": float(behaviour.asks), "recall": of.recall,
         "unnoticed": of.unnoticed, "threshold": of.threshold, "period": of.period,
-        "shape": inputs.material.shape.value, "false_rate": behaviour.false_rate.value,
-        "false_other": behaviour.false_others.value,
+        "life_days": inputs.keys.life_days.value,
+        "shape": inputs.material.shape.value,
+        "false_rate": 0.0 if behaviour.false_rate is None else behaviour.false_rate.value,
         **{name: getattr(inputs.centre, name).value for name in CENTRE},
     }  # fmt: skip
 
@@ -169,13 +177,20 @@ def year_inputs() -> dict[str, Any]:
     return {
         "model": committed("year"),
         "base": base,
+        "classes": classes(its),
         "uncertain": ends,
-        "shape": year.material.shape.value,
+        "entries": mean_entries(year, YEAR),
+        "mix": {"shares": year.edits.mix, "source": year.edits.source, "provenance": year.edits.provenance},
+        "ends": {"video": _ends(year.material.video), "modified": _ends(year.clients.modified)},
         "staff_most": year.centre.staff.high or year.centre.staff.value,
         "load": {name: to_builtins(getattr(year.activity, name)) for name in ("peak", "retries")},
         "literature": _year_behaviour(Subject(LITERATURE, literature(year))),
         "thresholds": {**to_builtins(contrast), "needed": contrast.needed()},
     }
+
+
+def _ends(figure: Figure[Any]) -> dict[str, Any]:
+    return {"low": figure.low, "high": figure.high}
 
 
 def year_behaviours(results: Results) -> list[dict[str, Any]]:
@@ -187,11 +202,12 @@ def year_behaviours(results: Results) -> list[dict[str, Any]]:
 def _year_behaviour(one: Subject) -> dict[str, Any]:
     behaviour = one.behaviour
     assert behaviour is not None
-    source = f"found: {behaviour.recall.source}; wrongly matched: {behaviour.false_rate.source}"
-    if behaviour.threshold > 1:
-        source += f"; each match counts here: its threshold of {behaviour.threshold} is left out"
+    source = f"found, of the mix of edits below: {behaviour.recall.source}"
+    if behaviour.assumed and behaviour.false_rate is not None:
+        source += f"; wrongly matched: {behaviour.false_rate.source}"
     return {
         "name": one.design, "asks": float(behaviour.asks), "assumed": behaviour.assumed, "source": source,
         "ranges": {name: to_builtins(getattr(behaviour, name)) for name in MEASURED},
-        "entries": behaviour.entries,
+        "threshold": behaviour.threshold, "by_period": behaviour.by_period, "made_up": behaviour.made_up,
+        "false": to_builtins(one.known_false),
     }  # fmt: skip

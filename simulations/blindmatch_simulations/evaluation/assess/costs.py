@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.assess.judging import NOTHING, Case, figure, matches_nothing
 from blindmatch_simulations.evaluation.assess.observed import AloneRow, Lengths
+from blindmatch_simulations.measure.growth import through
 from blindmatch_simulations.measure.intervals import mean, number, timing
 from blindmatch_simulations.measure.results import Figure
 
@@ -222,10 +223,9 @@ def _slope(case: Case, of: Callable[[AloneRow], float]) -> Figure:
 
 
 def _through(case: Case, grows: bool) -> str:
-    told = "" if grows else "; it does not grow, as far as this resolves"
     step = _lengths(case).step
     linear = f"; the design declares that work is linear, in steps of {step:,} entries" if step > 1 else ""
-    return f"line through {case.seen.entries:,} and {_lengths(case).entries:,} entries{linear}{told}"
+    return through(case.seen.entries, _lengths(case).entries, grows) + linear
 
 
 @cost("Set build", "s", blank=[has_no_list], timed=BUILT)

@@ -85,7 +85,7 @@ _TERMS: Final = 16
 def _poisson_tail(mean: Floats, least: int) -> Floats:
     """P(X >= k) of Poisson numbers. Where no mean is large, by its series, which is ten times as fast,
 
-        exp(-m) m^k / k! (1 + m / (k + 1) (1 + m / (k + 2) (1 + ...)))
+    exp(-m) m^k / k! (1 + m / (k + 1) (1 + m / (k + 2) (1 + ...)))
     """
     from scipy.special import pdtrc
 
@@ -435,7 +435,7 @@ def unseen(model: Model) -> dict[str, float]:
     """How many pictures without a match bound a rate at 1 in 1,000,000, one-sided at 95 % (Clopper and
     Pearson), and the false reports that are expected of the run at that rate."""
     pictures = ceil(log(1 - CONFIDENCE) / log1p(-1e-6))
-    its = replace(model, behaviour=replace(model.behaviour, false_rate=Range.exactly(1e-6), false_other=None))
+    its = replace(model, behaviour=replace(model.behaviour, false_rate=Range.exactly(1e-6)))
     return {"pictures": pictures, "false_reports": float(expected(its).false.sum())}
 
 

@@ -18,6 +18,7 @@ from blindmatch_simulations.testbed.pictures.crops import BY_NAME
 
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Whole = Annotated[int, msgspec.Meta(ge=1)]
+Assumed = Literal["nothing", "rate", "photographs", "mixed"]
 Provenance = Literal["verified", "secondary", "recalled", "assumption"]
 T = TypeVar("T", int, float)
 
@@ -47,7 +48,7 @@ Positive = Figure[Annotated[float, msgspec.Meta(gt=0)]]
 Counted = Figure[Whole]
 
 
-VERSION: Final = 3
+VERSION: Final = 4
 YEAR: Final = 365
 COMMITTED: Final = "population.toml"
 
@@ -136,21 +137,20 @@ class Cascades(Strict, frozen=True):
 
 class FalseMatches(Strict, frozen=True):
     """Attributes:
-    use: the rate of each design as measured, or `rate` for all.
-    rate: per picture; `literature` has it anyway.
-    others: share of pictures sent that are no photographs, for rates that differ by kind.
-    series: like pictures that an account sends on one day, all of which match or none.
+    assume: the rate of all designs: none, so that what depends on it is not known; `rate`; or what was
+        measured of all kinds of pictures against a list of a kind, scaled to the list's length.
+    rate: per picture, the mean of a year; `literature` has it anyway.
+    series: like pictures of its own that an account sends on one day, all of which match or none.
     """
 
-    use: Literal["measured", "rate"]
+    assume: Assumed
     rate: Share
-    others: Share
     series: Counted
 
 
 class Listing(Strict, frozen=True):
     """Attributes:
-    entries: of the list, for what servers take where that was measured at two lengths.
+    entries: of the list on the first day.
     growth: entries after a year over those before it.
     epoch_days: days between two published epochs.
     """

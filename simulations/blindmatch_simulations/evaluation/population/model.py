@@ -21,6 +21,7 @@ from msgspec import Struct, field
 from msgspec.structs import astuple, replace
 
 from blindmatch_simulations.evaluation.assess.observed import KeyUse
+from blindmatch_simulations.evaluation.population.false_matches import ListRate
 from blindmatch_simulations.evaluation.population.inputs import YEAR, Inputs
 from blindmatch_simulations.measure.results import Figure
 
@@ -31,8 +32,8 @@ COSTS: Final = (
 
 
 GROWTH: Final = "server_growth_ms"
-"""A cost where two lengths of the list were measured."""
-MEASURED: Final = ("recall", "false_rate", "false_other", "unnoticed")
+"""What an entry more adds, between two lengths of the list that were measured."""
+MEASURED: Final = ("recall", "false_rate", "unnoticed")
 
 
 class Range(Struct, frozen=True):
@@ -55,40 +56,36 @@ class Range(Struct, frozen=True):
 class Behaviour(Struct, frozen=True):
     """Attributes:
     recall: share of known pictures found, for the mix of edits of the inputs.
-    false_rate: false matches for each picture that is not known, of photographs if `false_other` is given.
+    false_rate: false matches for each picture sent, the mean of the run; None if it is not known and none is
+        assumed, so that nothing is said of what depends on it.
     unnoticed: share of what a client that never asks sends, of which nobody learns.
     asks: whether anything is asked of a server, so that an outage matters.
     costs: figures of cost by name; None with a reason where they were not measured.
     entries: of the list it was measured with.
     key: limits of a role's key, if the design has any.
     assumed: whether `false_rate` is the rate of the inputs, which no assessment measured.
-    false_other: of pictures of all other kinds; None if kinds are not told apart.
+    of_lists: where the rate is one of a kind of list, at any length; `model` takes it at the inputs' length.
     threshold: matches of an account and period below which the design opens none.
     by_period: whether they are counted anew after a key's life, or never.
     made_up: share of pictures whose voucher is made up; none counts, which `recall` and both rates allow for.
     """
 
     recall: Range
-    false_rate: Range
+    false_rate: Range | None
     unnoticed: Range
     asks: bool
     costs: Mapping[str, Figure] = field(default_factory=dict)
     entries: int = 0
     key: KeyUse | None = None
     assumed: bool = False
-    false_other: Range | None = None
+    of_lists: ListRate | None = None
     threshold: int = 1
     by_period: bool = False
     made_up: float = 0.0
 
-    @property
-    def false_others(self) -> Range:
-        """Of pictures of all other kinds, or of all where kinds are not told apart."""
-        return self.false_other or self.false_rate
-
     def at(self, recall: str, false: str, unnoticed: str) -> Behaviour:
         """The same with recall, false matches and `unnoticed` each at an end of its interval."""
-        ends = zip(MEASURED, (recall, false, false, unnoticed), strict=True)
+        ends = zip(MEASURED, (recall, false, unnoticed), strict=True)
         held = ((name, getattr(self, name), end) for name, end in ends)
         changed = {name: one and Range.exactly(one.at(end)) for name, one, end in held}
         return replace(self, **changed)
@@ -217,10 +214,9 @@ class Model(Struct, frozen=True):
 
     @property
     def false_rates(self) -> Floats:
-        """False matches for each picture in a day, as the list grows, float64 (days,)."""
-        both = self.behaviour.false_rate, self.behaviour.false_others
-        photographs, others = (np.minimum(1.0, one.value * self.growth) for one in both)
-        return photographs + self.inputs.false_matches.others.value * (others - photographs)
+        """False matches for each picture in a day, float64 (days,); none where the rate is not known."""
+        rate = self.behaviour.false_rate
+        return np.full(self.days, 0.0 if rate is None else min(1.0, rate.value))
 
     @property
     def held_over(self) -> bool:
@@ -228,8 +224,31 @@ class Model(Struct, frozen=True):
         return self.inputs.outages.mode != "unmatched"
 
 
+def mean_entries(inputs: Inputs, days: int) -> float:
+    """Return the length of the list in use, the mean of a run: it grows by a factor g in a year, so that on
+    day t, with an epoch of t - age, it is entries g^((t - age) / 365)."""
+    return inputs.list.entries.value * float(_growth(inputs, days)[0].mean())
+
+
+def _growth(inputs: Inputs, days: int) -> tuple[Floats, Floats]:
+    """Of each day: the list in use over that of the first day, and the share of known material not in it."""
+    age = np.arange(days) % int(inputs.list.epoch_days.value)
+    grows = log(inputs.list.growth.value) / YEAR
+    return np.exp(grows * (np.arange(days) - age)), -np.expm1(-grows * (age + 0.5))
+
+
+def in_the_list(behaviour: Behaviour, inputs: Inputs, days: int) -> Behaviour:
+    """Return the behaviour with its rate at the length of the inputs' list, if it is one of lists."""
+    if behaviour.of_lists is None:
+        return behaviour
+    rate = behaviour.of_lists.at(mean_entries(inputs, days))
+    value, low, high = ((end or 0.0) * (1 - behaviour.made_up) for end in (rate.value, rate.low, rate.high))
+    return replace(behaviour, false_rate=Range(value, low, high, rate.why), of_lists=None)
+
+
 def model(inputs: Inputs, behaviour: Behaviour, accounts: int, days: int) -> Model:
     """The model of `behaviour` in a population of `accounts` over `days`."""
+    behaviour = in_the_list(behaviour, inputs, days)
     counts, rates = _classes(accounts, inputs.activity.pictures_a_day.value, inputs.activity.spread.value)
     known = accounts * inputs.material.files.value / YEAR
     sharing = max(1, round(accounts * inputs.material.sharers.value)) if known else 0
@@ -237,8 +256,7 @@ def model(inputs: Inputs, behaviour: Behaviour, accounts: int, days: int) -> Mod
     volume = accounts * inputs.activity.pictures_a_day.value
     sends = known / sharers.sum() if sharing else 0.0
     left = inputs.cascades.left.value
-    age = np.arange(days) % int(inputs.list.epoch_days.value)
-    grows = log(inputs.list.growth.value) / YEAR
+    growth, unlisted = _growth(inputs, days)
     return Model(
         inputs, behaviour, accounts, days, counts, sharers, rates, sends,
         Cascades(
@@ -246,8 +264,7 @@ def model(inputs: Inputs, behaviour: Behaviour, accounts: int, days: int) -> Mod
             Sizes.drawn_from(inputs, known * inputs.cascades.known.value, int(sharers.sum())),
             left, ceil(log(_REMAINS) / log(left)) if left else 0,
         ),
-        np.exp(grows * (np.arange(days) - age)),
-        -np.expm1(-grows * (age + 0.5)),
+        growth, unlisted,
     )  # fmt: skip
 
 

@@ -24,9 +24,12 @@ from blindmatch_simulations.evaluation.population.model import (
     Floats,
     Model,
     Range,
+    in_the_list,
+    mean_entries,
     model,
     stream,
 )
+from blindmatch_simulations.measure.growth import lengths_of
 from blindmatch_simulations.measure.results import Figure, significant
 
 Reduce = Literal["sum", "mean", "last", "max"]
@@ -86,6 +89,9 @@ LOADS: Final[Mapping[str, Output]] = {
     "accounts_over_key": Output("accounts", "mean"),
 }
 OUTPUTS: Final[Mapping[str, Output]] = {**COUNTED, **QUEUED, **LOADS}
+BY_FALSE: Final = frozenset({"false_reports", "accounts_wrong", *QUEUED, REPORTS})
+"""What nobody knows as long as the false-match rate is not known: false reports, and what waits for them."""
+NOT_KNOWN: Final = "not known: the false-match rate is not, and none is assumed"
 
 
 _REDUCED: Final[Mapping[Reduce, Callable[..., Any]]] = {
@@ -115,7 +121,8 @@ def of_expected(models: Sequence[Model]) -> dict[str, Floats]:
 def _all(
     named: dict[str, Floats], models: Sequence[Model], rng: np.random.Generator | None
 ) -> dict[str, Floats]:
-    """Outputs with queue and load, of a model for each run, or of one for all."""
+    """Outputs with queue and load, of a model for each run, or of one for all; without those that are not
+    known as long as the false-match rate is not."""
     centres = [one.inputs.centre for one in models]
     together = {
         name: replace(figure, value=np.array([getattr(one, name).value for one in centres]))
@@ -126,7 +133,13 @@ def _all(
     loads = _loads(models)
     if REPORTS in loads:
         loads[REPORTS] = loads[REPORTS] * (named["true_reports"] + named["false_reports"])
-    return {**named, **queued, **loads}
+    return _known({**named, **queued, **loads}, models[0])
+
+
+def _known(named: dict[str, Floats], model: Model) -> dict[str, Floats]:
+    """Without what is not known as long as the false-match rate is not."""
+    unknown = BY_FALSE if model.behaviour.false_rate is None else ()
+    return {name: rows for name, rows in named.items() if name not in unknown}
 
 
 def _loads(models: Sequence[Model]) -> dict[str, Floats]:
@@ -159,7 +172,9 @@ def banded(model: Model, seed: int) -> dict[str, Any]:
         named = dict(zip(COUNTED, drawn, strict=True))
         if at < 4:
             named = _all(named, [its], stream(seed, "bands", "centre"))
-            named[REPORTS] = named["true_reports"] + named["false_reports"]
+            if its.behaviour.false_rate is not None:
+                named[REPORTS] = named["true_reports"] + named["false_reports"]
+        named = _known(named, its)
         seen = {name for name, field in zip(COUNTED, Totals._fields, strict=True) if field in known}
         for name in (one for one in named if one not in seen and (one not in LOADS or one == REPORTS)):
             band = made.setdefault(name, {"days": [], "run": []})
@@ -189,14 +204,15 @@ def jointly(its: Model, seed: int, costs: bool) -> dict[str, list[float]]:
         rows = [np.concatenate(each) for each in zip(*drawn, strict=True)]
         found = _all(dict(zip(COUNTED, rows, strict=True)), models, stream(seed, "joint", "centre"))
         found = {name: one for name, one in found.items() if name not in LOADS}
-        found[REPORTS] = found["true_reports"] + found["false_reports"]
+        if its.behaviour.false_rate is not None:
+            found[REPORTS] = found["true_reports"] + found["false_reports"]
     return {name: np.quantile(of_run(name, one), QUANTILES).tolist() for name, one in found.items()}
 
 
 def _supposed(its: Model, seed: int, at: int) -> Model:
     """The model with every input that has ends and every measured figure between its ends: as often below its
     value as above, there uniform in the logarithm, or where an end is 0 in the figure itself."""
-    rng, inputs, behaviour = stream(seed, "joint", at), its.inputs, its.behaviour
+    rng, inputs = stream(seed, "joint", at), its.inputs
 
     def between(one: Any) -> float:
         part = 2 * rng.random()
@@ -209,6 +225,7 @@ def _supposed(its: Model, seed: int, at: int) -> Model:
             value = between(figure)
             whole = isinstance(figure.value, int)
             inputs = with_value(inputs, part, field, round(value) if whole else value)
+    behaviour = in_the_list(its.behaviour, inputs, its.days)
     for name in MEASURED:
         if (one := getattr(behaviour, name)) is not None:
             behaviour = replace(behaviour, **{name: Range.exactly(between(one))})
@@ -236,7 +253,8 @@ def described(
     for name, output in OUTPUTS.items():
         about = {"unit": output.unit, "of_days": output.run, "value": None}
         if name not in value:
-            run[name] = {**about, "why": costs[name][0].why}
+            unknown = name in BY_FALSE and model.behaviour.false_rate is None
+            run[name] = {**about, "why": NOT_KNOWN if unknown else costs[name][0].why}
             continue
         band, joint = told["bands"].get(name), told["joint"].get(name)
         if name == REPORTS:
@@ -249,7 +267,8 @@ def described(
         joint = joint and [_plain(float(f"{end:.2g}")) for end in joint]
         run[name] |= {"joint": joint, "expected": told["expected"].get(name)}
         day[name] = _shown(value[name], band and band["days"])
-    _judge(run, model.inputs.centre.staff)
+    if run["people_needed"]["value"] is not None:
+        _judge(run, model.inputs.centre.staff)
     return run, day
 
 
@@ -307,19 +326,31 @@ def load(model: Model) -> dict[str, tuple[Figure, Floats]]:
 
 
 def _server(model: Model) -> Figure:
-    """Servers' CPU of a picture over the inputs' list, mean of the run, by the line through two lengths; over
-    the measured list where there is none. Nothing takes less over a longer list; growth that is not resolved
-    is in the band alone."""
+    """Servers' CPU of a picture over the inputs' list, mean of the run; over the longest list of which it was
+    measured if that is shorter, since two lengths do not tell how it goes on: from 3,004 and 24,032 entries,
+    a line gave 22,000 to 18 million cores at a million. Between the two lengths, at n entries, it is
+
+        c + max(0, slope) (n - measured)
+
+    with a slope of 0 where its interval includes 0: noise is not multiplied."""
     cpu, grows = model.behaviour.costs["server_cpu_ms"], model.behaviour.costs.get(GROWTH)
-    if cpu.value is None or grows is None or grows.value is None:
+    if cpu.value is None:
         return cpu
-    more = model.inputs.list.entries.value * float(model.growth.mean()) - model.behaviour.entries
-    low, high = (grows.value if end is None else end for end in (grows.low, grows.high))
+    measured = model.behaviour.entries
+    longest = max([measured, *(lengths_of(grows.why) if grows is not None else ())])
+    wanted = mean_entries(model.inputs, model.days)
+    words = f"over {longest:,} entries, the longest list measured; not known beyond"
+    words = words if wanted > longest else ""
+    if grows is None or grows.value is None:
+        return replace(cpu, why=words or cpu.why)
+    slopes = [grows.value if end is None else end for end in (grows.value, grows.low, grows.high)]
+    more = min(wanted, longest) - measured
+    resolved = slopes[1] > 0
     at = [
-        max(0.0, (cpu.value if end is None else end) + max(0.0, slope) * more)
-        for end, slope in ((cpu.value, grows.value if low > 0 else 0.0), (cpu.low, low), (cpu.high, high))
+        (cpu.value if end is None else end) + (max(0.0, slope) * more if resolved else 0.0)
+        for end, slope in zip((cpu.value, cpu.low, cpu.high), slopes, strict=True)
     ]
-    return Figure(at[0], grows.why, min(at), max(at))
+    return Figure(at[0], words or grows.why, min(at), max(at))
 
 
 def _keys(model: Model) -> Figure:
@@ -374,7 +405,7 @@ def tornado(
 ) -> tuple[dict[str, float], list[Moved]]:
     """What is expected of a run, by the closed form; and all outputs that move at all, the widest first for
     each output."""
-    ends = _ends(inputs, behaviour, accounts)
+    ends = _ends(inputs, behaviour, accounts, days)
     models = [
         model(*one, days) for one in ((inputs, behaviour, accounts), *(e for _, two in ends for e in two))
     ]
@@ -391,7 +422,7 @@ def tornado(
 
 
 def _ends(
-    inputs: Inputs, behaviour: Behaviour, accounts: int
+    inputs: Inputs, behaviour: Behaviour, accounts: int, days: int
 ) -> list[tuple[str, list[tuple[Inputs, Behaviour, int]]]]:
     """What each figure is moved to; accounts too, in proportion if the run has others than the file."""
     made = []
@@ -406,12 +437,13 @@ def _ends(
             its = replace(behaviour, false_rate=thinned) if rate else behaviour
             ends.append((with_value(inputs, part, field, end), its, max(1, others)))
         made.append((f"{part}.{field}", ends))
+    known = in_the_list(behaviour, inputs, days)
     for name in MEASURED:
-        if getattr(behaviour, name) is None:
+        if getattr(known, name) is None:
             continue
         ends = []
         for end in ("low", "high"):
-            moved: dict[str, Any] = {name: Range.exactly(getattr(behaviour, name).at(end))}
-            ends.append((inputs, replace(behaviour, **moved), accounts))
+            moved: dict[str, Any] = {name: Range.exactly(getattr(known, name).at(end))}
+            ends.append((inputs, replace(known, **moved), accounts))
         made.append((f"measured.{name}", ends))
     return made

@@ -23,7 +23,8 @@ from blindmatch_simulations.evaluation.assess.results import RESULTS, results_in
 from blindmatch_simulations.evaluation.population.bands import calibrated, unseen
 from blindmatch_simulations.evaluation.population.computing import Work, blocks_of, computed
 from blindmatch_simulations.evaluation.population.counts import Count
-from blindmatch_simulations.evaluation.population.inputs import Inputs, PopulationError
+from blindmatch_simulations.evaluation.population.false_matches import KnownFalse, ListRate, break_even
+from blindmatch_simulations.evaluation.population.inputs import YEAR, Inputs, PopulationError
 from blindmatch_simulations.evaluation.population.model import (
     COSTS,
     GROWTH,
@@ -33,13 +34,15 @@ from blindmatch_simulations.evaluation.population.model import (
     Counts,
     Range,
     literature,
+    mean_entries,
     model,
     stream,
 )
 from blindmatch_simulations.evaluation.population.outputs import described, of_counts
-from blindmatch_simulations.evaluation.population.threshold import Rate, of_all_kinds, opened_accounts
-from blindmatch_simulations.evaluation.studies.evidence import EDIT, committed_figure
+from blindmatch_simulations.evaluation.population.threshold import Rate, opened_accounts
+from blindmatch_simulations.evaluation.studies.evidence import EDIT, committed, committed_figure
 from blindmatch_simulations.evaluation.studies.false_matches import ALL, FALSE
+from blindmatch_simulations.evaluation.studies.false_matches import GROWTH as GROWN
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.cluster import completed
 from blindmatch_simulations.measure.results import Figure, ResultsError, Row, read
@@ -58,12 +61,14 @@ FILE: Final = "results file"
 
 
 class Subject(Struct, frozen=True):
-    """A row of the results file: how it behaves, or why that was not measured; what loads the design."""
+    """A row of the results file: how it behaves, or why that was not measured; what loads the design; and
+    what was measured of its false matches."""
 
     design: str
     behaviour: Behaviour | None
     why: str = ""
     reference: str = ""
+    known_false: KnownFalse | None = None
 
 
 def read_results(path: Path | None) -> assess.AnyResults:
@@ -93,16 +98,16 @@ def _subject(row: object, inputs: Inputs) -> Subject:
     if not isinstance(row, assess.Measured):
         return Subject(row.id, None, f"not measured: {row.why or 'no row of a design'}")
     try:
-        return Subject(row.id, _behaviour(row, inputs), "", str(row.parameters.get("reference", row.id)))
+        reference = str(row.parameters.get("reference", row.id))
+        return Subject(row.id, _behaviour(row, inputs), "", reference, known_false(row))
     except ResultsError as error:
         return Subject(row.id, None, str(error))
 
 
 def _behaviour(row: assess.Measured, inputs: Inputs) -> Behaviour:
     """Raises `ResultsError` if what a run needs was not measured."""
-    assumed = inputs.false_matches.use == "rate"
-    measured = _range("false_matches", row.figures.get("false_matches"))
-    rate, other = (literature(inputs).false_rate, None) if assumed else _false(row, measured)
+    assumed = inputs.false_matches.assume
+    rate = literature(inputs).false_rate if assumed == "rate" else None
     skipped = row.figures.get("skipped_unnoticed")
     nothing = skipped is not None and skipped.value is None and skipped.why.startswith(NOTHING)
     costs, opening = {name: _cost(row, name) for name in COSTS}, dict[str, Any]()
@@ -112,26 +117,31 @@ def _behaviour(row: assess.Measured, inputs: Inputs) -> Behaviour:
         opening["made_up"] = parameters.get("synthetic", 0) / COIN_RANGE
         asked, voucher = costs["query_up_bytes"], costs["report_bytes"]
         both = asked if asked.value is None else voucher
-        if asked.value and voucher.value is None:
-            # the voucher is among what is sent for a picture; files of before that had it apart
-            both = asked
-        elif asked.value is not None and voucher.value is not None:
+        if asked.value is not None and voucher.value is not None:
             both = replace(voucher, value=asked.value + voucher.value)
         costs |= {"query_up_bytes": both, "report_bytes": Figure(None, VOUCHERS)}
     made_up = opening.get("made_up", 0.0)
     return Behaviour(
         recall=_counted(_recall(row, inputs.edits.mix), made_up),
-        false_rate=_counted(rate, made_up),
-        false_other=other and _counted(other, made_up),
+        false_rate=rate and _counted(rate, made_up),
+        of_lists=_assumed_list(row, assumed) if assumed in LISTS else None,
         # where there is nothing to skip, nothing goes unnoticed
         unnoticed=Range(0, 0, 0, NOTHING) if nothing else _range("skipped_unnoticed", skipped),
         asks=bool(row.design.roles),
         costs={**costs, GROWTH: _growth(row)},
         entries=row.entries,
         key=row.key,
-        assumed=assumed,
+        assumed=assumed == "rate",
         **opening,
     )
+
+
+def _assumed_list(row: assess.Measured, name: str) -> ListRate:
+    """Raises `ResultsError` if the design was not measured against such a list."""
+    found = _of_list(row, name)
+    if found.item.value is None:
+        raise ResultsError(f"not measured: false matches against a list of a kind ({name}): {found.item.why}")
+    return found
 
 
 def _counted(one: Range, made_up: float) -> Range:
@@ -162,7 +172,7 @@ def _cost(row: assess.Measured, name: str) -> Figure:
 
 
 def _growth(row: assess.Measured) -> Figure:
-    """Milliseconds of servers' CPU that an entry more adds to a picture, by the line through two lengths."""
+    """Milliseconds of servers' CPU that an entry more adds to a picture, between two lengths of the list."""
     named = ("server_growth_u", "server_u", "matcher_cpu_ms")
     grown, own, ms = (row.figures.get(name, Figure(None, "not measured")) for name in named)
     if grown.value is None or not own.value or ms.value is None:
@@ -173,32 +183,30 @@ def _growth(row: assess.Measured) -> Figure:
     return replace(grown, value=value, low=low, high=high)
 
 
-def _false(row: assess.Measured, measured: Range) -> tuple[Range, Range | None]:
-    """Of photographs and of other kinds against a mixed list of other sources, by the committed evidence;
-    without evidence of the design, as `measured`, all kinds alike."""
-    photographs, packages = (_evidence(row, FALSE, PHOTOGRAPH, name) for name in ("item", "item_by_package"))
-    others = _evidence(row, FALSE, ALL, "item_by_package")
-    if not photographs.n or not photographs.pairs or others.value is None:
-        return measured, None
-    high = photographs.high or 1.0
-    seen = "some seen" if photographs.value else f"not known, but not above 1 in {1 / high:.0f}"
-    seen += f" (packages drawn again: {packages.high or 1:.0%})"
-    first = f"{photographs.n:,} photographs, {_list_of(photographs)}: {seen}"
-    second = f"{others.n:,} pictures of all kinds, {_list_of(others)}: {others.why}"
-    return (
-        Range(photographs.value or 0.0, photographs.low or 0.0, high, f"{EVIDENCE}, {first}"),
-        Range(others.value, others.low or 0.0, others.high or 1.0, f"{EVIDENCE}, {second}"),
-    )
+LISTS: Final[Mapping[str, str]] = {"photographs": PHOTOGRAPH, "mixed": ALL}
+"""Kinds of lists against which all kinds of pictures were measured, and how the evidence calls them."""
 
 
-def _list_of(rate: Figure) -> str:
-    """Return how long the list is that a rate of the evidence is of."""
-    return f"a list of {(rate.pairs or 0) / (rate.n or 1):,.0f}"
+def known_false(row: assess.Measured) -> KnownFalse | None:
+    """Return what the committed evidence has of a design's false matches; None if it has nothing."""
+    seen = _evidence(row, FALSE, PHOTOGRAPH, "item")
+    lists = tuple(_of_list(row, name) for name in LISTS)
+    if seen.value is None or any(one.item.value is None for one in lists):
+        return None
+    return KnownFalse(seen, lists)
 
 
-def _evidence(row: assess.Measured, kind: str, of: str, name: str) -> Figure:
+def _of_list(row: assess.Measured, name: str) -> ListRate:
+    item = _evidence(row, FALSE, ALL, "item_by_package", LISTS[name])
+    wanted = {"within": row.design.distance, "kind": ALL, "list": LISTS[name]}
+    grown = next((one for one in committed() if one.id == GROWN and one.parameters == wanted), None)
+    exponent = grown.figures["exponent"] if grown else Figure(None, "nothing matched, so that none was seen")
+    return ListRate(name, item, exponent)
+
+
+def _evidence(row: assess.Measured, kind: str, of: str, name: str, listed: str = ALL) -> Figure:
     design = str(row.parameters.get("reference", row.design.name))
-    return committed_figure(kind, of, name, design, row.design.distance, row.design.parameters)
+    return committed_figure(kind, of, name, design, row.design.distance, row.design.parameters, listed)
 
 
 def _recall(row: assess.Measured, mix: Mapping[str, float]) -> Range:
@@ -224,23 +232,28 @@ def _range(name: str, figure: Figure | None) -> Range:
 
 
 def rates(design: str, results: Path | None, inputs: Inputs) -> list[Rate]:
-    """Of a design as `population` takes them, kinds mixed as the inputs say: the value, and what it is at
-    most, unless it was not measured; beside them the literature's. Raises `PopulationError` if the results
+    """Of a design: the rate where half of all matches are wrong, the least flattering ones that were
+    measured, at the length of the inputs' list, and the literature's. Raises `PopulationError` if the results
     lack the design."""
-    one, expected = subjects(read_results(results), inputs, [design, LITERATURE])
-    assert expected.behaviour is not None
-    rate = expected.behaviour.false_rate
-    source = "assumed: the inputs' false_matches.rate"
-    if one.behaviour is None:
-        return [Rate(LITERATURE, rate.value, f"{source}; of {design} not measured: {one.why}")]
-    made = [Rate(LITERATURE, rate.value, source)]
-    first, other = one.behaviour.false_rate, one.behaviour.false_others
-    source = f"{first.source}; {inputs.false_matches.others.value:.0%} of pictures: {other.source}"
-    value, most = (of_all_kinds(one.behaviour, inputs, end) for end in ("value", "high"))
-    return [Rate("measured", value, source), Rate("at most", most, source), *made]
+    read = read_results(results)
+    subjects(read, inputs, [design])
+    rate, even = literature(inputs).false_rate, break_even(inputs)
+    assert rate is not None
+    made = [
+        Rate("half wrong", even.rate, f"assumed: {even.assumes}"),
+        Rate(LITERATURE, rate.value, "assumed: the inputs' false_matches.rate"),
+    ]
+    row = next(one for one in read.rows if one.id == design)
+    known = known_false(row) if isinstance(row, assess.Measured) else None
+    for one in known.lists if known else ():
+        found = one.at(mean_entries(inputs, YEAR))
+        assert found.value is not None
+        words = f"{EVIDENCE}: all kinds of pictures against a list of a kind ({one.list}), {found.why}"
+        made.append(Rate(f"{one.list} list", found.value, words))
+    return made
 
 
-VERSION: Final = 5
+VERSION: Final = 6
 """Of the JSON; goes up when a key changes its meaning or goes."""
 
 Task = tuple[str, int]
@@ -297,6 +310,8 @@ def run(
         "digest": sha256(json.dumps([rows, years], sort_keys=True).encode()).hexdigest(),
         "inputs": to_builtins(inputs),
         "results": {"digest": read.digest, "made_at": read.made_at, "command": read.command},
+        "break_even": to_builtins(break_even(inputs)),
+        "list_entries": mean_entries(inputs, options.days),
         "unseen": unseen(model(inputs, literature(inputs), options.accounts, options.days)),
         "designs": rows, "calibration": years,
     }  # fmt: skip
@@ -310,10 +325,11 @@ def _row(
     value = of_counts(counts[one.design], work.its, stream(work.seed, "centre"))
     found = told[one.design]
     year, day = described(value, found, work.its)
-    behaviour = {name: to_builtins(getattr(one.behaviour, name)) for name in MEASURED}
+    behaviour = {name: to_builtins(getattr(work.its.behaviour, name)) for name in MEASURED}
     return {
         "design": one.design, "status": "measured", "entries_measured": one.behaviour.entries,
-        "behaviour": behaviour, "run": year, "daily": day, "sensitivity": found["sensitivity"],
+        "behaviour": behaviour, "false_matches": to_builtins(one.known_false),
+        "run": year, "daily": day, "sensitivity": found["sensitivity"],
         "threshold": opened_accounts(work.its) if one.behaviour.threshold > 1 else None,
     }  # fmt: skip
 

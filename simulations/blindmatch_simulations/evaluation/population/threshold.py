@@ -16,10 +16,12 @@ from typing import Any, Final
 import numpy as np
 from blindmatch_protocol.designs.threshold_psi.shares import COORDINATES
 from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
-from blindmatch_simulations.evaluation.population.bands import chances_by_activity
+from blindmatch_simulations.evaluation.population.bands import chances_by_activity, expected
+from blindmatch_simulations.evaluation.population.false_matches import break_even
 from blindmatch_simulations.evaluation.population.inputs import YEAR, Inputs
-from blindmatch_simulations.evaluation.population.model import Behaviour, Floats, Model, literature, model
+from blindmatch_simulations.evaluation.population.model import Floats, Model, Range, literature, model
 
 MOST: Final = 10_000
 """Thresholds above this are not looked for."""
@@ -160,11 +162,9 @@ def opened_by_chance(
 def opened_accounts(its: Model) -> dict[str, Any]:
     """Of a design with a threshold, what is expected of the run: sharers whom their true matches open in some
     period, from the utility threshold on, where they always do, and from t on; and how often false matches
-    alone open an account in a year, by the value of the false-match rate and by its upper end."""
-    t, bursts, wrong = its.threshold, Contrast().bursts, {}
-    for end in ("value", "high"):
-        both = opened_by_chance(its, of_all_kinds(its.behaviour, its.inputs, end), bursts, t, its.period)
-        wrong[end] = {"independent": both[0], "bursts": both[1]}
+    alone open an account in a year, at the false-match rate that is assumed, or where half of all matches are
+    wrong."""
+    t, bursts = its.threshold, Contrast().bursts
     pictures = [max(1, round(float(rate) * its.period)) for rate in its.rates]
     always = [hiding(t, most, its.behaviour.made_up, COORDINATES).utility or t for most in pictures]
     least, classes = np.unique(always, return_inverse=True)
@@ -173,7 +173,26 @@ def opened_accounts(its: Model) -> dict[str, Any]:
     seen["from_t"] = _sharers_seen(its, t, float(its.sharers.sum()))
     return {
         "t": t, "days": its.period, "sharers": int(its.sharers.sum()), "seen": seen,
-        "opened_wrongly_a_year": wrong, "bursts": to_builtins(bursts),
+        "opened_wrongly_a_year": opened_wrongly(its, bursts), "bursts": to_builtins(bursts),
+    }  # fmt: skip
+
+
+def opened_wrongly(its: Model, bursts: Bursts) -> dict[str, Any]:
+    """Return how many accounts are opened wrongly in a year at one false-match rate, by how matches come.
+
+    The three answers differ by that alone: each for itself, as chance would have it; with `bursts` besides;
+    or as in the year's model, in series of like pictures and in cascades that many send, also beside true
+    ones.
+    """
+    assumed = its.behaviour.false_rate
+    even = break_even(its.inputs).rate * (1 - its.behaviour.made_up)
+    rate = even if assumed is None else assumed.value
+    independent, bursty = opened_by_chance(its, rate, bursts, its.threshold, its.period)
+    there = replace(its, behaviour=replace(its.behaviour, false_rate=Range.exactly(rate)))
+    in_series = float(expected(there).accounts.sum()) * YEAR / its.days
+    return {
+        "rate": rate, "at": "where half of all matches are wrong" if assumed is None else "as assumed",
+        "independent": independent, "bursts": bursty, "in_series": in_series,
     }  # fmt: skip
 
 
@@ -182,12 +201,6 @@ def _sharers_seen(its: Model, least: int, sharers: float) -> float:
     both = (1 - its.modified, 1.0), (its.modified, 1 - its.unnoticed)
     missed = ((share, np.prod(1 - chances_by_activity(its, least, asked), axis=1)) for share, asked in both)
     return sharers * (1 - sum(share * float(one.mean()) for share, one in missed))
-
-
-def of_all_kinds(behaviour: Behaviour, inputs: Inputs, end: str) -> float:
-    """False matches for each picture, kinds mixed as the inputs say, at an end of what was measured."""
-    share = inputs.false_matches.others.value
-    return (1 - share) * behaviour.false_rate.at(end) + share * behaviour.false_others.at(end)
 
 
 def accounts(its: Model, days: int) -> dict[str, int]:

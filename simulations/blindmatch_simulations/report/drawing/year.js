@@ -88,6 +88,12 @@ const openedUntil = (at, listed, own_, copies_) => {
   return made;
 };
 const OPENING = ["threshold", "series", "shape", "modified", "unnoticed", "sharing", "accounts", "pictures", "recall", "sends"];
+// an expression's value for numbers by name
+const evaluated = (expression, numbers) => {
+  if (!Array.isArray(expression)) return typeof expression === "string" ? numbers[expression] : expression;
+  const [name, ...all] = expression;
+  return all.map((one) => evaluated(one, numbers)).reduce((a, b) => OPERATORS[name](() => a, () => b)());
+};
 // names become places in an array: thousands of years are computed at each move of a slider
 const yearModel = (told) => {
   const places = new Map();
@@ -191,11 +197,11 @@ const normal = (x) => {
 const MANY = 3,
   NEVER = 3e-4,
   MOST_STEPS = 1 << 15;
-// `share` of `total` comes in cascades, of each of whose copies `of` counts; `unit` counts come together
-const countQuantile = (p, {total, share, of, unit, sizes, spread}) => {
+// `share` of `sends` comes in cascades, of each of whose copies `of` counts; `unit` counts come together
+const countQuantile = (p, {total, share, of, unit, sizes, spread, sends = total / of}) => {
   if (!(total > 0)) return 0;
   const mean = sumOf(sizes.map(([size, chance]) => size * chance)),
-    jumps = of > 0 ? sizes.map(([size, chance]) => ({rate: (total * share * chance) / (mean * of), size: of * size})) : [];
+    jumps = of > 0 ? sizes.map(([size, chance]) => ({rate: (sends * share * chance) / mean, size: of * size})) : [];
   let last = jumps.length; // larger ones come in fewer than `NEVER` years
   for (let rarer = 0; last && (rarer += jumps[last - 1].rate) < NEVER; ) last--;
   const from = jumps.findIndex((one) => one.rate < MANY),
@@ -234,30 +240,96 @@ const sizesOf = (exponent, largest, senders) => {
     all = sumOf(chances);
   return chances.map((chance, at) => [2 ** (at + 1), chance / all]);
 };
+// E[m^k e^(-c m)] of a gamma-distributed m
+const gammaMoment = (mean, shape, k, c) => {
+  const scale = mean / shape;
+  let made = (1 + c * scale) ** -(shape + k);
+  for (let i = 0; i < k; i++) made *= scale * (shape + i);
+  return made;
+};
+// of a sharer with so many expected true matches a period: mean and variance of the reports of all periods, whose sum
+// differs by more than chance, since who sends much does so in each of them. Of a period's K matches, given their mean m,
+// E[K; K >= t] = m P(K >= t - 1); its square's mean over m is that of two periods of one sharer.
+const openedOfSharer = (mean, shape, t, times) => {
+  const first_ = mean * gammaTail((mean * (shape + 1)) / shape, shape + 1, t - 1),
+    square = mean ** 2 * (1 + 1 / shape) * gammaTail((mean * (shape + 2)) / shape, shape + 2, t - 2) + first_;
+  let both = gammaMoment(mean, shape, 2, 0), factor = 1;
+  for (let i = 0; i < t - 1; i++) {
+    both -= (2 * gammaMoment(mean, shape, 2 + i, 1)) / factor;
+    let other = 1;
+    for (let j = 0; j < t - 1; j++) {
+      both += gammaMoment(mean, shape, 2 + i + j, 2) / (factor * other);
+      other *= j + 1;
+    }
+    factor *= i + 1;
+  }
+  return [times * first_, times * square + times * (times - 1) * Math.max(0, both) - (times * first_) ** 2];
+};
 const chanceOf = (name, total, at, days = DAYS) => {
   if (name === "false_reports")
-    return {total, share: at.cascades, of: 1, unit: at.series, spread: 0, sizes: sizesOf(at.exponent, at.largest, at.accounts)};
+    // own pictures come in series, copies of a cascade one by one
+    return {total, share: at.cascades, of: 1, unit: at.series * (1 - at.cascades) + at.cascades, spread: 0, sizes: sizesOf(at.exponent, at.largest, at.accounts)};
   const video = name === "missed_video" ? at.video : 1 - at.video,
     sends = (at.accounts * at.files * video * days) / DAYS,
-    sharers = at.sharing * (name === "missed_modified" ? at.modified : 1);
-  return {
-    total, share: at.cascades_known, of: sends > 0 ? total / sends : 0, unit: 1, spread: sharers > 0 ? total ** 2 / (sharers * at.shape) : 0,
-    sizes: sizesOf(at.exponent, at.largest, at.sharing),
-  };
+    sharers = at.sharing * (name === "missed_modified" ? at.modified : 1),
+    sizes = sizesOf(at.exponent, at.largest, at.sharing);
+  if (name === "true_reports" && at.threshold > 1) {
+    const times = days / at.period,
+      honest = (1 - at.modified * at.unnoticed) * at.sharing,
+      mean = (sends * at.recall) / (at.sharing * times),
+      step = 1e-4,
+      [found, variance] = openedOfSharer(mean, at.shape, at.threshold, times),
+      [more] = openedOfSharer(mean * (1 + step), at.shape, at.threshold, times);
+    // a cascade brings more matches to many, and past the threshold more than in proportion
+    const steep = found > 0 ? (more / found - 1) / step : 1;
+    return {total, share: at.cascades_known, of: sends > 0 ? (steep * total) / sends : 0, sends, unit: 0, spread: found > 0 ? (variance * honest * total ** 2) / (found * honest) ** 2 : 0, sizes};
+  }
+  return {total, share: at.cascades_known, of: sends > 0 ? total / sends : 0, unit: 1, spread: sharers > 0 ? total ** 2 / (sharers * at.shape) : 0, sizes};
+};
+// ---- accounts that false matches alone open in a year, once a period at most: each match for itself, and with bursts, whose
+// number in an account is Poisson and whose sizes are geometric (compound Poisson: Panjer, 1981), as `threshold.py` has it
+const binomialTail = (n, rate, least) => {
+  if (least > n) return 0;
+  return tailOf((1 - rate) ** n, (k) => ((n - k) / (k + 1)) * (rate / (1 - rate)), least, (k) => n * rate < k / 2);
+};
+const compoundTail = (mean, events, size, least) => {
+  const masses = [Math.exp(-mean - events)];
+  for (let n = 1; n < least; n++) {
+    let sum = mean * masses[n - 1];
+    for (let k = 1; k <= n; k++) sum += k * events * (1 - 1 / size) ** (k - 1) * (1 / size) * masses[n - k];
+    masses.push(sum / n);
+  }
+  return Math.max(0, 1 - sumOf(masses));
+};
+const openedByChance = ({rate, threshold, period, pictures, accounts, classes}, {events, size}) => {
+  const mean = sumOf(classes.map(([each, share]) => each * share)),
+    found = [0, 0];
+  for (const [each, share] of classes) {
+    const sent = Math.max(1, Math.round(each * pictures * period)),
+      alone = binomialTail(sent, rate, threshold),
+      bursty = threshold > sent ? 0 : compoundTail(sent * rate, (events * each) / mean, size, threshold);
+    found[0] += share * alone;
+    found[1] += share * Math.max(alone, bursty);
+  }
+  return found.map((one) => (one * accounts * DAYS) / period);
 };
 // ---- bands, as `population` has them
 const CORNERS = ["low low high", "high high low", "high low low", "low high high", "low low low", "high high high"].map((one) => one.split(" "));
-const YEARLY = ["true_reports", "false_reports", "missed_unrecognised", "missed_modified", "missed_video"];
+const YEARLY = ["true_reports", "false_reports", "held_by_threshold", "missed_unrecognised", "missed_modified", "missed_video"];
 const REPORTED = ["true_reports", "false_reports"];
 const CENTRAL = ["people_needed", "backlog"];
 const UNKNOWN = "not determinable";
+// what is not computed of a year: what a false-match rate decides that nobody knows, and chance where it opens accounts
+const lacking = ({ranges}, {threshold}) => (!ranges.false_rate || threshold > 1 ? ["false_reports", ...CENTRAL] : []);
 const atEnds = ({ranges}, ends) => ({
-  recall: ranges.recall[ends[0]], false_rate: ranges.false_rate[ends[1]], false_other: (ranges.false_other || ranges.false_rate)[ends[1]], unnoticed: ranges.unnoticed[ends[2]],
+  recall: ranges.recall[ends[0]], false_rate: ranges.false_rate ? ranges.false_rate[ends[1]] : 0, unnoticed: ranges.unnoticed[ends[2]],
 });
 const bandsOf = (model, behaviour, base, days = DAYS) => {
   const bands = {},
     widen = (name, values) => (bands[name] = [Math.min(...values, bands[name]?.[0] ?? Infinity), Math.max(...values, bands[name]?.[1] ?? -Infinity)]);
-  const done = new Set();
+  const done = new Set(),
+    without = lacking(behaviour, base),
+    yearly = YEARLY.filter((name) => !without.includes(name));
   CORNERS.forEach((ends, corner) => {
     const at = {...base, ...atEnds(behaviour, ends)},
       key = JSON.stringify(at);
@@ -265,9 +337,9 @@ const bandsOf = (model, behaviour, base, days = DAYS) => {
     done.add(key);
     const made = daysOf(model, at, days),
       year = countsOf(made),
-      drawn = Object.fromEntries(YEARLY.map((name) => [name, ENDS_95.map((p) => countQuantile(p, chanceOf(name, year[name], at, days)))]));
-    for (const name of YEARLY) widen(name, drawn[name]);
-    if (corner > 3) return;
+      drawn = Object.fromEntries(yearly.map((name) => [name, ENDS_95.map((p) => countQuantile(p, chanceOf(name, year[name], at, days)))]));
+    for (const name of yearly) widen(name, drawn[name]);
+    if (corner > 3 || without.length) return;
     for (const end of [0, 1]) {
       const queue = centreOfYear(made, at, REPORTED.map((name) => (year[name] > 0 ? drawn[name][end] / year[name] : 1)));
       for (const name of CENTRAL) widen(name, [queue[name]]);
@@ -299,8 +371,8 @@ const jointOf = (model, behaviour, base, free, days = DAYS) => {
     const measured = Object.fromEntries(Object.entries(behaviour.ranges).map(([name, one]) => [name, one && between_([one.value, one.low, one.high])]));
     at.recall = measured.recall;
     at.unnoticed = measured.unnoticed;
-    at.false_rate = behaviour.assumed && at.rate !== undefined ? at.rate : measured.false_rate;
-    at.false_other = measured.false_other ?? at.false_rate;
+    at.false_rate = behaviour.assumed && at.rate !== undefined ? at.rate : (measured.false_rate ?? 0);
+    if (at.by_period) at.period = at.life_days;
     const made = daysOf(model, at, days),
       year = countsOf(made);
     const factors = REPORTED.map((name) => {
@@ -316,11 +388,14 @@ const jointOf = (model, behaviour, base, free, days = DAYS) => {
       low = Math.floor(at);
     return sorted[low] + (at - low) * (sorted[Math.min(low + 1, sorted.length - 1)] - sorted[low]);
   };
-  return Object.fromEntries([...YEARLY, ...CENTRAL].map((name) => [name, ENDS_95.map((p) => quantile(name, p))]));
+  const names = [...YEARLY, ...CENTRAL].filter((name) => !lacking(behaviour, base).includes(name));
+  return Object.fromEntries(names.map((name) => [name, ENDS_95.map((p) => quantile(name, p))]));
 };
 // of people and what follows from them nothing is said that no centre could be
-const verdictsOf = ({people_needed: [low, high]}, most) =>
-  high <= most ? {} : low > most ? {people_needed: `beyond any capacity (${number(most)})`} : {people_needed: UNKNOWN, backlog: UNKNOWN};
+const verdictsOf = ({people_needed}, most) => {
+  const [low, high] = people_needed || [0, 0];
+  return high <= most ? {} : low > most ? {people_needed: `beyond any capacity (${number(most)})`} : {people_needed: UNKNOWN, backlog: UNKNOWN};
+};
 
 // ---- at the settings of the page
 const inputOf = (ident) => now.sources.inputs.find((one) => one.ident === ident);
@@ -329,26 +404,31 @@ const behaviours = () => {
   const known = now.behaviours?.[now.run.digest] || [];
   return [...inOrder().flatMap((row) => known.filter((one) => one.name === row.id)), now.sources.year.literature];
 };
-const scaled = ({value, low, high}, by) => ({value: Math.min(1, value * by), low: Math.min(1, low * by), high: Math.min(1, high * by)});
-const atSettings = () => {
+const behaviourOf = (row) => (now.behaviours?.[now.run.digest] || []).find((one) => one.name === row.id);
+// a rate measured with one length of list at another: `at_length` of false_matches.py
+const atLength = ({item, exponent}, wanted) => {
+  const {value, n, pairs} = item,
+    times = (wanted * n) / pairs,
+    own = exponent.value ?? 1,
+    least = exponent.low ?? own;
+  let [low, high] = [item.low ?? 0, item.high ?? value];
+  if (times >= 1) [low, high] = [low * times ** least, high * times];
+  else [low, high] = [low * times, high * (exponent.low === null ? 1 : times ** least)];
+  const scaled = Math.min(1, value * times ** own);
+  return {value: scaled, low: Math.min(1, low, scaled), high: Math.min(1, Math.max(high, scaled))};
+};
+const breakEven = () => {
+  const {model, base} = now.sources.year;
+  return evaluated(model.break_even, {files: given("files") / base.accounts, pictures: given("volume") / base.accounts, video: base.video});
+};
+const atSettings = (chosen = behaviours()[Math.min(given("design"), behaviours().length - 1)]) => {
   const {base, uncertain} = now.sources.year,
-    all = behaviours(),
-    chosen = all[Math.min(given("design"), all.length - 1)],
-    rate = given("errors"),
-    exact = {value: rate, low: rate, high: rate},
-    // where kinds are told apart, the rate is the corpus's, whose half was the list
-    entries_ = chosen.ranges.false_other ? corpusList() : chosen.entries,
-    longer = given("list") && entries_ && !rate ? given("list") / entries_ : 1;
-  const held = {
-    ...chosen,
-    assumed: Boolean(rate) || chosen.assumed,
-    ranges: rate
-      ? {...chosen.ranges, false_rate: exact, false_other: null}
-      : {...chosen.ranges, false_rate: scaled(chosen.ranges.false_rate, longer), false_other: chosen.ranges.false_other && scaled(chosen.ranges.false_other, longer)},
-  };
+    rate = given("errors") * (1 - chosen.made_up),
+    held = {...chosen, assumed: Boolean(rate) || chosen.assumed, ranges: rate ? {...chosen.ranges, false_rate: {value: rate, low: rate, high: rate}} : chosen.ranges};
   const at = {
     ...base, asks: chosen.asks, pictures: given("volume") / base.accounts, files: given("files") / base.accounts,
     modified: given("modified"), staff: given("staff"), minutes: given("minutes"), day_minutes: given("day"),
+    threshold: chosen.threshold, by_period: chosen.by_period, period: chosen.by_period ? base.life_days : DAYS, classes: now.sources.year.classes,
   };
   const fixed = new Set([
     ...(left_("volume") && left_("files") ? [] : ["accounts"]),
@@ -357,35 +437,43 @@ const atSettings = () => {
       .map(([, name]) => name),
     ...(rate ? ["rate"] : []),
   ]);
-  return {held, at, longer, free: uncertain.filter((one) => !fixed.has(one.name))};
-};
-const corpusList = () => {
-  const {pairs, n} = corpus("false").find((one) => one.kind === "photograph").item;
-  return pairs / n;
+  return {held, at, free: uncertain.filter((one) => !fixed.has(one.name))};
 };
 const remembered = {key: "", made: null};
 const yearNow = () => {
-  const {held, at, longer, free} = atSettings(),
+  const {held, at, free} = atSettings(),
     key = JSON.stringify([held, at, free.length]);
   if (remembered.key === key) return remembered.made;
   const model = yearModel(now.sources.year.model),
-    middle = atEnds(held, ["value", "value", "value"]),
-    expected = yearOf(model, {...at, ...middle}),
-    bands = bandsOf(model, held, {...at, shape: now.sources.year.shape}),
-    joint = jointOf(model, held, {...at, shape: now.sources.year.shape}, free),
-    rare = 1e-12,
-    // of a rate that is the year's mean: the list's growth is in it
-    errors = yearOf(model, {...at, ...middle, growth: 1, false_rate: rare, false_other: rare}).false_reports / rare;
+    expected = yearOf(model, {...at, ...atEnds(held, ["value", "value", "value"])}),
+    bands = bandsOf(model, held, at),
+    joint = jointOf(model, held, at, free);
   for (const name of Object.keys(bands)) bands[name] = [Math.min(bands[name][0], expected[name]), Math.max(bands[name][1], expected[name])];
-  const [least, most] = bands.true_reports.map((one) => errors / one);
-  remembered.made = {held, longer, expected, bands, joint, verdicts: verdictsOf(bands, now.sources.year.staff_most), balance: [most, least]};
+  remembered.made = {held, at, expected, bands, joint, verdicts: verdictsOf(bands, now.sources.year.staff_most)};
   remembered.key = key;
   return remembered.made;
 };
+// ---- of 100 known files sent, by the year's model: what becomes of them, for one design
+const FATES = [
+  ["missed_video", "video"],
+  ["missed_unlisted", "not listed yet"],
+  ["missed_outage", "servers away"],
+  ["missed_modified", "modified clients"],
+  ["missed_unrecognised", "edit not recognised"],
+  ["held_by_threshold", "held below the threshold"],
+  ["true_reports", "found"],
+];
+const hundredOf = (behaviour) => {
+  const {held, at} = atSettings(behaviour),
+    made = countsOf(daysOf(yearModel(now.sources.year.model), {...at, ...atEnds(held, ["value", "value", "value"])})),
+    sent = at.accounts * at.files;
+  return Object.fromEntries(FATES.map(([name]) => [name, (100 * made[name]) / sent]));
+};
 const SAID_OF = {
-  true_reports: "right matches",
+  true_reports: "right matches, reported",
   false_reports: "wrong matches, before checks",
-  missed_unrecognised: "missed: not recognised, edits as shared (assumed)",
+  held_by_threshold: "right matches held below the threshold",
+  missed_unrecognised: "missed: edit not recognised",
   missed_modified: "missed: modified clients",
   missed_video: "missed: video",
   people_needed: "reviewers needed, without checks",
@@ -393,50 +481,104 @@ const SAID_OF = {
 };
 const some = (v) => (v >= 1000 ? large(Number(v.toPrecision(3))) : number(Number(v.toPrecision(3))));
 const someTo = ([low, high]) => (some(low) === some(high) ? some(low) : `${some(low)} to ${some(high)}`);
-// where no photograph matched, wrong reports are not known, nor what follows from them
-const unseen = ({held}, name) => ["false_reports", ...CENTRAL].includes(name) && !held.ranges.false_rate.value && held.ranges.false_rate.high > 0;
-const expectedOf = (made, name) => made.verdicts[name] || (unseen(made, name) ? "only a range" : some(made.expected[name]));
-const rateSaid = ({held}) => {
-  const {value, high} = held.ranges.false_rate;
-  if (held.assumed) return `one error in ${some(1 / value)} pictures, as chosen`;
-  return value ? `one photograph in ${some(1 / value)}` : `no photograph matched: at most ${high > 0.1 ? percent(high) : `1 in ${Math.round(1 / high)}`}`;
+const unknownRate = ({held}) => !held.ranges.false_rate;
+const notKnown = (made, name) => unknownRate(made) && lacking(made.held, made.at).includes(name);
+const expectedOf = (made, name) => (notKnown(made, name) ? "not known" : made.verdicts[name] || some(made.expected[name]));
+const mixSaid = () => glue(Object.entries(now.sources.year.mix.shares).map(([name, share]) => h`${name} ${percent(share)}`), ", ");
+// ---- false matches: what was seen, the least flattering rate that can be defended, and where half of all are wrong
+const yearList = () => given("list") || now.sources.year.entries;
+const oneIn = (rate) => `one error in ${some(1 / rate)} pictures`;
+const breakEvenSaid = () =>
+  opens(place("year", "balance"), oneIn(breakEven()), () =>
+    evidence("Where half of all matches are wrong", [
+      ["equation", "known files sent, less videos, over all pictures sent: so many right matches if every known picture is found, and as many wrong ones"],
+      ["assumed", h`${some(given("files"))} known files a year, ${percent(now.sources.year.base.video)} of them videos; ${some(given("volume"))} pictures a day`],
+      ["what moves it", "a matcher that finds a part of the known pictures has as many wrong as right ones at that part of this rate"],
+      ["command", h`<code>blindmatch population</code>, <code>break_even</code>`],
+    ]),
+  );
+const seenSaid = ({seen}) =>
+  h`${number(Math.round(seen.value * seen.n))} of ${number(seen.n)} photographs matched a picture of another source, in a list of ${some(seen.pairs / seen.n)}${seen.value ? "" : h`, which excludes only rates above ${percent(seen.high)}`}`;
+const listSaid = ({list: kind, item, exponent}, ident) => {
+  const own = item.pairs / item.n,
+    there = atLength({item, exponent}, yearList());
+  return opens(
+    place("year", "list", kind, ident),
+    h`${percent(item.value)} ${soft(h`(${between(item.low, item.high, percent)})`)} against a list of ${some(own)} ${kind === "photographs" ? "photographs" : "pictures of all kinds"}`,
+    () =>
+      evidence(h`All kinds of pictures against a list: ${kind}`, [
+        ["of", h`${number(item.n)} pictures of the reference corpus, each against those of other sources`],
+        ["interval", item.why],
+        [h`at ${some(yearList())} entries, scaled: a model`, h`${percent(there.value)} (${between(there.low, there.high, percent)})`],
+        ["exponent", exponent.value === null ? exponent.why : h`${number(exponent.value)} (${between(exponent.low, exponent.high)}): ${exponent.why}; upper end: in proportion to the length`],
+        ["command", h`<code>blindmatch corpus evidence</code>`],
+      ]),
+  );
+};
+// the three parts stand together, whatever way to match they are of
+const falseSaid = (known, ident) =>
+  known
+    ? h`Seen: ${seenSaid(known)}. Least flattering that can be defended, all kinds of pictures: ${glue(known.lists.map((one) => listSaid(one, ident)), "; ")}. Half of all matches are wrong at ${breakEvenSaid()}. No test here can tell on which side of it reality lies.`
+    : h`Not measured at scale. Half of all matches are wrong at ${breakEvenSaid()}. No test here can tell on which side of it reality lies.`;
+const openedSaid_ = (made) => {
+  const {held, at} = made,
+    rate = held.ranges.false_rate?.value ?? breakEven() * (1 - held.made_up),
+    [independent, bursts] = openedByChance({...at, rate}, now.sources.year.thresholds.bursts),
+    there = yearOf(yearModel(now.sources.year.model), {...at, ...atEnds(held, ["value", "value", "value"]), false_rate: rate}).accounts_wrong;
+  return h`<b>Accounts opened wrongly</b> in a year at ${oneIn(rate / (1 - held.made_up))}${held.ranges.false_rate ? "" : ", where half of all matches are wrong"}: ${some(independent)} if false matches are independent, ${some(there)} in series of ${at.series} and cascades, ${some(bursts)} with bursts of ${number(now.sources.year.thresholds.bursts.size)} in one account of ${number(1 / now.sources.year.thresholds.bursts.events)} and period: assumed, and nobody measured which.`;
 };
 const yearPart = () => {
   if (given("files") > DAYS * given("volume")) return section("year", "What would a year bring?", para("Not computed: more known files than pictures."));
   const made = yearNow(),
-    {others, growth} = now.sources.year.base,
+    {held, at} = made,
     two_ = (one) => Number(one.toPrecision(2));
-  const held = (name) => () =>
-    evidence(h`${SAID_OF[name]}: a year of ${some(now.sources.year.base.accounts)} accounts, one match a report`, [
+  const opened_ = (name) => () =>
+    evidence(h`${SAID_OF[name]}: a year of ${some(at.accounts)} accounts, a list of ${some(yearList())} entries`, [
       ["what `population` calls it", h`<code>${name}</code>`],
       ["expected", expectedOf(made, name)],
-      ["if no photograph matches", unseen(made, name) ? some(made.expected[name]) : ""],
-      ["mix, growth", h`${percent(others)} of pictures are no photographs (assumed); the list, and false matches with it, grow ${number(growth)}-fold in the year`],
-      ["behaviour", h`${made.held.name}: ${made.held.source}`],
-      ["list", made.longer === 1 ? "as measured" : `false matches times ${some(made.longer)}, in proportion: a model`],
+      ["why", notKnown(made, name) ? "the false-match rate is not known; choose one above" : ""],
+      ["behaviour", h`${held.name}: ${held.source}`],
+      ["mix of edits", h`${mixSaid()}: ${now.sources.year.mix.source} ${mark(now.sources.year.mix.provenance)}`],
       ["chance", "95 % of years, at either end of what was measured, computed in place of 5\u202f000 drawn years"],
       ["inputs, too", `every input that was left alone and every measured figure drawn between its ends, ${JOINT} times`],
       ["command", h`<code>blindmatch population</code>`],
     ]);
-  const cell = (name, words) => opens(place("year", name), words, held(name));
-  const lines = [...YEARLY, ...CENTRAL].map((name) => [
-    SAID_OF[name],
-    cell(name, expectedOf(made, name)),
-    cell(name, someTo(made.bands[name])),
-    cell(name, someTo(made.joint[name].map(two_))),
-  ]);
+  const cell = (name, words) => opens(place("year", name), words, opened_(name));
+  const range = (name, bands) => (bands[name] ? cell(name, someTo(bands[name].map(bands === made.joint ? two_ : Number))) : notKnown(made, name) ? "" : absent("not computed here: `blindmatch population` has it"));
+  const lines = [...YEARLY, ...CENTRAL]
+    .filter((name) => name !== "held_by_threshold" || at.threshold > 1)
+    .map((name) => [SAID_OF[name], cell(name, expectedOf(made, name)), range(name, made.bands), range(name, made.joint)]);
+  const counts = behaviours().filter((one) => one.name !== "literature"),
+    fates = groupsBy(counts, (one) => JSON.stringify(Object.values(hundredOf(one)).map(two_)));
   return section(
     "year",
     "What would a year bring?",
     para(
-      h`${optionLabel(made.held)}, simulated: ${opens(place("year", "rate"), rateSaid(made), held("false_reports"))}. <b>Above one error in ${opens(place("year", "balance"), someTo(made.balance), held("false_reports"))} pictures most matches are wrong.</b>${
-        unseen(made, "false_reports") && made.held.ranges.false_other
-          ? h` The least of wrong matches is of other kinds of pictures alone (${percent(others)}, assumed).`
-          : ""
-      } ${made.held.assumed ? "" : h`Expected is at the lowest rates, the range up to the highest; the sheet has the corpus's mix. `}Found: ${percent(made.held.ranges.recall.value)} of copies, as shared (assumed), not each edit alike.`,
+      h`${optionLabel(held)}, against a list of ${some(yearList())} entries. <b>Wrong matches: ${unknownRate(made) ? "not known" : h`${oneIn(held.ranges.false_rate.value / (1 - held.made_up))}, ${given("errors") ? "as chosen" : "assumed"}`}.</b> ${falseSaid(held.false, "year")}`,
     ),
+    at.threshold > 1 ? para(openedSaid_(made)) : "",
     table("A year at these settings", ["", "expected", "range, 95 %", "if inputs err, too"], lines, "short flat"),
+    table(
+      "Of 100 known files sent, by assumed shares",
+      ["", ...FATES.map(([, words]) => words)],
+      fates.map((same) => [glue(same.map(optionLabel), "; "), ...FATES.map(([name]) => two(hundredOf(same[0])[name]))]),
+      "short flat",
+    ),
+    para(h`Assumed: ${percent(at.video)} videos, ${percent(at.modified)} modified clients, and this mix of edits: ${mixSaid()}. ${foundSpan()}`),
   );
+};
+// what two assumed shares alone, of videos and of modified clients, make of `found`
+const foundSpan = () => {
+  const [one] = behaviours().filter(({asks, name, threshold}) => asks && name !== "literature" && threshold === 1).sort((a, b) => b.ranges.recall.value - a.ranges.recall.value);
+  if (!one) return "";
+  const {video, modified} = now.sources.year.ends,
+    model = yearModel(now.sources.year.model),
+    found = [[video.high, modified.high], [video.low, modified.low]].map(([video_, modified_]) => {
+      const {held, at} = atSettings(one),
+        made = countsOf(daysOf(model, {...at, ...atEnds(held, ["value", "value", "value"]), video: video_, modified: modified_}));
+      return (100 * made.true_reports) / (at.accounts * at.files);
+    });
+  return h`Moving these two shares alone, to ${percent(video.high)} and ${percent(modified.high)} or to ${percent(video.low)} and ${percent(modified.low)}, changes found in ${optionLabel(one)} from ${two(found[0])} to ${two(found[1])}.`;
 };
 // what a slider says, and whose behaviour can be chosen
 const slideSaid = (one, value) => {
