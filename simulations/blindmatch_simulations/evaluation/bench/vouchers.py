@@ -23,7 +23,8 @@ from blindmatch_protocol.designs.threshold_psi.shares import (
     utility_threshold,
 )
 from blindmatch_server.centre import store
-from blindmatch_server.centre.vouchers import Pile, add_to_pile, due_piles, taken_at
+from blindmatch_server.centre.opening import Pile, first_due
+from blindmatch_server.centre.vouchers import add_to_pile, taken_at
 from blindmatch_server.curator import random_list
 from blindmatch_server.storage.database import open_connection
 from msgspec import Struct
@@ -180,7 +181,7 @@ def _stored(meter: Meter, path: Path, world: World, most: int, of: dict[str, Any
 
         def start() -> None:
             again = open_connection(path, store.SCHEMA, store.VERSION)
-            due_piles(again, {name: world.period})
+            first_due(again, {name: world.period}, 1_000)
             again.close()
 
         meter.time("threshold/stored/start", start, **of, stored=stored, written="in bulk")
