@@ -145,7 +145,7 @@ def services() -> list[Service]:
     nothing: Any = None
     design = all_designs()["oprf-psi"].design
     matching = MatchingConfig(design, nothing, Path())
-    retention = Retention(nothing, 0, nothing, nothing, nothing)
+    retention = Retention(nothing, 0, nothing, nothing, nothing, nothing)
     centre: list[Any] = [nothing] * 6 + [retention, nothing, CentreConfig(Path(), Path()), nothing]
     return [
         MatchingService(matching, *([nothing] * 7)),
