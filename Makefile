@@ -27,7 +27,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-cost test-browser sample picture browser axe-fetch axe lint format lock stubs wheel wheel-check release-check bench growth peers checks corpus soak flood mutation-score interop artifact pages docs vectors clean
+.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-cost test-browser sample picture browser axe-fetch axe lint format lock stubs wheel wheel-check release-check bench growth peers checks corpus soak flood mutation-score interop artifact pages docs vectors verify-all clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -210,6 +210,9 @@ interop: $(DEV) ## a device in JavaScript against vectors and running matchers (
 
 counterparts: $(DEV) ## programs that others wrote, against this one: fetches them; exit 1 if one disagrees (ARGS="openssl")
 	GRPC_VERBOSITY=NONE PYTHONPATH=tests $(BIN)/python -m counterparts $(ARGS)
+
+verify-all: $(DEV) ## every check beside tests and linters, each whatever the others come to; hours (ARGS="docs 'soak=--kills 20'")
+	PYTHONPATH=tests $(BIN)/python -m support.verify_all $(ARGS)
 
 artifact: $(DEV) ## CPU time of the commands of ARTIFACT.md that have none yet (ARGS="'make interop'": of these again)
 	PYTHONPATH=tests $(BIN)/python -m support.artifact $(ARGS)
