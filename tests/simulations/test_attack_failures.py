@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from blindmatch_server.storage.files import storage
 from blindmatch_simulations.evaluation.attacks import keeping
 from blindmatch_simulations.evaluation.attacks.adversary import Actor
 from blindmatch_simulations.evaluation.attacks.arena import Pair
+from blindmatch_simulations.evaluation.attacks.figure import Budget, Figure
 from blindmatch_simulations.evaluation.attacks.needs import ANY_ONE
 from blindmatch_simulations.evaluation.attacks.run import (
     AttackRow,
     Failed,
     NotPlayed,
+    Ran,
     by_actor,
     play_all,
     results_of,
@@ -23,7 +29,7 @@ from blindmatch_simulations.evaluation.attacks.run import (
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS, pairs
 from blindmatch_simulations.measure.results import Results, read
 from blindmatch_simulations.testbed.deployment.registry import load_design
-from support.command import REFUSED, USAGE, in_process, refused
+from support.command import BAD_STATE, REFUSED, USAGE, in_process, refused
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 EXACT_UPLOAD = f"{EXAMPLES / 'exact_upload.py'}:DESIGN"
@@ -63,6 +69,26 @@ class Interrupted(ExactUpload):
         raise KeyboardInterrupt
 
 
+class Unspeakable(BaseException):
+    def __str__(self):
+        raise RuntimeError("not even this")
+
+
+class Silent(ExactUpload):
+    info = replace(ExactUpload.info, name="silent")
+
+    def start(self, *_):
+        raise Unspeakable
+
+
+class Loud(ExactUpload):
+    info = replace(ExactUpload.info, name="loud")
+
+    def start(self, *_):
+        raise ValueError("\\x1b[31m\\n" + 10_000 * "loud")
+
+
+SILENT, LOUD = Silent(), Loud()
 CRASHING, LEAVING, UNDECLARED, INTERRUPTED = Crashing(), Leaving(), Undeclared(), Interrupted()
 """
 
@@ -76,15 +102,18 @@ def broken(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def only(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Leave the attacks with these names, in their order, and no other."""
+def only() -> Iterator[Callable[..., None]]:
+    """Leave the attacks with these names and no other; afterwards all are there, in their order."""
+    assert isinstance(ATTACKS, dict)
+    every = dict(ATTACKS)
 
     def leave(*names: str) -> None:
-        for name in list(ATTACKS):
-            if name not in names:
-                monkeypatch.delitem(ATTACKS, name)
+        for name in every.keys() - set(names):
+            del ATTACKS[name]
 
-    return leave
+    yield leave
+    ATTACKS.clear()
+    ATTACKS.update(every)
 
 
 def rows_of(made: Any) -> dict[tuple[str, str], tuple[str, str]]:
@@ -127,7 +156,9 @@ def test_an_attack_runs_against_a_design_in_a_file_as_against_one_with_a_name(
     assert (row["kind"], row["succeeded"]) == ("attack", not row["claimed"])
 
 
-def test_a_design_that_crashes_is_a_row_and_the_others_go_on(broken: str, only: Any, tmp_path: Path) -> None:
+def test_a_design_that_crashes_is_a_row_and_the_others_go_on(
+    broken: str, only: Callable[..., None], tmp_path: Path
+) -> None:
     only("framing", "membership-probing", "downgrade")
     path = tmp_path / "attacks.json"
     arguments = ["--design", f"{broken}:CRASHING", "--design", f"{broken}:LEAVING", "--design", EXACT_UPLOAD]
@@ -147,7 +178,7 @@ def test_a_design_that_crashes_is_a_row_and_the_others_go_on(broken: str, only: 
 
 
 def test_a_design_that_fails_at_a_question_about_its_leaks_is_a_row_and_the_others_go_on(
-    broken: str, only: Any, tmp_path: Path
+    broken: str, only: Callable[..., None], tmp_path: Path
 ) -> None:
     only("forced-report", "membership-probing")
     arguments = ["--design", f"{broken}:UNDECLARED", "--design", EXACT_UPLOAD, "--json", "-"]
@@ -158,6 +189,26 @@ def test_a_design_that_fails_at_a_question_about_its_leaks_is_a_row_and_the_othe
     listed = in_process(tmp_path, "attack", "list", "--design", f"{broken}:UNDECLARED", "--json", "-")
     (row,) = (one for one in listed.json["not_played"] if one["id"] == "forced-report")
     assert row["why"].startswith("failed: KeyError: 'nothing is declared'")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("SILENT", r"failed: Unspeakable \(broken\.py:\d+\)"),
+        ("LOUD", r"failed: ValueError: \[31m (loud)+l?o?u? \(broken\.py:\d+\)"),
+    ],
+)
+def test_whatever_a_plug_in_raises_is_one_short_line(
+    name: str, why: str, broken: str, only: Callable[..., None], tmp_path: Path
+) -> None:
+    only("membership-probing")
+    arguments = ["--design", f"{broken}:{name}", "--design", EXACT_UPLOAD, "--json", "-"]
+    made = in_process(tmp_path, "attack", "run", "all", *arguments)
+    assert made.code == 1
+    found = rows_of(made.json)
+    assert found["membership-probing", "exact-upload"] == ("measured", "")
+    said = found["membership-probing", name.lower()][1]
+    assert re.fullmatch(why, said) and len(said) < 400
 
 
 def designs_played(designs: Sequence[str], fails: Sequence[str]) -> list[tuple[str, str]]:
@@ -202,7 +253,7 @@ def test_what_an_actor_gets_is_not_known_where_an_attack_failed() -> None:
 
 
 def test_an_interrupted_run_keeps_what_finished_and_goes_on_from_there(
-    broken: str, only: Any, tmp_path: Path
+    broken: str, only: Callable[..., None], tmp_path: Path
 ) -> None:
     only("membership-probing", "downgrade")
     kept, path = tmp_path / "kept.json", tmp_path / "attacks.json"
@@ -222,7 +273,7 @@ def test_an_interrupted_run_keeps_what_finished_and_goes_on_from_there(
 
 
 def test_without_a_file_an_interrupted_run_still_writes_what_finished(
-    broken: str, only: Any, tmp_path: Path
+    broken: str, only: Callable[..., None], tmp_path: Path
 ) -> None:
     only("membership-probing")
     designs = ["--design", EXACT_UPLOAD, "--design", f"{broken}:INTERRUPTED"]
@@ -231,7 +282,7 @@ def test_without_a_file_an_interrupted_run_still_writes_what_finished(
     assert rows_of(made.json)["membership-probing", "exact-upload"] == ("measured", "")
 
 
-def test_a_failed_attack_is_played_again(broken: str, only: Any, tmp_path: Path) -> None:
+def test_a_failed_attack_is_played_again(broken: str, only: Callable[..., None], tmp_path: Path) -> None:
     only("membership-probing")
     kept = tmp_path / "kept.json"
     for _ in range(2):
@@ -241,7 +292,7 @@ def test_a_failed_attack_is_played_again(broken: str, only: Any, tmp_path: Path)
 
 
 def test_what_was_kept_of_other_code_or_with_another_weakness_is_played_again(
-    tmp_path: Path, only: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, only: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only("membership-probing", "downgrade")
     kept = tmp_path / "kept.json"
@@ -264,6 +315,51 @@ def test_what_was_kept_of_other_code_or_with_another_weakness_is_played_again(
     assert count("--design", references[2], "--weakened", name="downgrade") == 4
     monkeypatch.setattr(keeping, "package_digest", lambda: "of other code")
     assert count("--design", references[2]) == 5
+
+
+def test_what_another_process_kept_meanwhile_stays_and_a_link_stays_one(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.json", tmp_path / "kept.json"
+    link.symlink_to(real)
+    (pair,) = (one for one in pairs([load_design(EXACT_UPLOAD)]) if one.attack.name == "downgrade")
+    ours, theirs = (keeping.Keeping(link, weakened) for weakened in (False, True))
+    ran = Ran(pair.attack, "exact-upload", Figure("messages shown", 0.0, False, 1), Budget())
+    ours.keep(pair, ran)
+    theirs.keep(pair, ran)
+    ours.keep(pair, ran)
+    assert link.is_symlink() and len(json.loads(real.read_text())["played"]) == 2
+    found = keeping.Keeping(link, True).find(pair)
+    assert found is not None and found.figure == ran.figure
+
+
+def test_a_file_that_cannot_be_kept_ends_the_run_and_loses_no_row(
+    only: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only("membership-probing", "downgrade")
+
+    def full(path: Path, content: bytes, mode: int) -> None:
+        with storage(f"writing {path.name}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(keeping, "replace_file", full)
+    arguments = ["--design", EXACT_UPLOAD, "--keep", tmp_path / "kept.json", "--json", tmp_path / "rows.json"]
+    made = in_process(tmp_path, "attack", "run", *arguments)
+    assert made.code == BAD_STATE
+    assert "kept.json: No space left on device" in " ".join(made.err.split())
+    assert sorted(statuses(json.loads((tmp_path / "rows.json").read_text()), "exact-upload").values()) == [
+        "measured",
+        "not measured",
+    ]
+
+
+def test_a_carried_design_of_a_file_is_known_by_that_files_code(tmp_path: Path) -> None:
+    def digest(name: str, text: str) -> str:
+        path = tmp_path / name / "exact_upload.py"
+        path.parent.mkdir()
+        path.write_text(text)
+        return keeping.design_digest(load_design(f"carried-{path}:DESIGN"))
+
+    source = (EXAMPLES / "exact_upload.py").read_text()
+    assert digest("a", source) == digest("b", source) != digest("c", source + "# other\n")
 
 
 @pytest.mark.parametrize(

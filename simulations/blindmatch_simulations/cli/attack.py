@@ -31,6 +31,7 @@ from blindmatch_simulations.evaluation.attacks.run import (
 )
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS, pairs
 from blindmatch_simulations.measure.phases import PhaseTimes
+from blindmatch_simulations.measure.results import ResultsError
 from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design, reference_of
 
 app = Commands(no_args_is_help=True)
@@ -115,12 +116,13 @@ def run(
 
 
 class Came(Struct):
-    """What the pairs of a run came to; `broken_off` is what ended it early, an interrupt or a full disk."""
+    """What the pairs of a run came to; `broken_off` ended it early: an interrupt, or a file that cannot be
+    kept."""
 
     rans: list[Ran] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
     unplayed: list[Pair] = field(default_factory=list)
-    broken_off: KeyboardInterrupt | StorageError | None = None
+    broken_off: KeyboardInterrupt | StorageError | ResultsError | None = None
 
 
 def _play(every: Sequence[Pair], weakened: bool, keeping: Keeping | None) -> Came:
@@ -133,7 +135,7 @@ def _play(every: Sequence[Pair], weakened: bool, keeping: Keeping | None) -> Cam
             with phase(f"{pair.attack.name}, {pair.design.info.name}") as progress:
                 try:
                     return run_attack(pair.attack, Arena(pair.design, progress=progress), weakened)
-                except (Exception, SystemExit):
+                except BaseException:
                     progress(1, 1)  # the bar of what failed does not go on
                     raise
 
@@ -151,7 +153,7 @@ def _play(every: Sequence[Pair], weakened: bool, keeping: Keeping | None) -> Cam
                 came.rans.append(made)
                 if keeping is not None and keeping.find(pair) is None:
                     keeping.keep(pair, made)
-        except (KeyboardInterrupt, StorageError) as error:
+        except (KeyboardInterrupt, StorageError, ResultsError) as error:
             came.broken_off = error
     if came.broken_off is not None:
         reached = {(one.attack.name, one.design) for one in came.rans}

@@ -125,10 +125,20 @@ class Pair(Struct, frozen=True):
     failure: str = ""
 
 
+MOST_LETTERS: Final = 300
+"""Of the text of an error that a row quotes."""
+
+
 def failure_of(error: BaseException) -> str:
-    """Return an error's type, its text on one line, and the last line of code that it came through."""
-    words = " ".join(str(error).split())
-    text = f"{type(error).__name__}: {words}" if words else type(error).__name__
+    """Return an error's type, its text on one line, and the last line of code that it came through.
+
+    The text may be a plug-in's: it is shortened, and may fail to be made.
+    """
+    try:
+        words = " ".join("".join(one if one.isprintable() else " " for one in str(error)).split())
+    except Exception:
+        words = ""
+    text = f"{type(error).__name__}: {words[:MOST_LETTERS]}" if words else type(error).__name__
     frames = extract_tb(error.__traceback__)
     if isinstance(error, BlindmatchError) or not frames:
         return text

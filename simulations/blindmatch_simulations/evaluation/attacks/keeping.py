@@ -31,7 +31,7 @@ from blindmatch_simulations.evaluation.attacks.figure import Budget, Figure
 from blindmatch_simulations.evaluation.attacks.run import Ran
 from blindmatch_simulations.measure.machine import machine
 from blindmatch_simulations.measure.results import Strict, decoded
-from blindmatch_simulations.testbed.deployment.registry import is_path, reference_of
+from blindmatch_simulations.testbed.deployment.registry import is_path, path_of, reference_of
 
 ROOMS: Final = (
     blindmatch_protocol,
@@ -60,7 +60,7 @@ class Keeping:
     """Attacks that finished, in a file; `ResultsError` if there is a file of another kind."""
 
     def __init__(self, path: Path, weakened: bool, seed: int = 1) -> None:
-        self._path = path
+        self._path = path.resolve()  # a link stays one
         self._run = [weakened, seed, _machine()]
         self._played = decoded(path, PlayedFile).played if path.exists() else {}
 
@@ -70,8 +70,10 @@ class Keeping:
         return None if held is None else Ran(pair.attack, pair.design.info.name, held.figure, held.budget)
 
     def keep(self, pair: Pair, ran: Ran) -> None:
-        """Write the file with one more; it is on the disk when this returns. `StorageError` if it cannot be
-        written."""
+        """Write the file with one more, beside what another process kept there meanwhile; it is on the disk
+        when this returns. `StorageError` if it cannot be written, `ResultsError` if it is damaged."""
+        if self._path.exists():
+            self._played |= decoded(self._path, PlayedFile).played
         self._played[self._key(pair)] = Played(ran.figure, ran.budget)
         content = msgspec.json.encode(PlayedFile(1, self._played))
         replace_file(self._path, msgspec.json.format(content, indent=1) + b"\n", PUBLIC)
@@ -94,8 +96,8 @@ def package_digest() -> str:
 def design_digest(design: AnyDesign) -> str:
     """Return SHA-256 over the modules of the folder that a design lies in, in hex."""
     reference = reference_of(design)
-    own = reference.rpartition(":")[0] if is_path(reference) else inspect.getfile(type(design))
-    return _digest(Path(own).parent.glob("*.py"))
+    own = path_of(reference) if is_path(reference) else Path(inspect.getfile(type(design)))
+    return _digest(own.parent.glob("*.py"))
 
 
 def _digest(files: Iterable[Path]) -> str:

@@ -134,7 +134,9 @@ def _played_or_failed(pair: Pair, play: Callable[[Pair], Ran]) -> Ran | Failed:
         return Failed(pair.attack, name, pair.failure)
     try:
         return play(pair)
-    except (Exception, SystemExit) as error:  # a plug-in may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plug-in may raise anything
         return Failed(pair.attack, name, failure_of(error))
 
 

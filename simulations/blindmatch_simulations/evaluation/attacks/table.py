@@ -38,5 +38,7 @@ def _pair(attack: Attack, design: AnyDesign) -> Pair:
     """Ask a design whether it has what an attack needs; a plug-in may fail at any question."""
     try:
         return Pair(attack, design, lacking(attack.needs, design))
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return Pair(attack, design, "", failure_of(error))
