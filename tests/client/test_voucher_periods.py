@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -225,3 +226,17 @@ def test_a_voucher_from_before_the_end_is_taken_after_it_and_counts_in_its_own_p
     with service.device("alice") as device:
         assert device.flush().waiting == 0
     assert service.piles() == [(2, 2)]
+
+
+def test_a_device_put_back_from_a_copy_of_before_an_update_goes_on_with_its_matches(service: Service) -> None:
+    service.publish(threshold=3)
+    service.send(LISTED[0])
+    folder = service.world.deployment.device("alice")
+    copy = folder.with_name("copy-of-alice")
+    shutil.copytree(folder, copy)
+    service.update()
+    service.send(LISTED[1])
+    shutil.rmtree(folder)
+    copy.rename(folder)
+    service.send(LISTED[2])
+    assert service.piles() == [(3, 3)]
