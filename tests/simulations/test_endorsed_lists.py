@@ -194,7 +194,7 @@ def test_through_a_change_of_policy_devices_go_on_with_their_keys_and_messages(h
             for name in NAMES:
                 command(home, "list", "endorse", name, "known")
             running.stop()
-            assert command(home, "list", "publish", "known")["epoch"] == epoch
+            assert command(home, "list", "publish", "known", "--yes")["epoch"] == epoch
             running.start(threads=True)
             for name in ("alice", "bob"):
                 assert "another policy of endorsement" in command(home, *registered, name, code=4)

@@ -253,9 +253,10 @@ class Draft:
 
 
 @contextmanager
-def replacing(into: Path, onto: HashList | None) -> Iterator[None]:
-    """Hold the lock of the list file `into` while it is replaced; `ListError` if another import has it, or
-    has replaced `into` since `onto` was opened from it, or the folder cannot be written."""
+def replacing(into: Path, onto: HashList | None, replace: bool) -> Iterator[None]:
+    """Hold the lock of the list file `into` while it is written; `ListError` if another import has it, or has
+    replaced `into` since `onto` was opened from it, or the folder cannot be written, or there is a list that
+    is neither `onto` nor to be lost, as `replace` says."""
     busy = ListError(f"another import writes {into.name}: wait for its end, then try again")
     with hold(_lock_path(into), busy, ListError):
         for path in _temporaries(into):  # left by killed imports; with the lock held, none of them runs
@@ -264,6 +265,10 @@ def replacing(into: Path, onto: HashList | None) -> Iterator[None]:
             with open_list(into, verify=False) as newest:
                 if newest.footer.digest() != onto.footer.digest():
                     raise ListError(f"another import has replaced {into.name} meanwhile: import once more")
+        elif into.exists() and not replace:
+            raise ListError(
+                f"there is a list {into.stem} already: add to it, replace it, or use another name"
+            )
         yield
 
 
@@ -283,6 +288,8 @@ def traces(into: Path) -> set[Path]:
     return {lock, lock.with_name(f"{lock.name}-journal"), *_temporaries(into)}
 
 
+ENDORSED: Final = ("endorsed",)
+"""What a list is made from that is written as what organisations endorsed."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}")
 
 
@@ -314,7 +321,7 @@ def write_entries(into: Path, entries: EntryBatch, next_id: int) -> Footer:
     with ListWriter(into) as writer:
         for name, column in columns.items():
             writer.section(name, [column])
-        return writer.publish(Title(into.stem, formats=("endorsed",)), next_id)
+        return writer.publish(Title(into.stem, formats=ENDORSED), next_id)
 
 
 class ListWriter(AbstractContextManager["ListWriter"]):

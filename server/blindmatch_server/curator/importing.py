@@ -20,8 +20,9 @@ from blindmatch_protocol.contract.publishing import SALT_BYTES
 from blindmatch_protocol.contract.relation import MINIMUM_QUALITY
 from blindmatch_protocol.picture.decode import Picture
 from msgspec import Struct, field
-from msgspec.structs import replace
+from msgspec.structs import replace as struct_replace
 
+from blindmatch_server.curator.entry_ids import take_ids
 from blindmatch_server.curator.formats import ListFormat, reader_of
 from blindmatch_server.curator.formats.block import Block
 from blindmatch_server.curator.hashlist import FIRST_ID, HashList, ListWriter, Title, replacing
@@ -79,7 +80,7 @@ def assemble(
         raise ListError(f"no entry would be left in {into.name}")
     kept = int(np.searchsorted(settled.entries, records.previous))
     listed = gathered(settled.hashes, settled.entries)
-    ids, next_id = _ids(settled.entries, kept, onto)
+    ids, next_id = _ids(into.parent, settled.entries, kept, onto)
     with ListWriter(into) as writer:
         writer.section("hashes", gathered(settled.hashes, settled.entries))
         writer.section("ids", [ids])
@@ -101,11 +102,15 @@ def assemble(
     )
 
 
-def _ids(entries: Indices, kept: int, onto: HashList | None) -> tuple[npt.NDArray[np.uint64], int]:
-    first = onto.footer.next_id if onto else FIRST_ID
-    fresh = np.arange(first, first + len(entries) - kept, dtype=np.uint64)
+def _ids(
+    folder: Path, entries: Indices, kept: int, onto: HashList | None
+) -> tuple[npt.NDArray[np.uint64], int]:
+    """The entries' ids, those of new ones taken in `folder`, and the list's next id."""
+    count = len(entries) - kept
+    first = take_ids(folder, count, onto.footer.next_id if onto else FIRST_ID)
+    fresh = np.arange(first, first + count, dtype=np.uint64)
     old = onto.ids[entries[:kept]] if onto else np.empty(0, np.uint64)
-    return np.concatenate((old, fresh)), first + len(fresh)
+    return np.concatenate((old, fresh)), first + count
 
 
 def _salts(entries: Indices, kept: int, onto: HashList | None, rng: Randomness) -> Iterator[Rows]:
@@ -137,10 +142,11 @@ def import_list(
     list_format: ListFormat | None = None,
     title: Title | None = None,
     onto: HashList | None = None,
+    replace: bool = False,
     progress: Progress = no_progress,
     columns: Mapping[str, str] = MappingProxyType({}),
 ) -> Summary:
-    """Import sources into the list file `into`, which is replaced when all is done, and not before.
+    """Import sources into the list file `into`, which is in place when all is done, and not before.
 
     Args:
         origins: paths or binary streams; several (pages of one answer, say) are read in order.
@@ -149,18 +155,20 @@ def import_list(
         list_format: of all sources; without it each one is looked at.
         title: name and creation time; by default the stem of `into` and now.
         onto: the list to start from, which may be the one at `into`; its entries keep ids and salts.
+        replace: whether a list at `into` that is not `onto` is lost; new entries never get ids that lists of
+            the folder had before.
         progress: called with (bytes read, bytes in all); 0 in all if a stream does not say.
         columns: names of the columns of CSV, by those of threatexchange.
 
     Raises:
         FormatError: if a source as a whole is not what its format says.
         ListError: if no source has a valid record (the side file is there then), or a file changed meanwhile,
-            or cannot be read or written.
+            or cannot be read or written, or there is a list at `into` that must not be lost.
     """
     listed = list(origins) if isinstance(origins, Sequence) else [origins]
     provenance = Provenance()
     blocks = _blocks(listed, list_format, columns, provenance, progress)
-    return build(blocks, provenance, into, rng, title=title, onto=onto)
+    return build(blocks, provenance, into, rng, title=title, onto=onto, replace=replace)
 
 
 def build(
@@ -171,11 +179,12 @@ def build(
     *,
     title: Title | None = None,
     onto: HashList | None = None,
+    replace: bool = False,
 ) -> Summary:
     """Write the list file `into` from blocks with their sources' names; else as `import_list`."""
     made = title or Title(into.stem)
     with (
-        replacing(into, onto),
+        replacing(into, onto, replace),
         closing(RejectFile(rejects_path(into))) as rejects,
         closing(ImportRecords(into.parent)) as records,
     ):
@@ -191,9 +200,9 @@ def build(
             rejects.publish()
             said = f"all {read} records were rejected: {reasons}" if read else "there are no records"
             raise ListError(f"nothing valid to import into {into.name}: {said}")
-        made = replace(made, formats=tuple(provenance.formats), digests=tuple(provenance.digests))
+        made = struct_replace(made, formats=tuple(provenance.formats), digests=tuple(provenance.digests))
         summary = assemble(records, into, rng, made, onto)
-        return replace(summary, read=read, rejected=dict(rejects.counts), rejects=rejects.publish())
+        return struct_replace(summary, read=read, rejected=dict(rejects.counts), rejects=rejects.publish())
 
 
 def _blocks(
@@ -220,14 +229,14 @@ _BATCH: Final = 1 << 16
 _RANDOM_BATCH: Final = 1 << 14
 
 
-def list_hashes(hashes: Rows, into: Path, rng: Randomness) -> Summary:
+def list_hashes(hashes: Rows, into: Path, rng: Randomness, replace: bool = False) -> Summary:
     """Write a list of `hashes`, uint8 (n, 32); see `import_list`; `ListError` for another shape or type, if
-    none is valid, or if the file cannot be written. One that is all zero or out of balance is rejected, under
-    its row's number from 1 on."""
+    none is valid, if there is a list and it is not to be replaced, or if the file cannot be written. A hash
+    that is all zero or out of balance is rejected, under its row's number from 1 on."""
     if hashes.ndim != 2 or hashes.shape[1] != 32 or hashes.dtype != np.uint8:
         raise ListError("hashes must be a uint8 matrix of 32 columns")
     named = (("hashes", block) for block in _hash_blocks(hashes))
-    return build(named, Provenance({"hashes": None}), into, rng)
+    return build(named, Provenance({"hashes": None}), into, rng, replace=replace)
 
 
 def random_hashes(count: int, rng: Randomness) -> Rows:
@@ -243,9 +252,9 @@ def random_hashes(count: int, rng: Randomness) -> Rows:
     return hashes
 
 
-def random_list(count: int, into: Path, rng: Randomness) -> Summary:
+def random_list(count: int, into: Path, rng: Randomness, replace: bool = False) -> Summary:
     """Write a list of `count` random hashes of 128 ones each; raises as `list_hashes` does."""
-    return list_hashes(random_hashes(count, rng), into, rng)
+    return list_hashes(random_hashes(count, rng), into, rng, replace)
 
 
 def _hash_blocks(hashes: Rows) -> Iterator[Block]:
@@ -268,13 +277,14 @@ def list_pictures(
     rng: Randomness,
     *,
     onto: HashList | None = None,
+    replace: bool = False,
     progress: Progress = no_progress,
 ) -> Summary:
     """Write a list of the pictures' hashes, or add them to the list `onto`; see `import_list`; `progress`
     gets pictures. One that cannot be decoded, or has a PDQ quality below 50, is rejected. `ListError` if none
     is valid, or a file cannot be read or written."""
     named = _picture_blocks(pictures, progress)
-    return build(named, Provenance({"pictures": None}), into, rng, onto=onto)
+    return build(named, Provenance({"pictures": None}), into, rng, onto=onto, replace=replace)
 
 
 def _picture_blocks(pictures: Sequence[Path], progress: Progress) -> Iterator[tuple[str, Block]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from blindmatch_simulations.cli.console import (
     ERR,
     DeployedDesignOption,
     SetOption,
+    several,
     values_of,
 )
 from blindmatch_simulations.testbed.deployment import endorsing
@@ -41,6 +43,7 @@ from blindmatch_simulations.testbed.deployment.registry import (
     note_design,
     portable_reference,
 )
+from blindmatch_simulations.testbed.deployment.sources import Succession, in_memory, succession
 from blindmatch_simulations.testbed.deployment.transparency import (
     NO_POLICY,
     check_not_needed,
@@ -50,6 +53,17 @@ from blindmatch_simulations.testbed.deployment.transparency import (
 )
 
 NameArgument = Annotated[str, typer.Argument(help="The list's name in this deployment.")]
+InsteadOption = Annotated[
+    str | None,
+    typer.Option(
+        "--instead-of",
+        metavar="LIST",
+        help="The list that the current epoch was published from, whose place NAME is to take.",
+    ),
+]
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="Do not ask, even if more than half of the entries are removed.")
+]
 ValidDaysOption = Annotated[
     int, typer.Option(min=1, max=3650, help="Days until devices stop using the epoch.")
 ]
@@ -66,8 +80,13 @@ def build(
     epoch: Annotated[int | None, typer.Option(min=1, help="Default: the one after the current.")] = None,
     values: SetOption = None,
     valid_days: ValidDaysOption = VALID_DAYS,
+    instead_of: InsteadOption = None,
+    yes: YesOption = False,
 ) -> Found:
     """Build the encrypted set of list NAME for a design, sign it and publish it as the next epoch.
+
+    NAME must be the list that the current epoch was published from; --from or --instead-of names that one if
+    NAME is another. If more than half of the entries would be removed, it asks first, or wants --yes.
 
     An interrupted build goes on where it stopped. The old epoch is served until the new one is whole. With
     --from, devices fetch a delta as long as the change; the key stays, so rotating it needs a full build.
@@ -85,6 +104,9 @@ def build(
     if previous is not None and (epoch is not None or values):
         raise typer.BadParameter("an update is the epoch after the current one and keeps its parameters")
     rng, given, now = system_randomness(), values_of(values), datetime.now(UTC)
+    with open_named(deployment, name) as entries:
+        next_up = succession(deployment, loaded.info.name, name, in_memory(entries))
+        approve(next_up, previous or instead_of, yes)
     with open_named(deployment, name) as entries, building() as progress:
         if previous is None:
             check_key_lasts(given, now)
@@ -95,6 +117,49 @@ def build(
                 publication = update(deployment, loaded, old, entries, rng, progress, valid_days)
     note_design(deployment, portable_reference(reference))
     return published(publication, {"endorsement": NO_POLICY})
+
+
+def approve(found: Succession, instead_of: str | None, yes: bool) -> None:
+    """Go on only if the list is the one that the current epoch was published from, or is named to take its
+    place, and if few entries are removed, or somebody wants that."""
+    if found.lost and not yes:
+        raise typer.BadParameter(
+            f"there is a list {found.name} with {several(found.lost, 'entry', 'entries')} that no epoch was "
+            "published from: another name, or --yes to lose it",
+            param_hint="NAME",
+        )
+    if not found.epoch:
+        return
+    if found.source is not None and found.source not in (found.name, instead_of):
+        raise typer.BadParameter(
+            f"epoch {found.epoch} was published from the list {found.source}, not from {found.name}: name "
+            f"{found.source}, or --instead-of {found.source} to publish {found.name} in its place",
+            param_hint="NAME",
+        )
+    if found.removed is None:
+        what = (
+            f"It is not known which list epoch {found.epoch} was published from, so that {found.name} may "
+            f"lack any of its {several(found.entries, 'entry', 'entries')}"
+        )
+    elif found.removes_most:
+        count = several(found.entries, "entry", "entries")
+        what = f"{found.name} lacks {found.removed:,} of the {count} of epoch {found.epoch}"
+    else:
+        return
+    if not yes:
+        _ask(what)
+
+
+def _ask(what: str) -> None:
+    """Ask on a terminal; without one, or without a yes, nothing is published."""
+    refused = typer.BadParameter(f"{what}; nothing is published; --yes publishes without a question")
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise refused
+    try:
+        typer.confirm(f"{what}. Publish?", abort=True, err=True)
+    except typer.Abort:
+        ERR.print()
+        raise refused from None
 
 
 def published(publication: Publication, more: dict[str, Any]) -> Found:
@@ -236,14 +301,21 @@ def publish(
     ] = False,
     values: SetOption = None,
     valid_days: ValidDaysOption = VALID_DAYS,
+    instead_of: InsteadOption = None,
+    yes: YesOption = False,
 ) -> Found:
-    """Publish what enough organisations endorsed as the next epoch, and write it as the list NAME."""
+    """Publish what enough organisations endorsed as the next epoch, and write it as the list NAME.
+
+    NAME must be the list that the current epoch was published from; --instead-of names that one if NAME is
+    another. If more than half of the entries would be removed, it asks first, or wants --yes.
+    """
     reference = design_of(deployment, design)
     more: dict[str, Any] = {"days": valid_days}
     if delta and values:
         raise typer.BadParameter("a change keeps the parameters of the epoch before")
     if not delta:
         more["values"] = values_of(values)
+    more["approve"] = lambda found: approve(found, instead_of, yes)
     with building() as progress:
         publication, settled = endorsing.publish_endorsed(
             deployment, load_design(reference), name, system_randomness(), progress, delta, **more

@@ -44,9 +44,13 @@ from blindmatch_simulations.cli.list_build import (
 from blindmatch_simulations.testbed.deployment.curating import list_path, open_named
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.registry import design_of, load_design
+from blindmatch_simulations.testbed.deployment.sources import prepare_ids
 
 app = Commands(no_args_is_help=True)
 
+ReplaceOption = Annotated[
+    bool, typer.Option("--replace", help="Lose the list of this name; no id of it is given again.")
+]
 WORDS = {
     "not_half": "entries whose ones are not 128",
     "bit_least": "least share of ones at a bit",
@@ -74,6 +78,7 @@ def import_(
         str | None,
         typer.Option("--onto", help="Start from this list, or NAME itself; entries keep their ids."),
     ] = None,
+    replace: ReplaceOption = False,
     column: Annotated[
         list[str] | None,
         typer.Option(
@@ -86,9 +91,14 @@ def import_(
 ) -> Found:
     """Import `pdq <hex>` lines, threatexchange CSV, NCMEC XML or StopNCII JSON as the list NAME.
 
-    Bad records are left out; each is named with its place and reason in NAME.list.rejects.jsonl.
+    A list of that name is kept: --onto NAME adds to it, and --replace loses it. Bad records are left out;
+    each is named with its place and reason in NAME.list.rejects.jsonl.
     """
     into = _into(deployment, name)
+    if replace and base == name:
+        raise typer.BadParameter(f"--replace loses the list {name}, and --onto {name} keeps it")
+    if base != name:
+        _check_free(into, replace, f"--onto {name} to add to it, ")
     onto = open_named(deployment, base) if base else None
     with progress_bar(people(), f"bytes of {source.name} imported") as progress:
         summary = import_list(
@@ -97,6 +107,7 @@ def import_(
             system_randomness(),
             list_format=list_format,
             onto=onto,
+            replace=replace,
             progress=progress,
             columns=_columns(column or (), list_format),
         )
@@ -131,15 +142,12 @@ def random(
     deployment: Deployment,
     count: Annotated[int, typer.Argument(min=1, help="How many hashes.")],
     name: NameArgument,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a list of this name.")] = False,
+    replace: ReplaceOption = False,
 ) -> Found:
     """Make the list NAME of random hashes with 128 ones each: they match nothing, and fill a set."""
     into = _into(deployment, name)
-    if into.exists() and not replace:
-        raise typer.BadParameter(
-            f"there is a list {name}; another name, or --replace to lose it", param_hint="NAME"
-        )
-    return _changed(name, random_list(count, into, system_randomness()))
+    _check_free(into, replace)
+    return _changed(name, random_list(count, into, system_randomness(), replace))
 
 
 app.command("build")(build)
@@ -218,8 +226,15 @@ def _into(deployment: Deployment, name: str) -> Path:
     path = list_path(deployment, name)
     if not name or Path(name).name != name or name.startswith("."):
         raise typer.BadParameter("a list's name is a plain file name")
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    prepare_ids(deployment)
     return path
+
+
+def _check_free(into: Path, replace: bool, instead: str = "") -> None:
+    if into.exists() and not replace:
+        raise typer.BadParameter(
+            f"there is a list {into.stem}: {instead}another name, or --replace to lose it", param_hint="NAME"
+        )
 
 
 def _changed(name: str, summary: Summary) -> Found:

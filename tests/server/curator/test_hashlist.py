@@ -91,7 +91,7 @@ def test_a_file_cut_short_underneath_is_noticed_before_it_is_touched(listed: Has
 
 def test_a_list_stays_readable_while_another_takes_its_place(rng: Any, listed: HashList, into: Path) -> None:
     before = listed.hashes.tobytes()
-    random_list(10, into, rng)
+    random_list(10, into, rng, replace=True)
     assert listed.hashes.tobytes() == before
     assert len(open_list(into)) == 10
 

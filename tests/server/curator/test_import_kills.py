@@ -19,12 +19,18 @@ from blindmatch_server.curator import (
     rejects_path,
     traces,
 )
+from blindmatch_server.curator.entry_ids import take_ids
 from support.forked import lived
 from support.memory import random_hashes
 from support.mortal_import import import_life
 
-CALLS, BLOCKS = 6, 4
+CALLS, BLOCKS = 9, 4
 """Fsyncs and renames of an import, and blocks of the source."""
+TAKING_IDS = 3
+"""Of these calls, those that keep the next id; an import without new entries takes none."""
+IDS = {"next_id", ".next_id.lock"}
+IDS_KILLED = IDS | {".next_id.lock-journal", ".next_id.new"}
+"""What keeps the ids given so far, and what a kill may leave of it."""
 
 
 @pytest.fixture
@@ -58,11 +64,19 @@ def test_a_kill_leaves_the_old_list_or_the_new_one(source: Path, held: Path, poi
     before = hashes_of(held)
     after = before | {row.tobytes() for row in random_hashes(30)}
     assert lived(import_life, source, held, point).code == -signal.SIGKILL
-    assert hashes_of(held) in (before, after)
-    assert lived(import_life, source, held, "never").said == (CALLS, BLOCKS)
+    left = hashes_of(held)
+    assert left in (before, after)
+    calls = CALLS if left == before else CALLS - TAKING_IDS
+    assert lived(import_life, source, held, "never").said == (calls, BLOCKS)
     assert hashes_of(held) == after and rejects_path(held).read_text().count("\n") == 1
-    left = {path.name for path in held.parent.iterdir()}
-    assert left == {held.name, rejects_path(held).name, f".{held.name}.lock"}
+    assert {path.name for path in held.parent.iterdir()} == {
+        held.name,
+        rejects_path(held).name,
+        f".{held.name}.lock",
+        *IDS,
+    }
+    with open_list(held) as listed:
+        assert len(set(listed.ids.tolist())) == len(after) and take_ids(held.parent, 0) > listed.ids.max()
 
 
 def test_the_first_list_of_a_folder_can_be_made_again_after_a_kill(source: Path, tmp_path: Path) -> None:
@@ -71,9 +85,9 @@ def test_the_first_list_of_a_folder_can_be_made_again_after_a_kill(source: Path,
     assert lived(import_life, source, into, "before:1").code == -signal.SIGKILL
     left = set(into.parent.iterdir())
     assert into.with_name(".known.list.lock") in left and len(left) > 1
-    assert left <= traces(into), "all of it is known to be an import's"
+    assert {path for path in left if path.name not in IDS_KILLED} <= traces(into), "an import's"
     assert random_list(40, into, seeded("again")).entries == 40
-    assert set(into.parent.iterdir()) == {into, into.with_name(".known.list.lock")}
+    assert {path.name for path in into.parent.iterdir()} == {into.name, ".known.list.lock", *IDS}
 
 
 class Stopping:
@@ -94,12 +108,14 @@ class Stopping:
 
 def test_two_imports_into_one_list_are_refused(source: Path, held: Path) -> None:
     stopping: Any = Stopping(source.read_bytes())
-    thread = threading.Thread(target=import_list, args=([stopping], held, seeded("one")))
+    thread = threading.Thread(
+        target=import_list, args=([stopping], held, seeded("one")), kwargs={"replace": True}
+    )
     thread.start()
     try:
         assert stopping.reached.wait(240)
         with pytest.raises(ListError, match=r"another import writes known\.list"):
-            import_list(source, held, seeded("two"))
+            import_list(source, held, seeded("two"), replace=True)
     finally:
         stopping.go_on.set()
         thread.join()

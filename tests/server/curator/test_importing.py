@@ -69,7 +69,7 @@ def test_an_import_without_rejects_removes_the_older_rejects_file(
 ) -> None:
     import_list(io.BytesIO(b"x\n" + pdq_lines(hexes)), into, rng, list_format=ListFormat.PDQ)
     assert rejects_path(into).exists()
-    summary = import_list(io.BytesIO(pdq_lines(hexes)), into, rng)
+    summary = import_list(io.BytesIO(pdq_lines(hexes)), into, rng, replace=True)
     assert summary.rejects is None
     assert not rejects_path(into).exists()
 
@@ -117,10 +117,13 @@ def test_the_same_randomness_and_time_make_the_same_file(into: Path, hexes: list
         return Randomness(lambda count: bytes(range(16)) * (count // 16))
 
     title = Title("same", datetime(2026, 1, 1, tzinfo=UTC))
-    import_list(io.BytesIO(pdq_lines(hexes)), into, counting(), title=title)
-    first = into.read_bytes()
-    import_list(io.BytesIO(pdq_lines(hexes)), into, counting(), title=title)
-    assert into.read_bytes() == first
+    made = []
+    for name in ("one", "other"):
+        path = into.parent / name / into.name
+        path.parent.mkdir()
+        import_list(io.BytesIO(pdq_lines(hexes)), path, counting(), title=title)
+        made.append(path.read_bytes())
+    assert made[0] == made[1]
 
 
 def test_several_sources_are_read_in_order_and_rejects_name_theirs(
@@ -174,11 +177,12 @@ def test_a_failed_import_leaves_the_old_list_and_nothing_else(rng: Any, into: Pa
         raise RuntimeError("no randomness")
 
     with pytest.raises(RuntimeError):
-        import_list(io.BytesIO(pdq_lines(hexes)), into, Randomness(fail))
+        import_list(io.BytesIO(pdq_lines(hexes)), into, Randomness(fail), replace=True)
     with pytest.raises(FormatError):
-        import_list(io.BytesIO(b"<queryResult"), into, rng)
+        import_list(io.BytesIO(b"<queryResult"), into, rng, replace=True)
     assert into.read_bytes() == before
-    assert sorted(into.parent.iterdir()) == [into.with_name(f".{into.name}.lock"), into]
+    left = {f".{into.name}.lock", into.name, "next_id", ".next_id.lock"}
+    assert {path.name for path in into.parent.iterdir()} == left
 
 
 def test_the_files_can_be_read_by_their_owner_alone(rng: Any, into: Path, hexes: list[str]) -> None:

@@ -29,6 +29,11 @@ from blindmatch_server.hosting.workers import WorkerPool
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
 from blindmatch_simulations.testbed.deployment.operators import ask_log, read_resource
 from blindmatch_simulations.testbed.deployment.processes import running_servers
+from blindmatch_simulations.testbed.deployment.sources import (
+    check_is_source,
+    forget_sources,
+    keep_source,
+)
 from blindmatch_simulations.testbed.deployment.transparency import (
     EPOCHS,
     LOG,
@@ -160,8 +165,10 @@ def publish(
     days: int = VALID_DAYS,
     endorsement: Endorsement = NOT_ENDORSED,
     at: datetime | None = None,
+    source: str = "",
 ) -> published.Publication:
     """Build, sign and publish an epoch of `design`, by default the next one, on all cores; `at`: if not now;
+    `source`: the name of the list that the entries are of, by default that of a list file;
     `PublicationError` if it is published already, or another build runs."""
     folder = deployment.published(design.info.name)
     parameters = bm.SetParameters(epoch or next_epoch(folder), values or {})
@@ -169,9 +176,28 @@ def publish(
     signer = deployment.signer(now, days)
     if deployment.authority.is_dir():
         deployment.admit(design.info.parties, now)
+    if isinstance(entries, HashList):
+        source = source or entries.path.stem
+    submit = _submitting(deployment, source, entries, at)
     with WorkerPool() as workers:
-        how = Publishing(design, folder, signer, workers, progress, endorsement, logging_of(deployment, at))
-        return publish_epoch(how, entries, parameters, rng)
+        how = Publishing(design, folder, signer, workers, progress, endorsement, submit)
+        made = publish_epoch(how, entries, parameters, rng)
+    forget_sources(deployment, design.info.name, made.manifest.epoch)
+    return made
+
+
+def _submitting(
+    deployment: Deployment, source: str, entries: bm.EntrySource | None, at: datetime | None = None
+) -> Callable[[Path], None]:
+    """Log an epoch, and note the list that it is published from, before it is served."""
+    log = logging_of(deployment, at)
+
+    def submit(folder: Path) -> None:
+        log(folder)
+        if source and entries is not None:
+            keep_source(deployment, folder.parent.name, int(folder.name), source, entries)
+
+    return submit
 
 
 def update(
@@ -190,18 +216,24 @@ def update(
     folder = deployment.published(design.info.name)
     current = published.open_publication(folder)
     change = diff(previous, entries)
-    if current.manifest.entries != len(previous):
-        raise ListError(
-            f"epoch {current.manifest.epoch} has {current.manifest.entries} entries, the list "
-            f"{previous.footer.name} has {len(previous)}: name the list that the epoch was built from"
-        )
+    check_is_source(deployment, design.info.name, current, previous)
     if not change.consistent:
         raise ListError(
             f"list {entries.footer.name} was not made from {previous.footer.name}: "
             "make it with list import --onto, so that entries keep their ids"
         )
     removes = [int(number) for number in change.removes]
-    return publish_change(deployment, design, change.adds, removes, rng, progress, days)
+    return publish_change(
+        deployment,
+        design,
+        change.adds,
+        removes,
+        rng,
+        progress,
+        days,
+        source=entries.path.stem,
+        entries=entries,
+    )
 
 
 def publish_change(
@@ -213,13 +245,19 @@ def publish_change(
     progress: bm.Progress = bm.no_progress,
     days: int = VALID_DAYS,
     endorsement: Endorsement = NOT_ENDORSED,
+    source: str = "",
+    entries: bm.EntrySource | None = None,
 ) -> published.Publication:
-    """Sign and publish the epoch after the current one as what it adds and removes; raises as `update`."""
+    """Sign and publish the epoch after the current one as what it adds and removes; raises as `update`.
+    `entries` are all those of the epoch, and `source` the name of the list that they are of, if any."""
     folder = deployment.published(design.info.name)
     signer, epoch = deployment.signer(datetime.now(UTC), days), published.current_epoch(folder)
+    submit = _submitting(deployment, source, entries)
     with WorkerPool() as workers:
-        how = Publishing(design, folder, signer, workers, progress, endorsement, logging_of(deployment))
-        return publish_update(how, epoch, adds, removes, rng)
+        how = Publishing(design, folder, signer, workers, progress, endorsement, submit)
+        made = publish_update(how, epoch, adds, removes, rng)
+    forget_sources(deployment, design.info.name, made.manifest.epoch)
+    return made
 
 
 def throwaway_signer() -> Signer:

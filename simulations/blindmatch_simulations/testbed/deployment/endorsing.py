@@ -19,7 +19,7 @@ from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.randomness import Randomness
-from blindmatch_protocol.contract import AnyDesign, Label, Progress, no_progress
+from blindmatch_protocol.contract import AnyDesign, EntryBatch, Label, Progress, no_progress
 from blindmatch_protocol.contract.publishing import HeldEntries
 from blindmatch_server.curator import Summary, list_hashes, list_pictures, open_list
 from blindmatch_server.curator.endorsement.batches import (
@@ -30,11 +30,13 @@ from blindmatch_server.curator.endorsement.batches import (
     check_submission,
 )
 from blindmatch_server.curator.endorsement.proposing import Audited, Records, Settled, Span, propose, settle
-from blindmatch_server.curator.hashlist import FIRST_ID, write_entries
+from blindmatch_server.curator.entry_ids import take_ids
+from blindmatch_server.curator.hashlist import ENDORSED, FIRST_ID, write_entries
 from blindmatch_server.epochs.building import SEED_BYTES
 from blindmatch_server.epochs.published import Publication, open_publication, read_signed
 from blindmatch_server.hosting.workers import WorkerPool
 from blindmatch_server.storage.files import MappedFile
+from msgspec.structs import replace
 
 from blindmatch_simulations.testbed.deployment.curating import (
     LIST_SUFFIX,
@@ -46,6 +48,7 @@ from blindmatch_simulations.testbed.deployment.curating import (
     throwaway_signer,
 )
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
+from blindmatch_simulations.testbed.deployment.sources import Succession, prepare_ids, succession
 from blindmatch_simulations.testbed.deployment.transparency import (
     check_named,
     key_of,
@@ -77,7 +80,8 @@ def submit(
 ) -> Summary:
     """Hash an organisation's pictures and submit the hashes, in place of what it submitted before."""
     check_named(deployment, name)
-    summary = list_pictures(pictures, own_list(deployment, name, listed), rng, progress=progress)
+    path = own_list(deployment, name, listed)
+    summary = list_pictures(pictures, path, rng, replace=True, progress=progress)
     hand_in(deployment, name, listed)
     return summary
 
@@ -96,7 +100,7 @@ def withdraw(deployment: Deployment, name: str, listed: str, entry: int, rng: Ra
         if len(rest) == len(own):
             raise EndorsementError(f"entry {entry} is of no picture of {name}")
         if len(rest):
-            list_hashes(rest, path, rng)
+            list_hashes(rest, path, rng, replace=True)
             hand_in(deployment, name, listed)
             return len(rest)
     for held in (path, _submitted(deployment, name, listed)):
@@ -146,7 +150,12 @@ def make_proposal(
     before = records.never_given(_before(deployment, design, listed))
     epoch = next_epoch(deployment.published(design.info.name))
     span = Span(epoch, epoch + epochs - 1, batch)
+    prepare_ids(deployment)
+    first = take_ids(deployment.lists, 0, before.next_id)
+    before = replace(before, next_id=first)
     proposal = propose(terms, span, submissions(deployment, terms, listed), before, rng)
+    if take_ids(deployment.lists, proposal.next_id - first, first) != first:
+        raise EndorsementError("an import took ids meanwhile: propose again")
     records.propose(proposal)
     return proposal
 
@@ -169,10 +178,12 @@ def publish_endorsed(
     rng: Randomness,
     progress: Progress = no_progress,
     delta: bool = False,
+    approve: Callable[[Succession], None] = lambda succession: None,
     **more: Any,
 ) -> tuple[Publication, Settled]:
     """Publish what enough organisations endorsed as the next epoch, and write it as the list `listed`; with
-    `delta` as the change since the epoch before alone. `rng` gives the build's seed; `more` is as of
+    `delta` as the change since the epoch before alone. `rng` gives the build's seed; `approve` raises, before
+    anything is written, if what this does to the current epoch is not wanted; `more` is as of
     `curating.publish`."""
     terms, records = terms_of(deployment, design), records_of(deployment, design)
     proposal, before = records.proposal(), _before(deployment, design, listed)
@@ -185,18 +196,36 @@ def publish_endorsed(
     entries = settled.record.listed(epoch)
     if not len(entries):
         raise EndorsementError("too few organisations have endorsed anything of the proposal")
+    approve(_succession(deployment, design, listed, entries))
     record = records.keep(settled.record, rng.take(SEED_BYTES), epoch - 1 if delta else 0)
     deployment.lists.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_entries(list_path(deployment, listed), entries, settled.record.next_id)
     seeded = Randomness(lambda count: record.seed[:count])
     more |= {"progress": progress, "endorsement": settled.record.endorsement(design.info, terms)}
+    more |= {"source": listed}
     if delta:
         publication = publish_change(
-            deployment, design, *change(before.listed(epoch - 1), entries), seeded, **more
+            deployment,
+            design,
+            *change(before.listed(epoch - 1), entries),
+            seeded,
+            entries=HeldEntries(entries),
+            **more,
         )
     else:
         publication = publish(deployment, design, HeldEntries(entries), seeded, epoch, **more)
     return publication, settled
+
+
+def _succession(deployment: Deployment, design: AnyDesign, listed: str, entries: EntryBatch) -> Succession:
+    """What publishing endorsed entries as the list `listed` does, to the list of that name, too."""
+    found = succession(deployment, design.info.name, listed, entries)
+    path = list_path(deployment, listed)
+    if not path.exists():
+        return found
+    with open_list(path, verify=False) as held:
+        is_ours = found.source == listed or held.footer.source_formats == ENDORSED
+        return found if is_ours else replace(found, lost=len(held))
 
 
 def _submitted(deployment: Deployment, name: str, listed: str) -> Path:

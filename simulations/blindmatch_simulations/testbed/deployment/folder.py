@@ -108,6 +108,11 @@ class Deployment(Struct, frozen=True):
         return self.home / "curator" / "lists"
 
     @property
+    def sources(self) -> Path:
+        """What the current epochs were published from; the curator's."""
+        return self.home / "curator" / "sources"
+
+    @property
     def curator_keys(self) -> Path:
         return self.home / "curator" / "keys"
 

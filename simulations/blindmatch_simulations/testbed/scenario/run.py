@@ -190,7 +190,7 @@ def publish_list(
     the design lacks are left out; `at`: when it is built, if not now."""
     deployment.lists.mkdir(parents=True, exist_ok=True, mode=0o700)
     pictures = [Picture.from_bytes(data) for data in listed]
-    path = list_path(deployment, f"list-{len(list(deployment.lists.iterdir()))}")
+    path = list_path(deployment, f"list-{len(list(deployment.lists.glob('*.list')))}")
     list_hashes(np.concatenate([hashes, rows([one.hash for one in pictures])]), path, rng)
     with open_list(path) as entries:
         made = publish(deployment, design, entries, rng, epoch, values_of(design, values or {}), at=at)
