@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import StrEnum
 from functools import cache
-from threading import Lock  # noqa: TID251 - a back end is the process's, whatever thread calls it
+from itertools import count
 from typing import Final, Protocol
 
 from blindmatch_protocol.codec import Rows
@@ -30,30 +30,26 @@ class SecondSums:
     padding follow from the number of rows alone (`jit.drivers`), so that a kernel with this fault has it in
     each call of a shape: the first sum of a shape is made twice, and until two agreed every other one. After
     that it is one in `SUMS_FOR_A_SECOND`, for a fault that the process or the machine comes to later.
+
+    Threads need no lock: to look up or add a shape, and to take the next number, is one step of the
+    interpreter, so that each number is one thread's.
     """
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._since: dict[tuple[int, ...], int] = {}
+        self._later: dict[tuple[int, ...], count[int]] = {}
 
     def is_due(self, operands: Sequence[Rows]) -> bool:
         """Count a sum of these operands, and return whether it is to be made twice."""
-        shape = tuple(map(len, operands))
-        with self._lock:
-            if shape not in self._since:
-                return True
-            self._since[shape] += 1
-            return self._since[shape] >= SUMS_FOR_A_SECOND
+        later = self._later.get(_shape(operands))
+        return later is None or next(later) % SUMS_FOR_A_SECOND == 0
 
     def note_agreement(self, operands: Sequence[Rows]) -> None:
-        """Note that two sums of these operands agreed; until then each sum of their shape stays due.
+        """Note that two sums of these operands agreed; until then each sum of their shape is due."""
+        self._later.setdefault(_shape(operands), count(1))
 
-        Where two threads were due at once, the second to agree takes nothing off the count of later sums.
-        """
-        shape = tuple(map(len, operands))
-        with self._lock:
-            since = self._since.get(shape, 0)
-            self._since[shape] = since - SUMS_FOR_A_SECOND if since >= SUMS_FOR_A_SECOND else since
+
+def _shape(operands: Sequence[Rows]) -> tuple[int, ...]:
+    return tuple(map(len, operands))
 
 
 class GroupBackend(Protocol):
