@@ -18,8 +18,7 @@ from support.verify_all import TARGETS, Chosen, chosen_of, duration, main
 
 ROOT = Path(__file__).parents[2]
 MAKEFILE = """
-good bad killed slow left said:
-.PHONY: good bad killed slow left said worker
+.PHONY: good bad killed slow left orphans worker
 ARGS ?=
 good:
 	@echo "arguments are [$(ARGS)]"; echo "level $(MAKELEVEL)"
@@ -31,6 +30,8 @@ slow:
 	@touch $(HERE)/there; sleep 600
 left:
 	@sleep 600 & echo $$! >$(HERE)/left
+orphans:
+	@(sh -c "python3 -c 'sum(range(3 * 10**7))' & exec true"); echo done
 worker:
 	@python3 -c "sum(range(10**7))"
 """
@@ -98,6 +99,32 @@ def test_a_target_gets_its_own_arguments_and_not_the_choice_of_targets(run: Any,
 def test_cpu_time_is_that_of_the_processes_that_a_target_starts(run: Any, tmp_path: Path) -> None:
     run("worker")
     assert told(tmp_path)["worker"]["cpu_s"] > 0
+
+
+ORPHANS = """
+import sys
+from pathlib import Path
+from support.verify_all import adopt_orphans, main
+here = Path(sys.argv[1])
+if sys.argv[2] == "adopt":
+    adopt_orphans()
+sys.exit(main(["orphans"], ("make", "-f", str(here / "Makefile")), here, ("orphans",)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux hands orphans to the process that asks for them")
+def test_cpu_time_has_what_processes_spent_that_nobody_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    spent = {}
+    for how in ("leave", "adopt"):
+        subprocess.run(
+            [sys.executable, "-c", ORPHANS, str(tmp_path), how],
+            env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+            check=True,
+            capture_output=True,
+        )
+        spent[how] = told(tmp_path)["orphans"]["cpu_s"]
+    assert spent["adopt"] > spent["leave"]
 
 
 @pytest.mark.parametrize("words", [["good", "none"], ["good", "good"], ["--help"]])

@@ -5,12 +5,14 @@
     make verify-all ARGS="'soak=--messages 500'"     one with its own ARGS, which the table names
 
 A failure does not end the run. Exit 1 if a target failed, 2 for a name that is none, 130 after an interrupt.
-The table and build/verify-all.json have of each target its result, CPU time and duration. CPU is that of the
-target's processes as far as one waited for another. What is left of its process group is ended, not counted.
+The table and build/verify-all.json have of each target its result, CPU time and duration. CPU is that of all
+processes in the target's process group, on Linux also of those whose parent did not wait for them; those that
+left the group are not counted. What is left of the group is ended.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shlex
@@ -43,6 +45,9 @@ TARGETS: Final = (
 """The shortest first."""
 FORMAT: Final = "blindmatch-verify-all"
 TOLD_EVERY_S: Final = 30.0
+PATIENCE_S: Final = 5.0
+SET_CHILD_SUBREAPER: Final = 36
+"""linux/prctl.h."""
 PASSED, FAILED, NOT_RUN, INTERRUPTED = "passed", "failed", "not run", "interrupted"
 COLUMNS: Final = ("target", "result", "CPU", "duration", "log")
 OF_THE_OUTER_MAKE: Final = ("ARGS", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS")
@@ -124,7 +129,7 @@ def run_target(chosen: Chosen, make: Sequence[str], log: Path, say: Say) -> Row:
 
 
 def _waited(command: Sequence[str], output: int) -> tuple[int, float]:
-    """Run a command in a process group of its own; return its wait status and CPU seconds with children."""
+    """Run a command in a process group of its own; return its wait status, and CPU seconds of the group."""
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -137,22 +142,51 @@ def _waited(command: Sequence[str], output: int) -> tuple[int, float]:
     try:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        return status, usage.ru_utime + usage.ru_stime
+        return status, usage.ru_utime + usage.ru_stime + _reaped(process.pid)
     except KeyboardInterrupt:
         _end(process)
         raise
     finally:
-        # a server that a broken target has left would keep its port from the next one
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _kill(process.pid)
 
 
-def _end(process: subprocess.Popen[bytes], patience_s: float = 20.0) -> None:
+def _reaped(group: int) -> float:
+    """Wait for those of a process group that became children of this process; return their CPU seconds.
+
+    They get `PATIENCE_S` to end by themselves, as a fork server does; then they are killed: a server that a
+    broken target has left would keep its port from the next one.
+    """
+    spent, ends_at = 0.0, time.monotonic() + PATIENCE_S
+    with suppress(ChildProcessError):
+        while True:
+            ended, _, usage = os.wait4(-group, os.WNOHANG)
+            if ended:
+                spent += usage.ru_utime + usage.ru_stime
+                continue
+            if time.monotonic() > ends_at:
+                _kill(group)
+            time.sleep(0.02)
+    return spent
+
+
+def _kill(group: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent ends first (Linux, PR_SET_CHILD_SUBREAPER); of the
+    whole process, so only for a process that does nothing else."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
     """Interrupt a process group, as a terminal does, and wait for its leader."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGINT)
     with suppress(subprocess.TimeoutExpired):
-        process.wait(patience_s)
+        process.wait(4 * PATIENCE_S)
 
 
 def say_line(line: str) -> None:
@@ -282,4 +316,5 @@ def main(
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)  # both end the target that runs
+    adopt_orphans()
     sys.exit(main(sys.argv[1:]))
