@@ -39,6 +39,8 @@ BAD = (
     "</script><script>parent.tainted=1</script><img src=x onerror=parent.tainted=1>"
     "javascript:parent.tainted=1"
 )
+LONG = "x" * 600
+"""A word that no line is wide enough for."""
 PROBE = Path(__file__).with_name("followed.js")
 
 
@@ -59,6 +61,12 @@ def main(axe: Path) -> int:
         for view, (width, flags) in VIEWS.items():
             bad += not _clean(view, width, _seen(browser, folder, page, width, flags))
         marked = "<script>window.marked = true</script></head>"
+        made = POLICY.sub("", follow_page([_marked(told[0], LONG)])).replace("</body>", probe)
+        # `_marked` adds a party, on the one side that is drawn
+        made = made.replace("</head>", "<script>window.boxes = 7</script></head>")
+        for view in ("wide", "phone"):
+            width, flags = VIEWS[view]
+            bad += not _clean(f"{view}, long words", width, _seen(browser, folder, made, width, flags))
         for view, made in (("marked", follow_page([_marked(told[0])])), ("marked, no policy", "")):
             made = made or POLICY.sub("", follow_page([_marked(told[0])]))
             if "no policy" in view:
@@ -74,17 +82,17 @@ def main(axe: Path) -> int:
     return 1 if bad or not good else 0
 
 
-def _marked(told: Followed) -> Followed:
-    """Marks of script wherever a recording has words."""
+def _marked(told: Followed, word: str = BAD) -> Followed:
+    """Return a run with `word`, by default marks of script, wherever a recording has words."""
     made: Any = msgspec.to_builtins(told)
-    made |= dict.fromkeys(("design", "option", "summary", "made_at"), BAD) | {"left_out": [BAD]}
-    made["attack"] = {"name": BAD, "holds": ["matcher"], "does": BAD}
+    made |= dict.fromkeys(("design", "option", "summary", "made_at"), word) | {"left_out": [word]}
+    made["attack"] = {"name": word, "holds": ["matcher"], "does": word}
     for row in made["declared"]:
-        row["facts"] = [{**one, "says": BAD} for one in row["facts"]]
+        row["facts"] = [{**one, "says": word} for one in row["facts"]]
     for one in made["steps"]:
-        one |= {"says": BAD, "notices": [[BAD, BAD]]}
-    made["scenes"] = [{**one, "picture": BAD, "sender": BAD, "what": BAD} for one in made["scenes"]]
-    made["parties"] = [[BAD, "device"], *made["parties"]]
+        one |= {"says": word, "notices": [[word, word]]}
+    made["scenes"] = [{**one, "picture": word, "sender": word, "what": word} for one in made["scenes"]]
+    made["parties"] = [[word, "device"], *made["parties"]]
     return replace(told, **{name: getattr(msgspec.convert(made, Followed), name) for name in made})
 
 

@@ -16,7 +16,7 @@ addEventListener("load", async () => {
       told(one.scrollWidth <= one.clientWidth + 1, `${when}: ${one.className || one.id} is too wide`);
   };
   if (!window.marked) {
-    told(document.querySelectorAll(".box").length === 12, "not all parties are drawn");
+    told(document.querySelectorAll(".box").length === (window.boxes ?? 12), "not all parties are drawn");
     await look("begin");
     const first = panes();
     key("ArrowRight");

@@ -101,7 +101,9 @@ class Service:
         period = self.design.period(self.design.open_setup(epoch.setup(), epoch.manifest.epoch))
         path = self.world.deployment.server(Party.CENTRE) / "state" / "centre.sqlite"
         with closing(sqlite3.connect(path)) as db:
-            found = db.execute("SELECT count(*) FROM piles WHERE next_try <= wanted AND period = ?", (period,))
+            found = db.execute(
+                "SELECT count(*) FROM piles WHERE next_try <= wanted AND period = ?", (period,)
+            )
             return int(found.fetchone()[0])
 
 

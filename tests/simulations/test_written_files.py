@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_simulations.cli import console
+from blindmatch_server.storage.files import StorageError, replace_file
+from blindmatch_simulations.cli.exit_codes import WRONG
+from blindmatch_simulations.evaluation.assess.results import write_whole
+from blindmatch_simulations.measure import output_file
 from support.command import BAD_STATE, COMMAND, USAGE, in_process
 
 
@@ -97,9 +103,9 @@ def test_evidence_is_written_for_its_owner_alone_and_not_over_a_pipe(tmp_path: P
     path = tmp_path / "evidence"
     path.write_text("")
     path.chmod(0o644)
-    console.write_file(path, b"x", 0o600)
+    output_file.write_file(path, b"x", 0o600)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    console.write_file(Path("/dev/null"), b"x", 0o600)
+    output_file.write_file(Path("/dev/null"), b"x", 0o600)
     assert stat.S_ISCHR(Path("/dev/null").lstat().st_mode)
 
 
@@ -135,3 +141,61 @@ def test_what_a_command_prints_into_is_written_in_its_place(tmp_path: Path) -> N
         said = (tmp_path / "out").read_text()
         assert said.split() == ["before", "{", '"a":', "1", "}", "after"], name
         assert (tmp_path / "link").is_symlink()
+
+
+RECORDING = Path(__file__).parents[2] / "docs" / "sample" / "oprf-psi.jsonl"
+
+
+def test_the_page_of_follow_leaves_a_device_as_it_is(tmp_path: Path) -> None:
+    link = tmp_path / "page.html"
+    link.symlink_to("/dev/null")
+    assert in_process(tmp_path, "follow", RECORDING, "--out", link).code == 0
+    assert link.is_symlink() and stat.S_ISCHR(Path("/dev/null").lstat().st_mode)
+
+
+def test_the_page_of_follow_is_refused_before_any_work_where_it_cannot_be(tmp_path: Path) -> None:
+    ran = in_process(tmp_path, "follow", tmp_path / "no-recording", "--out", tmp_path / "none" / "page.html")
+    assert ran.code == USAGE and "must be a file in a folder that exists" in " ".join(ran.err.split())
+
+
+@pytest.mark.parametrize("write", [output_file.write_file, write_whole, replace_file])
+def test_a_full_disk_is_named_with_the_file_and_leaves_nothing_behind(
+    write: Callable[[Path, bytes], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("before")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises((OSError, StorageError), match=r"page\.html"):
+        write(path, b"after")
+    assert [one.name for one in tmp_path.iterdir()] == ["page.html"] and path.read_text() == "before"
+
+
+def test_a_command_says_which_file_a_full_disk_could_not_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    ran = in_process(tmp_path, "follow", RECORDING, "--out", tmp_path / "page.html")
+    assert ran.code == BAD_STATE and "page.html: No space left on device" in " ".join(ran.err.split())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name", ["results.json", "attacks.json", "designs/oprf-psi.json", "rows/oprf-psi.jsonl"]
+)
+def test_results_with_json_nested_without_end_are_reported_as_a_fault_of_that_file(
+    name: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(RECORDING.parent, folder)
+    (folder / name).write_text("[" * 200_000 + "]" * 200_000)
+    ran = in_process(tmp_path, "results", "verify", folder, "--no-evidence", "--json", "-")
+    assert ran.code == WRONG
+    assert "RecursionError" in ran.out
+    assert any(name in str(row) for row in json.loads(ran.out)["differences"])

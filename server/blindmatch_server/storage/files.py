@@ -230,9 +230,12 @@ def replace_file(path: Path, content: bytes, mode: int = PRIVATE) -> None:
     new = path.with_name(f".{path.name}.new")
     with storage(f"writing {path.name}"):
         new.unlink(missing_ok=True)
-        write_synced(new, content)
-        new.chmod(mode)
-        new.replace(path)
+        try:
+            write_synced(new, content)
+            new.chmod(mode)
+            new.replace(path)
+        finally:
+            new.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

@@ -25,7 +25,6 @@ from blindmatch_simulations.cli.console import (
     say,
     table,
     target,
-    write_file,
 )
 from blindmatch_simulations.cli.corpus import RayOption, cache_home
 from blindmatch_simulations.data import table_of
@@ -58,6 +57,7 @@ from blindmatch_simulations.evaluation.assess.subjects import STUDIES, Point, po
 from blindmatch_simulations.evaluation.studies.evidence import FILE, committed_results, differences
 from blindmatch_simulations.evaluation.studies.evidence import committed as committed_evidence
 from blindmatch_simulations.measure.cluster import completed, room
+from blindmatch_simulations.measure.output_file import write_file
 from blindmatch_simulations.measure.phases import silent
 from blindmatch_simulations.measure.results import Figure, Row, short
 from blindmatch_simulations.report import draw_briefing, draw_report, print_sheet

@@ -42,9 +42,10 @@ from blindmatch_simulations.cli.centre_decisions import (
 )
 from blindmatch_simulations.cli.centre_vouchers import vouchers_app
 from blindmatch_simulations.cli.commands import Commands, Found, found, people
-from blindmatch_simulations.cli.console import OUT, say, table, write_file
+from blindmatch_simulations.cli.console import OUT, say, table
 from blindmatch_simulations.cli.device_status import ReportArgument, id_of
 from blindmatch_simulations.cli.list_build import NameArgument, files_of
+from blindmatch_simulations.measure.output_file import write_file
 from blindmatch_simulations.measure.results import csv_of
 from blindmatch_simulations.testbed.deployment.curating import add_references, open_named
 from blindmatch_simulations.testbed.deployment.folder import Deployment
@@ -86,8 +87,8 @@ def report(
         log_months(deployment, Month(year, 1), now)
     months = year_of(deployment, year, now)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "report.csv").write_text(as_csv(months))
-    (out / "report.json").write_text(as_json(year, months))
+    write_file(out / "report.csv", as_csv(months).encode())
+    write_file(out / "report.json", as_json(year, months).encode())
     rows = [(str(one.month), one.now["reports"], one.now["forwarded"], _logged(one)) for one in months]
     made = table(f"transparency report of {year}", ("month", "reports", "forwarded", "logged"), rows)
     OUT.print(made)

@@ -17,8 +17,9 @@ from google.protobuf.message import Message
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands, Found, found, listed
-from blindmatch_simulations.cli.console import DeployedDesignOption, day, moment, table, write_file
+from blindmatch_simulations.cli.console import DeployedDesignOption, day, moment, table
 from blindmatch_simulations.cli.device_status import ReportArgument, id_of
+from blindmatch_simulations.measure.output_file import write_file
 from blindmatch_simulations.testbed.deployment.devices import now_ms
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.operators import (
@@ -287,7 +288,8 @@ def withdrawals(
     """
     held = ask_centre(deployment, "Withdrawals", pb.WithdrawalsRequest(), pb.WithdrawalList).withdrawals
     if out is not None:
-        out.write_text(json.dumps(_records(References(deployment.references), held)) + "\n")
+        records = json.dumps(_records(References(deployment.references), held)) + "\n"
+        write_file(out, records.encode())
     result = [{"entry_id": one.entry_id, "epoch": one.epoch, "report": one.report_id.hex()} for one in held]
     columns = {"entry_id": "entry", "epoch": "epoch", "report": "report"}
     return listed("entries to withdraw", columns, result)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+
+from blindmatch_simulations.measure.output_file import prepare_file, write_file
 
 # names and paths may have what rich takes for an emoji: path.py:X: is one
 OUT = Console(emoji=False)
@@ -38,80 +36,16 @@ def writable(path: Path | None) -> Path | None:
     return path
 
 
-_OPENED: dict[Path, BinaryIO] = {}
-"""Targets that are no regular files, from the command's beginning until they are written."""
-
-
 def target(path: Path | None) -> Path | None:
     """Open a file that is written at the end, or refuse it before any work is done."""
     if writable(path) is None or str(path) == "-":
         return path
     assert path is not None
     try:
-        if _is_written_in_place(path):
-            _OPENED[path] = _opened(path)
-        else:
-            _draft(path).write_bytes(b"")
-            _draft(path).unlink()
+        prepare_file(path)
     except OSError as error:
         raise typer.BadParameter(f"{path}: cannot be written: {error.strerror}") from error
     return path
-
-
-_USUAL = 0o666
-"""Mode of a file, which the process's mask restricts."""
-
-
-def write_file(path: Path, data: bytes, mode: int = _USUAL) -> None:
-    """Write what the user named: in one step, or in place what is no regular file. Raises `OSError`."""
-    if _is_written_in_place(path):
-        sys.stdout.flush()
-        with _OPENED.pop(path, None) or _opened(path) as file:
-            file.write(data)
-        return
-    draft, real = _draft(path), _real(path)
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if real.exists() and mode == _USUAL:
-            shutil.copymode(real, draft)
-        draft.replace(real)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _real(path: Path) -> Path:
-    real = Path(os.path.realpath(path))
-    if real.is_symlink():
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-    return real
-
-
-def _draft(path: Path) -> Path:
-    real = _real(path)
-    return real.with_name(f".{real.name}.{os.getpid()}")
-
-
-def _is_written_in_place(path: Path) -> bool:
-    """Pipes and devices, what stands for a stream of this process, and the file that one leads into."""
-    streams = any(map(path.absolute().is_relative_to, ("/dev/fd", "/proc")))
-    return streams or _stream(path) is not None or (path.exists() and not path.is_file())
-
-
-def _stream(path: Path) -> int | None:
-    for descriptor in (1, 2):
-        with suppress(OSError):
-            if os.path.samestat(path.stat(), os.fstat(descriptor)):
-                return descriptor
-    return None
-
-
-def _opened(path: Path) -> BinaryIO:
-    """What is written in place; of a stream after what was printed, and before what will be."""
-    stream = _stream(path)
-    return path.open("ab") if stream is None else os.fdopen(os.dup(stream), "wb")
 
 
 JsonOption = Annotated[

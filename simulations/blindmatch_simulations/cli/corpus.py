@@ -22,6 +22,7 @@ from blindmatch_simulations.evaluation.studies.evidence import RECALL, SESSIONS
 from blindmatch_simulations.evaluation.studies.evidence import evidence as measured
 from blindmatch_simulations.evaluation.studies.false_matches import ALL, FALSE
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
+from blindmatch_simulations.measure.output_file import write_file
 from blindmatch_simulations.measure.results import Figure, Results, Row, Status, results
 from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME, crops
@@ -52,7 +53,7 @@ def write_samples(
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    write_file(path, data)
 
 
 MOST_NAMES: Final = 20

@@ -9,9 +9,9 @@ import typer
 from msgspec import to_builtins
 
 from blindmatch_simulations.cli.commands import Found
-from blindmatch_simulations.cli.console import OUT, DesignOption
-from blindmatch_simulations.evaluation.assess.results import write_whole
+from blindmatch_simulations.cli.console import OUT, DesignOption, target
 from blindmatch_simulations.evaluation.attacks.followed import EDIT, STAGINGS, record
+from blindmatch_simulations.measure.output_file import write_file
 from blindmatch_simulations.report.follow import followed
 from blindmatch_simulations.report.page import follow_page
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME
@@ -40,7 +40,9 @@ def run_record(
 
 def run_follow(
     recordings: Annotated[list[Path], typer.Argument(help="Recordings (blindmatch record).")],
-    out: Annotated[Path, typer.Option("--out", help="Where the page is written.")] = Path("follow.html"),
+    out: Annotated[Path, typer.Option("--out", callback=target, help="Where the page is written.")] = Path(
+        "follow.html"
+    ),
 ) -> Found:
     """Write one page that follows a picture through recordings: what reaches each party, step by step.
 
@@ -50,5 +52,5 @@ def run_follow(
     if out.resolve() in [path.resolve() for path in recordings]:
         raise typer.BadParameter(f"--out: {out} is a recording")
     found = [followed(read_recording(path)) for path in recordings]
-    write_whole(out, follow_page(found).encode())
+    write_file(out, follow_page(found).encode())
     return Found(to_builtins(found), (f"written: {out}",))

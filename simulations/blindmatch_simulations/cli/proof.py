@@ -35,6 +35,7 @@ from blindmatch_simulations.cli.commands import Commands, Found, found
 from blindmatch_simulations.cli.console import DeployedDesignOption, HomeOption, say, table, writable
 from blindmatch_simulations.cli.device_status import NameArgument, opened
 from blindmatch_simulations.cli.list_build import judged
+from blindmatch_simulations.measure.output_file import write_file
 from blindmatch_simulations.testbed.deployment.curating import renew as renew_proof
 from blindmatch_simulations.testbed.deployment.devices import Settings
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError, home_from
@@ -97,7 +98,7 @@ def show(
     if log is None:
         raise typer.BadParameter("--policy needs a log, which this deployment has none of (log init)")
     name = load_design(design_of(deployment, design)).info.name
-    policy.write_text(log.pinned(name).policy.text)
+    write_file(policy, log.pinned(name).policy.text.encode())
     return _found(log, f"written: {policy}, which devices of {name} pin")
 
 
@@ -161,7 +162,7 @@ def export(
     folder.mkdir(parents=True)
     for number, one in enumerate(split, 1):
         path = folder / f"split-view-{number}.json"
-        path.write_bytes(evidence_file(pinned, one.shown, one.held).encode())
+        write_file(path, evidence_file(pinned, one.shown, one.held).encode())
         say(str(path))
 
 
@@ -224,7 +225,7 @@ def absence(
             proof = device.prove_absence(recipient, picture.read_bytes())
         except PictureError as error:
             raise PictureError(f"{picture}: {error}; nothing was sent") from error
-    out.write_bytes(proof.encode())
+    write_file(out, proof.encode())
     manifest = proof.signed.manifest
     about = {"design": manifest.design, "epoch": manifest.epoch}
     return found("absent", {"file": str(out), "bytes": len(proof.encode()), **about})

@@ -16,7 +16,16 @@ from typing import Any, Final, NamedTuple
 
 from blindmatch_simulations.evaluation.rederived import PARTS, NotDerived, Raw, Row, agrees, came_to, close
 
-FAULTS: Final = (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, sqlite3.Error)
+FAULTS: Final = (
+    OSError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    sqlite3.Error,
+)
 """What files and rows that make no sense lead to."""
 ATTACKS: Final = "attacks.json"
 

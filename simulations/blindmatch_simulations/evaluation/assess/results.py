@@ -30,6 +30,7 @@ from blindmatch_simulations.evaluation.studies.targeted import Opened
 from blindmatch_simulations.measure import results
 from blindmatch_simulations.measure.intervals import level_of
 from blindmatch_simulations.measure.machine import Machine
+from blindmatch_simulations.measure.output_file import write_file
 from blindmatch_simulations.measure.results import (
     Figure,
     ResultsError,
@@ -126,12 +127,12 @@ ROWS: Final = "rows"
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file in one step; its folder is made."""
+    """Write a file as `write_file` does; its folder is made.
+
+    Another thread may look for rows meanwhile: no pattern of `file_digests` fits a draft.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # another thread may look for rows meanwhile: no pattern of `file_digests` fits a draft
-    draft = path.with_name(f".{path.name}.new")
-    draft.write_bytes(data)
-    draft.replace(path)
+    write_file(path, data)
 
 
 def write_rows(folder: Path, name: str, rows: Mapping[str, Iterable[Any]]) -> Path:
