@@ -26,9 +26,9 @@ from blindmatch_client.matching.matching import EPOCH_MOVED, MatchingClient
 from blindmatch_client.messages.contacts import Contacts
 from blindmatch_client.messages.messages import Flushed as Flushed
 from blindmatch_client.messages.messages import Messages, check_provable, prove_absence
-from blindmatch_client.messages.messages import OutcomeKind as OutcomeKind
 from blindmatch_client.messages.messages import Sent as Sent
 from blindmatch_client.messages.messages import Standing as Standing
+from blindmatch_client.messages.notices import OutcomeKind as OutcomeKind
 from blindmatch_client.messages.receiving import Received, Receiver
 from blindmatch_client.messages.recovery import Recovery
 from blindmatch_client.messages.relay import RelayClient, Upkeep
@@ -41,6 +41,7 @@ from blindmatch_client.settings import CentreIdentity as CentreIdentity
 from blindmatch_client.settings import Consequence as Consequence
 from blindmatch_client.settings import DeviceConfig as DeviceConfig
 from blindmatch_client.settings import Unreadable as Unreadable
+from blindmatch_client.store.ended import EndedMessages
 from blindmatch_client.store.outbox import Outbox
 from blindmatch_client.store.store import Store
 from blindmatch_client.store.store_file import Files
@@ -60,6 +61,7 @@ class Device(Messages):
         self._keeper = keeper
         self._files = Files(base.folder / "attachments")
         self._outbox = Outbox(base.store, base.design, base.rng)
+        self._ended = EndedMessages(base.store)
         self._relay = RelayClient(base.egress, clear=not base.design.info.end_to_end)
         self._reporting = Reporting(base, keeper, self._files)
         configured = {centre.account: centre.notices} if centre else {}
@@ -75,6 +77,7 @@ class Device(Messages):
             keeper,
             self._files,
             self._outbox,
+            self._ended,
             self._relay,
             self._matcher,
             self._reporting,

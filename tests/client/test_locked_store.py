@@ -65,19 +65,27 @@ def differing(one: Shape, other: Shape) -> list[tuple[str, Any, Any]]:
 def test_stores_with_and_without_a_match_look_the_same(
     make_world: MakeWorld, consequence: Consequence
 ) -> None:
-    def sending(*pictures: bytes) -> Shape:
+    def sending(*pictures: bytes) -> tuple[Shape, Shape]:
+        """Before and after the user was shown what came of them."""
         world = make_world(DESIGN, hashes_with(LISTED))
         world.device("bob")
         alice = world.device("alice", consequence=consequence)
         sent = [alice.device.send_picture("bob", one) for one in pictures]
         assert [one.outcome == "match" for one in sent] == [one == LISTED for one in pictures]
         alice.device.close()
-        return shape(world.folder / "alice")
+        before = shape(world.folder / "alice")
+        alice = world.device("alice", fresh=False, consequence=consequence)
+        alice.device.mark_shown(alice.device.outcomes())
+        alice.device.close()
+        return before, shape(world.folder / "alice")
 
     plain = sending(OTHER, OTHER, OTHER, OTHER)
     for pictures in ((OTHER, LISTED, OTHER, OTHER), (OTHER, LISTED, LISTED, LISTED)):
-        assert differing(plain, sending(*pictures)) == []
-    assert plain["attached"] == plain["outgoing"] == plain["voucher"] == []
+        for one, other in zip(plain, sending(*pictures), strict=True):
+            assert differing(one, other) == []
+    before, after = plain
+    assert len(before["outgoing"]) == 4 and before["attached"] == before["voucher"] == []
+    assert after["attached"] == after["outgoing"] == after["voucher"] == []
 
 
 def test_nor_does_one_that_reported_on_a_schedule_and_whose_user_complained(make_world: MakeWorld) -> None:
@@ -112,7 +120,7 @@ def test_while_a_message_waits_its_row_has_one_length_whatever_came_of_its_pictu
         return shape(world.folder / "alice")
 
     plain, matched = waiting(OTHER), waiting(LISTED)
-    assert len(plain["attached"]) == len(plain["outgoing"]) == 1
+    assert len(plain["attached"]) == 1 and len(plain["outgoing"]) == 2, "one waits, one has ended"
     assert differing(plain, matched) == []
 
 

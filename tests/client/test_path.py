@@ -69,11 +69,12 @@ def test_a_text_is_one_synced_transaction_and_three_sealed_records(alice: Owned,
 
 def test_of_a_picture_nothing_is_read_back(alice: Owned, seen: Counter[str]) -> None:
     assert alice.device.send_picture("bob", OTHER).outcome is OutcomeKind.NO_MATCH
-    # queued; sealed and uploaded; concluded. That the relay has it, with its stamp, is noted without a sync
+    # queued; sealed and uploaded; concluded. That the relay has it, with its stamp, is noted without a sync.
+    # what came of it is kept, in the last one, until its user was shown it
     assert seen == {
         "synced": 3,
         "not synced": 1,
-        "seal outgoing.body": 3,
+        "seal outgoing.body": 4,
         "seal attached.body": 2,
         "seal peer.state": 1,
         "seal handed_over.body": 1,
@@ -96,8 +97,8 @@ def test_a_device_that_refuses_saves_an_outcome_once_for_a_group(
     seen.clear()
     sent = alice.device.send_picture_to(group, LISTED)
     assert {one.outcome for one in sent} == {OutcomeKind.MATCH} and not any(one.delivered for one in sent)
-    # each queued; the outcome, with the one that it was looked at for; what is closed is deleted
-    assert seen["seal outgoing.body"] == len(group) + 1 and seen["seal attached.body"] <= 2 + len(group)
+    # each queued; the outcome, with the one that it was looked at for; what came of each
+    assert seen["seal outgoing.body"] == 2 * len(group) + 1 and seen["seal attached.body"] <= 2 + len(group)
 
 
 def test_a_device_that_is_opened_reads_what_it_knows_of_each_peer_once(
@@ -113,9 +114,11 @@ def test_a_device_that_is_opened_reads_what_it_knows_of_each_peer_once(
     assert seen["open peer.state"] == 2, "Bob and the centre's notices"
 
 
-def test_what_was_sent_has_no_row(alice: Owned) -> None:
+def test_what_was_sent_has_no_row_once_its_user_was_shown_what_came_of_it(alice: Owned) -> None:
     alice.device.send_text("bob", "a text")
-    alice.device.send_picture("bob", LISTED)
+    sent = alice.device.send_picture("bob", LISTED)
+    assert alice.device.outcomes()[-1] == sent
+    alice.device.mark_shown(alice.device.outcomes())
     store = alice.device._base.store
     assert store.all("SELECT number FROM outgoing") == []
     assert store.all("SELECT item FROM attached") == []

@@ -67,9 +67,12 @@ def test_a_sender_killed_at_a_failpoint_loses_and_doubles_nothing(place: Place, 
     name = f"a{next(place.numbers)}-to-bob"
     place.first(BOB)
     assert place.live(name, *sending(name, BOB), arm=Arm(point, hit)) == KILLED
-    assert place.live(name, *sending(name, BOB), ("flush",)) == 0
+    assert place.live(name, *sending(name, BOB), ("flush",), ("outcomes",)) == 0
     inbox = place.check(name, BOB)
     assert place.reports_of(name) == inbox.count(f"{name}-listed") <= 1
+    kept = json.loads(place.plan(name).outcomes.read_text())
+    assert kept.count(["match", True, True]) == inbox.count(f"{name}-listed"), "its user is told of each once"
+    assert kept.count(["no match", True, False]) == inbox.count(f"{name}-other")
 
 
 @pytest.mark.parametrize(

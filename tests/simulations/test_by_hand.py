@@ -114,7 +114,7 @@ def sent_by_alice(home: Path, samples: Path) -> str:
     assert [one["reported"] for one in ran.json] == [True, False, False]
     assert "note: " in ran.err
     flushed = done(blindmatch(home, "device", "flush", "alice", "--json", "-")).json
-    assert flushed == {"messages": 0, "waiting": 0, "problems": []}
+    assert flushed == {"messages": 0, "waiting": 0, "problems": [], "outcomes": []}
     return str(ran.json[0]["report_id"])
 
 

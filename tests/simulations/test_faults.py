@@ -128,7 +128,9 @@ def test_pictures_wait_while_the_matcher_is_dead_and_leave_when_it_is_back(world
         with forked_servers():
             world.start()
         flushed = in_process(world.deployment.home, "device", "flush", "alice", "--json", "-")
-        assert (flushed.code, flushed.json) == (0, {"messages": 2, "waiting": 0, "problems": []})
+        counts = {key: flushed.json[key] for key in ("messages", "waiting", "problems")}
+        assert (flushed.code, counts) == (0, {"messages": 2, "waiting": 0, "problems": []})
+        assert [one["outcome"] for one in flushed.json["outcomes"]] == ["match", "match", "no match"]
         assert world.reports() == 2
         got = [message.pictures for message in bob.device.receive(200)]
         assert got == [(LISTED,), (), (SECOND,), (OTHER,)]

@@ -146,7 +146,8 @@ def _framed(data: bytes) -> Iterator[bytes]:
 
 Order = tuple[Any, ...]
 """("text", to, name), ("picture", to, name, seed), ("file", to, name, path), ("receive",), ("flush",),
-("inbox",), ("save", path), ("memory",), ("limit", bytes). A text's `to` is a name or a tuple of them."""
+("inbox",), ("outcomes",), ("save", path), ("memory",), ("limit", bytes). A text's `to` is a name or a
+tuple of them."""
 
 
 class DevicePlan(Struct, frozen=True):
@@ -167,6 +168,10 @@ class DevicePlan(Struct, frozen=True):
     @property
     def inbox(self) -> Path:
         return self.folder / f"{self.name}.inbox"
+
+    @property
+    def outcomes(self) -> Path:
+        return self.folder / f"{self.name}.outcomes"
 
     @property
     def home(self) -> Path:
@@ -216,8 +221,8 @@ def _obey(device: Device, plan: DevicePlan, order: Order) -> None:
             _quietly(device.receive)
         case ("flush",):
             _quietly(device.flush)
-        case ("inbox",):
-            _write_inbox(device, plan.inbox)
+        case ("inbox" | "outcomes",):
+            _write(device, plan, order[0])
         case _:
             raise ValueError(order)
 
@@ -246,9 +251,13 @@ def _quietly(run: Callable[[], object]) -> None:
         return
 
 
-def _write_inbox(device: Device, path: Path) -> None:
-    rows = [[m.sender, m.text, len(m.pictures), m.problem] for m in device.inbox()]
-    path.write_text(json.dumps(rows))
+def _write(device: Device, plan: DevicePlan, what: str) -> None:
+    if what == "inbox":
+        rows = [[m.sender, m.text, len(m.pictures), m.problem] for m in device.inbox()]
+        plan.inbox.write_text(json.dumps(rows))
+        return
+    kept = [[one.outcome, one.delivered, one.reported] for one in device.outcomes()]
+    plan.outcomes.write_text(json.dumps(kept))
 
 
 def _note(journal: Path, line: str) -> None:

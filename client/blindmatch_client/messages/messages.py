@@ -1,21 +1,21 @@
 """What a user sends: texts, pictures and files, to one or to several, and what became of them.
 
-Notices name the other person and the report, never a hash. A proof that a picture is not on the list is made
-of a session of its own, once the picture was sent and did not match: there is no way to ask about a picture
-without what follows from a match, nor without counting against the limits of a key.
+What came of a message that has ended is kept until whoever shows it says so (`mark_shown`): a call's result
+may be lost with the process. A proof that a picture is not on the list is made of a session of its own, once
+the picture was sent and did not match: there is no way to ask about a picture without what follows from a
+match, nor without counting against the limits of a key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from blindmatch_proofs.absence import AbsenceProof, AbsenceReply, can_prove
 from blindmatch_protocol.codec.errors import BlindmatchError, PictureError, ProtocolError
-from blindmatch_protocol.contract import AnyDesign, Flag, Match, NoMatch, Undisclosed, Voucher
+from blindmatch_protocol.contract import AnyDesign, NoMatch
 from blindmatch_protocol.messages.content import compose
 from blindmatch_protocol.messages.franking import MESSAGE_ID_LENGTH
 from blindmatch_protocol.messages.parts import AttachmentSealing, pieces
@@ -25,44 +25,40 @@ from msgspec import Struct
 
 from blindmatch_client.epochs.trusted import Adopted, Evidence
 from blindmatch_client.errors import DeviceError, MalformedError, MessengerError
-from blindmatch_client.matching.detector import Cause, Undecided
 from blindmatch_client.matching.matching import MatchingClient
+from blindmatch_client.messages.notices import (
+    UNREADABLE_TYPE,
+    ended_notice,
+    outcome_kind,
+    sent_notice,
+    unreadable,
+)
+from blindmatch_client.messages.notices import OutcomeKind as OutcomeKind
 from blindmatch_client.messages.sending import Progress, Sender
 from blindmatch_client.messenger.state import AccountKeeper
 from blindmatch_client.reports.complaints import Complaint
 from blindmatch_client.reports.reporting import KeptReport, Reporting
-from blindmatch_client.settings import Base, Consequence, DeviceConfig, FailureMode, Unreadable
+from blindmatch_client.settings import Base, Unreadable
+from blindmatch_client.store.ended import Ended, EndedMessages, EndState
 from blindmatch_client.store.outbox import Attached, MatchState, Outbox, Outgoing, SendState
 from blindmatch_client.store.store_file import Files, read_chunks
-
-
-class OutcomeKind(StrEnum):
-    """What came of a message's picture on this device."""
-
-    NO_PICTURE = "no picture"
-    NO_MATCH = "no match"
-    MATCH = "match"
-    UNCONFIRMED = "match, unconfirmed"
-    FLAG = "flag"
-    VOUCHER = "voucher"
-    UNDISCLOSED = "undisclosed"
-    DUE = "to be matched"
-    SKIPPED = "not matched"
 
 
 class Sent(Struct, frozen=True):
     """What became of a message.
 
     Attributes:
+        number: of the message on this device, in the order in which messages were queued.
         item: the picture's number in traces and records, or None.
-        delivered: True once the relay has acknowledged it.
-        report_id: of the report that was made just now, or None.
+        delivered: True once the relay has acknowledged it, unless it expired there.
+        report_id: of the report that was made of it, or None.
         reported: True if the centre has acknowledged that report.
         notice: what the user must be told; empty if nothing.
     """
 
     number: int
     message_id: bytes
+    recipient: str
     item: int | None
     delivered: bool
     outcome: OutcomeKind
@@ -101,119 +97,6 @@ class Flushed(Struct, frozen=True):
     waiting: int
 
 
-def outcome_kind(row: Outgoing) -> OutcomeKind:
-    if row.matching is not MatchState.DECIDED or row.attached is None:
-        return {
-            MatchState.NONE: OutcomeKind.NO_PICTURE,
-            MatchState.DUE: OutcomeKind.DUE,
-        }.get(row.matching, OutcomeKind.SKIPPED)
-    match row.attached.outcome:
-        case Match(label):
-            return OutcomeKind.UNCONFIRMED if label.unconfirmed else OutcomeKind.MATCH
-        case Flag():
-            return OutcomeKind.FLAG
-        case Voucher():
-            return OutcomeKind.VOUCHER
-        case Undisclosed():
-            return OutcomeKind.UNDISCLOSED
-        case _:
-            return OutcomeKind.NO_MATCH
-
-
-def sent_notice(progress: Progress, kind: OutcomeKind, received: bool, config: DeviceConfig) -> str:
-    """What the user must be told after a message was worked on, of which the centre may have `received` a
-    report; empty if nothing."""
-    found = "matches an entry of the list of known abuse material"
-    if kind is OutcomeKind.FLAG:
-        found = f"is taken by this device for one of the category {config.design.info.relation.words}"
-    return _of_outcome(progress.row, kind, found, config) or _of_progress(progress, found, received, config)
-
-
-def _of_outcome(row: Outgoing, kind: OutcomeKind, found: str, config: DeviceConfig) -> str:
-    """What the user is told of the outcome itself, where no report is made of it."""
-    to, consequence = row.recipient, config.consequence
-    match kind:
-        case OutcomeKind.UNCONFIRMED:
-            return (
-                f"The picture you sent to {to} matches by a filter alone, which cannot confirm it. "
-                "It is not reported."
-            )
-        case OutcomeKind.MATCH | OutcomeKind.FLAG if consequence is Consequence.REFUSE:
-            return (
-                f"The picture for {to} was not sent: it {found}, and this device is set to refuse what does. "
-                "It is not reported. Who watches both your messages and what is asked about them can tell."
-            )
-        case OutcomeKind.MATCH | OutcomeKind.FLAG if (
-            consequence is Consequence.WARN and row.state is SendState.DONE
-        ):
-            return (
-                f"The picture you sent to {to} {found}. "
-                "This device is set to warn you and to tell nobody else: it is not reported."
-            )
-        case _:
-            return ""
-
-
-def _of_progress(progress: Progress, found: str, received: bool, config: DeviceConfig) -> str:
-    row, problem = progress.row, progress.problem
-    if progress.report_id is not None:
-        return reported(row, found, progress.report_id, received, config.cover is not None)
-    if progress.failure is not None:
-        late = config.mode is FailureMode.HOLD and row.state is SendState.SENT
-        mode = FailureMode.SEND_AND_MATCH_LATER if late else config.mode
-        return undecided(row.recipient, mode, progress.failure)
-    if problem is None or row.state is SendState.FAILED:
-        return str(problem or "")
-    words = f"The message to {row.recipient} waits on this device: {problem}."
-    return f"{words} It is sent as soon as that is possible."
-
-
-def reported(row: Outgoing, found: str, report_id: bytes, received: bool, on_schedule: bool) -> str:
-    """A picture was, or will be, reported; `on_schedule` in the slots of a cover schedule."""
-    how = "This device has reported it to the centre"
-    if not received:
-        when = (
-            "piece by piece in the next slots of its cover schedule, while it stays connected"
-            if on_schedule
-            else "as soon as the centre can be reached"
-        )
-        how = f"This device will report it to the centre {when}"
-    seen = (
-        " A complaint leaves at once: whoever watches this device's traffic can see it. The relay sees when"
-        " the centre writes to you about it."
-        if on_schedule
-        else ""
-    )
-    names = "your name, the recipient's and the time" if row.named else "your name alone and the time"
-    return (
-        f"The picture you sent to {row.recipient} {found}. {how}, "
-        f"with {names}; nothing else of the message is in the report. "
-        "People there check every report before anything follows from it. "
-        f"You can complain at the centre under report number {report_id.hex()}.{seen}"
-    )
-
-
-def undecided(recipient: str, mode: FailureMode, failure: Undecided) -> str:
-    """A picture could not be matched, and what happens to it."""
-    why = {
-        Cause.UNAVAILABLE: "could not be checked for now",
-        Cause.CHEATED: "could not be checked: an answer broke the rules, so who gave it is not asked again",
-        Cause.BROKEN: "could not be checked: the matching on this device failed",
-    }[failure.cause]
-    what = {
-        FailureMode.HOLD: "It waits on this device and is sent once it was checked.",
-        FailureMode.SEND_AND_MATCH_LATER: "It is sent all the same and checked as soon as that is possible.",
-        FailureMode.SEND_UNMATCHED: "It is sent all the same and will not be checked.",
-    }[mode]
-    return f"The picture for {recipient} {why} ({failure.error}). {what}"
-
-
-def unreadable(recipient: str) -> str:
-    """An attachment is no picture that can be decoded."""
-    return f"The attachment for {recipient} is no picture this device can read. It is sent without a check."
-
-
-UNREADABLE_TYPE: Final = "application/octet-stream"
 MOST_ATTACHMENT_BYTES: Final = 100 << 20
 Ending: TypeAlias = tuple[Sent, BlindmatchError | None]
 Taken: TypeAlias = tuple[Attached, str]
@@ -227,8 +110,20 @@ class Messages:
     _keeper: AccountKeeper
     _files: Files
     _outbox: Outbox
+    _ended: EndedMessages
     _sender: Sender
     _reporting: Reporting
+
+    def outcomes(self) -> list[Sent]:
+        """Return what came of messages that have ended, oldest first, of which nobody said yet that the user
+        was shown it: all that bore an attachment, all that were not delivered, and texts that had waited. Of
+        more than `MOST_ENDED` those that ended first are dropped."""
+        return [self._sent_of(ended) for ended in self._ended.all()]
+
+    def mark_shown(self, shown: Iterable[Sent]) -> None:
+        """Forget what the user was shown of messages that have ended; durable on return. Call it once it was
+        shown: before that a crash must find it here."""
+        self._ended.forget([sent.number for sent in shown])
 
     def send_text(self, to: str, text: str) -> Sent:
         """Send a text; `RefusedError` if the relay will never take it, such as for an account it does not
@@ -346,12 +241,27 @@ class Messages:
         return Sent(
             number=row.number,
             message_id=row.message_id,
+            recipient=row.recipient,
             item=row.item,
             delivered=row.state in (SendState.SENT, SendState.DONE),
             outcome=kind,
             report_id=report_id,
             reported=reported,
             notice=notice or sent_notice(progress, kind, reported, self._base.config),
+        )
+
+    def _sent_of(self, ended: Ended) -> Sent:
+        reported = bool(ended.report_id) and not self._reporting.is_waiting(ended.report_id)
+        return Sent(
+            number=ended.number,
+            message_id=ended.message_id,
+            recipient=ended.recipient,
+            item=ended.item,
+            delivered=ended.state is EndState.DELIVERED,
+            outcome=OutcomeKind(ended.outcome),
+            report_id=ended.report_id or None,
+            reported=reported,
+            notice=ended_notice(ended, reported, self._base.config),
         )
 
 

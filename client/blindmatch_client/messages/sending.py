@@ -11,7 +11,8 @@ What goes to the relay, and when, is the same whatever the outcome: it is looked
 message, and of several messages after all were tried; one that it does not take then it gets later, in the
 same form. Only where a server learns the outcome it is there before, and a device that refuses to send what
 matches (settings.py) looks at it before.
-A device that stops in between asks again.
+A device that stops in between asks again. What came of a message that has ended is kept in the transaction
+that ends it, until the user was shown it (store/ended.py).
 """
 
 from __future__ import annotations
@@ -34,11 +35,13 @@ from msgspec.structs import replace
 from blindmatch_client import errors
 from blindmatch_client.matching.detector import Decided, Detection, Undecided, Verified
 from blindmatch_client.matching.matching import MatchingClient
+from blindmatch_client.messages.notices import REFUSED, OutcomeKind, outcome_kind, skipped_words
 from blindmatch_client.messages.recovery import Recovery
 from blindmatch_client.messages.relay import SEAL_BYTES, RelayClient
 from blindmatch_client.messenger.state import AccountKeeper
 from blindmatch_client.reports.reporting import Reporting
 from blindmatch_client.settings import Base, Consequence, FailureMode
+from blindmatch_client.store.ended import Ended, EndedMessages, EndState
 from blindmatch_client.store.outbox import Attached, MatchState, Outbox, Outgoing, SendState, request_id_of
 from blindmatch_client.store.store_file import Files
 from blindmatch_client.trace import MessageTrace
@@ -48,8 +51,6 @@ def binding_of(evidence: Evidence) -> Binding:
     """The binding to the message whose evidence this is."""
     return Binding(evidence.opening.commitment, evidence.encode())
 
-
-REFUSED: Final = "the picture matches, and this device does not send what does"
 
 _PERMANENT: Final = frozenset(
     {"NOT_FOUND", "INVALID_ARGUMENT", "ALREADY_EXISTS", "PERMISSION_DENIED", "OUT_OF_RANGE"}
@@ -78,6 +79,7 @@ class Sender(Struct, frozen=True):
 
     Attributes:
         keeper: of the messenger's keys; they are saved with every message they seal.
+        ended: keeps what came of messages until the user was shown it.
         recovery: keeps messages that were handed over, and begins again if the store is an older one.
         to_tell: the checkpoint that a message to a peer bears.
         verified: sessions whose outcome waits for their message to be handed over, by picture. They are in
@@ -88,6 +90,7 @@ class Sender(Struct, frozen=True):
     keeper: AccountKeeper
     files: Files
     outbox: Outbox
+    ended: EndedMessages
     relay: RelayClient
     matcher: MatchingClient
     reporting: Reporting
@@ -247,7 +250,10 @@ class Sender(Struct, frozen=True):
                 # nobody gets it: look once no other message that bears its picture waits any more
                 if row.attached is not None and not self.outbox.awaits(row.attached):
                     self.look(row)
-                self.outbox.save_whole(row)
+                if row.state is SendState.FAILED:
+                    self._save_failed(row)
+                else:
+                    self.outbox.save_whole(row)
             elif row.state is SendState.SENT:
                 failure = self.look(row)
                 progress.failure = failure or progress.failure
@@ -268,7 +274,17 @@ class Sender(Struct, frozen=True):
             progress.error = error
             self.outbox.save_whole(progress.row)
             return None
-        return self.outbox.done(progress.row)
+        words = skipped_words(progress.row, progress.failure)
+        file = self.outbox.done(progress.row)
+        self.ended.keep(_ended(progress.row, EndState.DELIVERED, words))
+        return file
+
+    def _save_failed(self, row: Outgoing) -> None:
+        """Save what came of the picture of a message that failed."""
+        if row.attached is not None:
+            self.outbox.save_attached(row.attached)
+        if not row.unopened:
+            self.ended.keep(_ended(row, EndState.FAILED, row.problem))
 
     def _seal(self, row: Outgoing) -> None:
         """Upload the attachment, and seal the message. After a crash in between the same bytes are uploaded
@@ -333,6 +349,8 @@ class Sender(Struct, frozen=True):
             if row.state is SendState.SEALED:
                 self.recovery.keep(row)
                 self.outbox.sent(row)
+            if row.state is SendState.DONE and row.waited and _is_the_users(row):
+                self.ended.keep_later(_ended(row, EndState.DELIVERED))
         elif _status(problem) == "ALREADY_EXISTS" and self.recovery.may_restart():
             progress.taken = True
         elif _status(problem) in _PERMANENT:
@@ -345,6 +363,8 @@ class Sender(Struct, frozen=True):
     def _fail(self, row: Outgoing, problem: str) -> None:
         with self.base.store.transaction():
             file = self.outbox.failed(row, problem)
+            if not row.unopened:
+                self.ended.keep(_ended(row, EndState.FAILED, problem))
         if file is not None:
             self.files.remove(file)
 
@@ -355,6 +375,30 @@ def _status(problem: errors.ServiceError) -> str:
 
 def _is_due(row: Outgoing) -> bool:
     return row.attached is not None and row.attached.matching is MatchState.DUE
+
+
+def _is_the_users(row: Outgoing) -> bool:
+    """Did the user write the message, and not this device, which asks and answers for what was not opened?"""
+    return not row.unopened and not row.resent
+
+
+def _ended(row: Outgoing, state: EndState, words: str = "") -> Ended:
+    kind = outcome_kind(row)
+    if kind is OutcomeKind.DUE:  # and never will be
+        kind = OutcomeKind.SKIPPED
+    report_id = b"" if row.attached is None or state is not EndState.DELIVERED else row.attached.owed
+    return Ended(
+        number=row.number,
+        message_id=row.message_id,
+        queued_at_ms=row.queued_at_ms,
+        recipient=row.recipient,
+        state=state,
+        outcome=kind,
+        item=row.item,
+        report_id=b"" if kind is OutcomeKind.VOUCHER else report_id,
+        named=row.named,
+        words=words,
+    )
 
 
 @contextmanager

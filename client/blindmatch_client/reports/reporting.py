@@ -222,6 +222,10 @@ class Reporting:
     def is_received(self, report_id: bytes) -> bool:
         return any(one.report_id == report_id and not one.file for one in self._held().reports)
 
+    def is_waiting(self, report_id: bytes) -> bool:
+        """Has the centre not acknowledged this report yet? What is not kept any more was handed in."""
+        return any(one.report_id == report_id and one.file for one in self._held().reports)
+
     def centre_key(self) -> bytes:
         """The centre's key; `ReportRefusedError` if it is not known."""
         if self._key is None:

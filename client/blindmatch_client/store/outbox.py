@@ -11,8 +11,9 @@ as it was sealed, and takes no other under its id. Whoever can open both shows o
 
 matching:  NONE (no picture) | DUE --> DECIDED | SKIPPED
 
-A row that is DONE or FAILED is deleted. Whoever moves one forward has it in memory; it is read again only
-after a start, or to be tried again. What a row says is sealed whole.
+A row that is DONE or FAILED is deleted; what the user is to be told of it is kept apart (ended.py). Whoever
+moves one forward has it in memory; it is read again only after a start, or to be tried again. What a row says
+is sealed whole.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ class Outgoing(Redacted, Struct, eq=False):
     whether that names the recipient: if no other message was to bear the picture. `stamps` are the relay's,
     once it has the message: with the recipient, and without. `unopened` are messages of the recipient's that
     it asks for again; `resent` counts how often it was sent before, because the recipient could not open it.
+    `waited` is in memory alone: an earlier call left the message waiting, and its user was told so.
     """
 
     number: int
@@ -101,6 +103,7 @@ class Outgoing(Redacted, Struct, eq=False):
     stamps: tuple[Stamp, ...] = ()
     unopened: tuple[bytes, ...] = ()
     resent: int = 0
+    waited: bool = False
 
     @property
     def item(self) -> int | None:
@@ -235,7 +238,7 @@ class Outbox:
             said = _Said.decode(body)
             if item is not None and item not in known:
                 known[item] = self._attached(item)
-            row = Outgoing(number, message_id, at_ms, SendState(state), said.recipient)
+            row = Outgoing(number, message_id, at_ms, SendState(state), said.recipient, waited=True)
             row.content, row.sealed, row.problem = next(iter(said.content), None), said.sealed, said.problem
             row.stamps, row.unopened, row.resent = said.stamps, said.unopened, said.resent
             row.named, row.attached = bool(said.named), None if item is None else known[item]

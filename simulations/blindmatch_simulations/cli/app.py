@@ -63,7 +63,7 @@ def add_help_examples(app: typer.Typer, words: str) -> None:
 EPILOG = """
 A first result: blindmatch demo. By hand, in three terminals: docs/walk.md.
 Exit codes: 0 right, 1 wrong result, 2 usage, 3 port taken, 4 bad file or state, 5 drain timed out,
-6 input refused, 7 another party unreachable or refusing, 130 interrupted.
+6 input refused, 7 another party unreachable or refusing, or a message not delivered, 130 interrupted.
 """
 
 HELP = """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import wraps
 from inspect import Parameter, signature
@@ -20,6 +22,7 @@ from blindmatch_simulations.cli.console import (
     HomeOption,
     JsonOption,
     cell_of,
+    complain,
     console_for,
     details,
     say,
@@ -29,6 +32,7 @@ from blindmatch_simulations.cli.console import (
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PEOPLE: ContextVar[Console] = ContextVar("people", default=OUT)
+_JSON: ContextVar[bool] = ContextVar("json", default=False)
 
 
 class Found(Struct, frozen=True):
@@ -36,13 +40,16 @@ class Found(Struct, frozen=True):
 
     Attributes:
         result: for programs, as JSON.
+        code: the exit code.
         error: what broke it off, raised once all this is shown.
+        complaint: what went wrong, in one line on standard error.
     """
 
     result: Any
     shown: Sequence[Table | Text | str] = ()
     code: int = 0
     error: BaseException | None = None
+    complaint: str = ""
 
 
 def found(
@@ -65,10 +72,16 @@ def people() -> Console:
     return _PEOPLE.get()
 
 
+def asks_for_json() -> bool:
+    """Is this command's result also written as JSON, at its end?"""
+    return _JSON.get()
+
+
 class Commands(typer.Typer):
     """A group of commands.
 
-    A command that returns `Found` has the option `--json`; one that takes a `deployment` has `--home`.
+    A command that returns `Found` has the option `--json`; one that takes a `deployment` has `--home`. One
+    that yields it goes on once all of it is shown, and written out of this process.
     """
 
     def command(self, name: str | None = None, **more: Any) -> Callable[[F], F]:
@@ -84,7 +97,8 @@ class Commands(typer.Typer):
 def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
     declared = signature(function, eval_str=True)
     takes = dict(declared.parameters)
-    opens, answers = takes.pop("deployment", None), declared.return_annotation is Found
+    opens, shows_then_goes_on = takes.pop("deployment", None), declared.return_annotation == Iterator[Found]
+    answers = shows_then_goes_on or declared.return_annotation is Found
     added: dict[str, Any] = {"home": HomeOption} if opens else {}
     added |= {"json_path": JsonOption} if answers else {}
 
@@ -92,20 +106,17 @@ def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def command(**given: Any) -> None:
         json_path: Path | None = given.pop("json_path") if answers else None
         _PEOPLE.set(console_for(json_path))
+        _JSON.set(json_path is not None)
         if opens:
             # not needed to list the commands, and slow to import
             from blindmatch_simulations.testbed.deployment.folder import Deployment, home_from
 
             given["deployment"] = Deployment.open(home_from(given.pop("home")))
-        made = function(**given)
-        if not answers:
-            return
-        for one in made.shown:
-            if isinstance(one, Table):
-                people().print(one)
-            else:
-                say(one, people())
-        write_json(made.result, json_path)
+        running = contextmanager(function)(**given) if shows_then_goes_on else nullcontext(function(**given))
+        with running as made:
+            if not answers:
+                return
+            _show(made, json_path)
         if made.error is not None:
             raise made.error
         if made.code:
@@ -116,3 +127,16 @@ def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
     command.__signature__ = declared.replace(parameters=list(takes.values()))  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in takes.values()}
     return command
+
+
+def _show(made: Found, json_path: Path | None) -> None:
+    for one in made.shown:
+        if isinstance(one, Table):
+            people().print(one)
+        else:
+            say(one, people())
+    write_json(made.result, json_path)
+    # what standard output still holds would be lost with this process
+    sys.stdout.flush()
+    if made.complaint:
+        complain(made.complaint)

@@ -6,9 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
-from itertools import cycle
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 from blindmatch_client.device import Device, Sent
@@ -25,13 +24,22 @@ from blindmatch_protocol.codec.errors import BlindmatchError, PictureError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.report import SLOT_SIZES
 from blindmatch_server.hosting.authority import AuthorityError, Identity, Kind
+from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands, Found, found, listed
 from blindmatch_simulations.cli.console import (
     ERR,
     DeployedDesignOption,
+    details,
     table,
+)
+from blindmatch_simulations.cli.device_outcomes import (
+    LiveOutcomes,
+    described,
+    note_of_earlier,
+    notes_of,
+    outcomes_table,
 )
 from blindmatch_simulations.cli.device_status import (
     NameArgument,
@@ -189,7 +197,6 @@ def remove(
 app = Commands(no_args_is_help=True)
 
 _ROUND_SECONDS = 1.0
-SENT = ("to", "message", "delivered", "outcome", "report")
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/gif": ".gif"}
 
 
@@ -205,10 +212,11 @@ def send(
     to: Annotated[str, typer.Argument(help="The recipient, e.g. bob, or several: bob,carol.")],
     text: Annotated[str, typer.Option(help="The message's text.")] = "",
     picture: Annotated[list[Path] | None, typer.Option(help="A picture; may be given again.")] = None,
-) -> Found:
+) -> Iterator[Found]:
     """Send a text, or pictures with the text; each picture is matched before it leaves.
 
-    What could not leave is kept, for `flush`; the exit code is 7 then, and where the device refuses to send.
+    What could not leave is kept, for `flush`; the exit code is 7 then, and where a message was not delivered,
+    such as one that the device refuses to send.
     """
     if not text and not picture:
         raise typer.BadParameter("give --text, --picture or both")
@@ -216,17 +224,31 @@ def send(
     if name in group:
         raise DeviceError(f"{name} cannot send to itself; give the name of another device")
     with opened(deployment, name) as device:
-        if picture:
-            sent = _send_pictures(device, group, picture, text)
-        else:
-            sent = device.send_text_to(group, text) if len(group) > 1 else [device.send_text(group[0], text)]
-        news = device.contacts.news()
-    told = [*zip(cycle(group), sent, strict=False)]
-    made = table("sent", SENT, [(to, *_row(one)) for to, one in told])
-    notices = (*dict.fromkeys(one.notice for one in sent if one.notice), *news)
-    notes = [f"note: {notice}" for notice in notices]
-    code = exit_codes.OK if all(one.delivered for one in sent) else exit_codes.UNREACHABLE
-    return Found([{"to": to} | _described(one) for to, one in told], (made, *notes), code)
+        earlier = device.outcomes()
+        complaint = ""
+        try:
+            sent = _send(device, group, picture or [], text)
+        except BlindmatchError as error:
+            known = {one.number for one in earlier}
+            sent = [one for one in device.outcomes() if one.number not in known]
+            if not sent:  # nothing was taken
+                raise
+            complaint = f"error: {' '.join(str(error).split())}"
+        notes = [f"note: {notice}" for notice in device.contacts.news()] + note_of_earlier(earlier, name)
+        # what failed is in the complaint already
+        told = [] if complaint else notes_of(sent)
+        code = exit_codes.OK if all(one.delivered for one in sent) else exit_codes.UNREACHABLE
+        shown = (outcomes_table("sent", sent), *told, *notes)
+        yield Found([described(one) for one in sent], shown, code, complaint=complaint)
+        device.mark_shown(sent)
+
+
+def _send(device: Device, group: list[str], pictures: list[Path], text: str) -> list[Sent]:
+    if pictures:
+        return _send_pictures(device, group, pictures, text)
+    if len(group) > 1:
+        return device.send_text_to(group, text)
+    return [device.send_text(group[0], text)]
 
 
 @app.command("inbox")
@@ -250,16 +272,25 @@ def inbox(
 
 
 @app.command("flush")
-def flush(deployment: Deployment, name: NameArgument) -> Found:
-    """Try again whatever waits on the device: messages, pictures to be matched, reports.
+def flush(deployment: Deployment, name: NameArgument) -> Iterator[Found]:
+    """Try again whatever waits on the device (messages, pictures to match, reports) and show what came of it.
 
-    The exit code is 7 while something still waits.
+    What came of messages earlier and was not shown yet is shown too. The exit code is 7 while something still
+    waits, and where a message was not delivered.
     """
     with opened(deployment, name) as device:
         done = device.flush()
-    result = {"messages": len(done.messages), "waiting": done.waiting, "problems": list(done.problems)}
-    code = exit_codes.UNREACHABLE if done.waiting else exit_codes.OK
-    return found(f"flushed {name}", result, code=code)
+        moved = {one.number: one for one in done.messages}
+        ended = {one.number: one for one in device.outcomes()}
+        sent = [one for _, one in sorted((ended | moved).items())]
+        counts = {"messages": len(done.messages), "waiting": done.waiting, "problems": list(done.problems)}
+        failed = any(not one.delivered for one in ended.values())
+        code = exit_codes.UNREACHABLE if done.waiting or failed else exit_codes.OK
+        shown: list[Table | str] = [details(f"flushed {name}", counts)]
+        if sent:
+            shown += [outcomes_table("sent", sent), *notes_of(sent)]
+        yield Found(counts | {"outcomes": [described(one) for one in sent]}, shown, code)
+        device.mark_shown(sent)
 
 
 for step in (fingerprint, trust, complain, status, forgive, trust_log):
@@ -283,17 +314,25 @@ def run(
     deployment: Deployment,
     name: NameArgument,
     seconds: Annotated[float, typer.Option(min=0, help="How long; 0: until interrupted.")] = 0.0,
-) -> Found:
-    """Stay connected: receive, try again what waits, renew pre-keys, keep the cover schedule."""
+) -> Iterator[Found]:
+    """Stay connected: receive, try again what waits, renew pre-keys, keep the cover schedule.
+
+    What comes of messages is printed at once.
+    """
     ends = time.monotonic() + seconds if seconds else float("inf")
     counts = {"received": 0, "slots": 0, "troubles": 0}
-    with opened(deployment, name) as device, suppress(KeyboardInterrupt):
-        while time.monotonic() < ends:
-            _round(device, counts)
-    return found(f"{name} ran", counts)
+    with opened(deployment, name) as device:
+        outcomes = LiveOutcomes(device)
+        with suppress(KeyboardInterrupt):
+            while time.monotonic() < ends:
+                _round(device, counts, outcomes)
+        outcomes.show_new()
+        told = [described(one) for one in outcomes.shown.values()]
+        yield found(f"{name} ran", counts | {"outcomes": told}, counts)
+        outcomes.forget()
 
 
-def _round(device: Device, counts: dict[str, int]) -> None:
+def _round(device: Device, counts: dict[str, int], outcomes: LiveOutcomes) -> None:
     """One round of `run`; a server that is away is asked again in the next. It takes a whole number of
     `_ROUND_SECONDS`: what `flush` had to do depends on outcomes, and must not show in its end."""
     begun = time.monotonic()
@@ -303,6 +342,7 @@ def _round(device: Device, counts: dict[str, int]) -> None:
         counts["troubles"] += len(device.flush().problems)
     except ServiceError:
         counts["troubles"] += 1
+    outcomes.show_new()
     time.sleep(_ROUND_SECONDS - (time.monotonic() - begun) % _ROUND_SECONDS)
 
 
@@ -320,22 +360,6 @@ def _send_pictures(device: Device, group: list[str], paths: list[Path], text: st
     except PictureError as error:
         where = f"{paths[0]}: " if single else ""
         raise PictureError(f"{where}{error}; nothing was sent") from error
-
-
-def _row(sent: Sent) -> tuple[object, ...]:
-    report = "-" if sent.report_id is None else "received" if sent.reported else "waiting"
-    return sent.message_id.hex(), "yes" if sent.delivered else "no", str(sent.outcome), report
-
-
-def _described(sent: Sent) -> dict[str, Any]:
-    return {
-        "message_id": sent.message_id.hex(),
-        "delivered": sent.delivered,
-        "outcome": str(sent.outcome),
-        "report_id": sent.report_id.hex() if sent.report_id else None,
-        "reported": sent.reported,
-        "notice": sent.notice,
-    }
 
 
 def _save(messages: list[Received], folder: Path) -> list[Path]:

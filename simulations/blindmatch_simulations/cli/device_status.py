@@ -21,6 +21,8 @@ from rich.table import Table
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Found, found
 from blindmatch_simulations.cli.console import details, moment, table
+from blindmatch_simulations.cli.device_outcomes import described as described_outcome
+from blindmatch_simulations.cli.device_outcomes import not_shown_yet
 from blindmatch_simulations.testbed.deployment.devices import (
     UNLOCK_VARIABLE,
     Settings,
@@ -89,10 +91,10 @@ def complain(
 
 
 def status(deployment: Deployment, name: NameArgument) -> Found:
-    """Show what waits on the device, the set it adopted, what it refused, and what became of its reports and
-    complaints; nothing is sent."""
+    """Show what waits on the device, what came of messages and was not shown yet, the set it adopted, what it
+    refused, and what became of its reports and complaints; nothing is sent."""
     with opened(deployment, name) as device:
-        held = device.standing()
+        held, ended = device.standing(), device.outcomes()
     settings = Settings.read(deployment, name)
     result: dict[str, Any] = {
         "waiting_messages": held.messages,
@@ -104,6 +106,7 @@ def status(deployment: Deployment, name: NameArgument) -> Found:
         "evidence": [_described_evidence(one) for one in held.evidence],
         "reports": [_described_report(one) for one in held.reports],
         "complaints": [described_complaint(one) for one in held.complaints],
+        "outcomes": [described_outcome(one) for one in ended],
     }
     info = load_design(settings.design).info
     first: dict[str, Any] = {"waiting messages": held.messages}
@@ -115,6 +118,7 @@ def status(deployment: Deployment, name: NameArgument) -> Found:
     if held.log_distrust is not None:
         first["log"] = held.log_distrust
     shown: list[Table | str] = [details(name, first)]
+    shown += not_shown_yet(ended, name)
     if info.vouching is not None:
         tells, opens = info.vouching.tells, info.vouching.opened
         shown.append(f"note: What this device hands the centre tells it {tells}. It opens {opens}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
@@ -214,21 +214,23 @@ def absence(
     picture: Annotated[Path, typer.Argument(help="The picture's file.")],
     out: Annotated[Path, typer.Argument(callback=writable, help="The file to write.")],
     recipient: Annotated[str, typer.Option("--to", help="Who gets the picture, in an ordinary message.")],
-) -> Found:
+) -> Iterator[Found]:
     """Send a picture as any other, and prove that its hash is not on the list if it is not.
 
     A match has its ordinary consequence, and there is no proof. Else the device asks once more, for no
     message; both count against the limits of a key. The file opens the hash, and the second session's blinds.
     """
     with opened(deployment, name) as device:
+        earlier = {one.number for one in device.outcomes()}
         try:
             proof = device.prove_absence(recipient, picture.read_bytes())
         except PictureError as error:
             raise PictureError(f"{picture}: {error}; nothing was sent") from error
-    write_file(out, proof.encode())
-    manifest = proof.signed.manifest
-    about = {"design": manifest.design, "epoch": manifest.epoch}
-    return found("absent", {"file": str(out), "bytes": len(proof.encode()), **about})
+        write_file(out, proof.encode())
+        manifest = proof.signed.manifest
+        about = {"design": manifest.design, "epoch": manifest.epoch}
+        yield found("absent", {"file": str(out), "bytes": len(proof.encode()), **about})
+        device.mark_shown(one for one in device.outcomes() if one.number not in earlier)
 
 
 @app.command("verify")
