@@ -277,3 +277,26 @@ def test_status_shows_an_outcome_and_leaves_it(home: Path, listed: list[Path]) -
     for _ in range(2):
         shown = device(home, "status", "looked-at")
         assert shown.code == 0 and "The picture for bob was not sent" in flat(shown.out)
+
+
+def test_a_message_that_cannot_be_opened_is_shown_with_its_problem(home: Path) -> None:
+    """Eve's device was put back from a copy of an earlier day."""
+    for name in ("dave", "eve"):
+        assert device(home, "register", name).code == 0
+    state = Deployment.open(home).device("eve")
+    assert device(home, "send", "dave", "eve", "--text", "first").code == 0
+    assert device(home, "inbox", "eve").code == 0
+    shutil.copytree(state, home / "copy-of-eve")
+    for _ in range(2):  # the ratchet moves on
+        assert device(home, "send", "eve", "dave", "--text", "hello").code == 0
+        assert device(home, "inbox", "dave").code == 0
+        assert device(home, "send", "dave", "eve", "--text", "hello").code == 0
+        assert device(home, "inbox", "eve").code == 0
+    shutil.rmtree(state)
+    (home / "copy-of-eve").rename(state)
+    assert device(home, "send", "dave", "eve", "--text", "lost").code == 0
+    came = device(home, "inbox", "eve", "--json", "-").json
+    assert [(one["text"], bool(one["problem"])) for one in came] == [("first", False), ("-", True)]
+    assert came[-1]["problem"].startswith("not authentic: altered, misdirected or of another session")
+    shown = flat(device(home, "inbox", "eve").out)
+    assert "problem" in shown and "authentic" in shown

@@ -258,17 +258,34 @@ def inbox(
     wait: Annotated[int, typer.Option(min=0, help="Seconds to wait for more.")] = 0,
     save: Annotated[Path | None, typer.Option(help="Write pictures into this folder.")] = None,
 ) -> Found:
-    """Fetch, decrypt and show messages."""
+    """Fetch, decrypt and show messages, and what was wrong with those not opened, or not whole."""
     with opened(deployment, name) as device:
         device.receive(wait * 1000)
-        messages, news = device.inbox(), device.contacts.news()
-    rows = [(m.sender, m.text or "-", len(m.attachments), m.from_centre) for m in messages]
-    result = [dict(zip(("sender", "text", "pictures", "from_centre"), row, strict=True)) for row in rows]
-    drawn = [(f"{s} (the centre)" if official else s, t, p) for s, t, p, official in rows]
-    lines = [f"note: {note}" for note in news]
+        messages, news, earlier = device.inbox(), device.contacts.news(), device.outcomes()
+    result = [
+        {
+            "sender": one.sender,
+            "text": one.text or "-",
+            "pictures": len(one.attachments),
+            "from_centre": one.from_centre,
+            "problem": one.problem,
+        }
+        for one in messages
+    ]
+    drawn = [
+        (
+            f"{one.sender} (the centre)" if one.from_centre else one.sender,
+            one.text or "-",
+            len(one.attachments),
+            one.problem or "-",
+        )
+        for one in messages
+    ]
+    lines = [*(f"note: {note}" for note in news), *note_of_earlier(earlier, name)]
     if save and (saved := _save(messages, save)):
         lines.append(f"{len(saved)} pictures in {save}")
-    return Found(result, (table(f"inbox of {name}", ("from", "text", "pictures"), drawn), *lines))
+    shown = table(f"inbox of {name}", ("from", "text", "pictures", "problem"), drawn)
+    return Found(result, (shown, *lines))
 
 
 @app.command("flush")
