@@ -223,7 +223,7 @@ class Device(Messages):
             self._recovery.ask(self._receiver.unopened())
             self._sender.advance(self._recovery.queued())
             self._look_after_keys()
-            return received
+            return self._receiver.read_again(received)
         finally:
             self._settle()
 

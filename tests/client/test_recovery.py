@@ -11,9 +11,10 @@ import pytest
 from blindmatch_client.device import Device, OutcomeKind
 from blindmatch_client.errors import RefusedError
 from blindmatch_client.messages import recovery
-from blindmatch_client.messages.receiving import ASKED
+from blindmatch_client.messages.receiving import ASKED, REQUESTS
 from blindmatch_client.messages.recovery import RESENT_MOST
 from blindmatch_client.settings import Consequence
+from blindmatch_client.store.incoming import Asked
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.messages.content import compose
@@ -219,6 +220,79 @@ def test_a_device_that_refuses_pictures_keeps_none(world: World) -> None:
     alice = world.device("alice", consequence=Consequence.REFUSE)
     alice.device.send_picture("bob", picture(2))
     assert alice.device._base.store.one("SELECT count(*) FROM handed_over") == (0,)
+
+
+# what the user is told of it
+
+
+def problems(device: Device) -> list[str]:
+    return [one.problem.rpartition("; ")[2] for one in device.inbox() if one.problem]
+
+
+def lost_by_bob(world: World) -> tuple[Owned, Owned]:
+    """Alice and Bob, who cannot open a text of hers that waits for him."""
+    alice, bob = world.device("alice"), world.device("bob")
+    talk(alice, bob)
+    bob.device.reset_session("alice")
+    alice.device.send_text("bob", "a text")
+    return alice, bob
+
+
+def test_a_sender_is_said_to_be_asked_once_the_relay_has_the_request(world: World) -> None:
+    _, bob = lost_by_bob(world)
+    world.relay.fail_always(down(), "Send")
+    (shown,) = bob.device.receive()
+    assert shown.problem.endswith(REQUESTS[Asked.QUEUED]) and ASKED not in shown.problem
+    bob.device.close()
+    bob = world.device("bob", fresh=False)
+    assert problems(bob.device) == [REQUESTS[Asked.QUEUED]]
+    world.relay.heal()
+    bob.device.flush()
+    assert problems(bob.device) == [ASKED]
+
+
+def test_a_request_of_a_device_that_was_killed_is_noted_when_it_is_handed_over_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, bob = lost_by_bob(world)
+    store = bob.device._base.store
+    monkeypatch.setattr(store, "later", lambda *given: None)  # what is written later goes with the process
+    bob.device.receive()
+    sends = bob.methods().count("Send")
+    bob = world.device("bob", fresh=False)  # the one before was not closed
+    assert problems(bob.device) == [REQUESTS[Asked.QUEUED]]
+    bob.device.flush()
+    assert (problems(bob.device), bob.methods().count("Send")) == ([ASKED], 1) and sends == 2
+    assert len(world.relay.queues["alice"]) == 1
+
+
+def test_a_sender_who_was_asked_a_short_time_before_is_not_said_to_be_asked_again(world: World) -> None:
+    alice, bob = world.device("alice"), world.device("bob")
+    talk(alice, bob)
+    for number in range(3):
+        made_up = pb.Delivery(sequence=1000 + number, sender="alice", message_id=bytes([number]) * 16)
+        made_up.sealed = world_message(alice, number)
+        world.relay.queues["bob"].append(made_up)
+        bob.device.receive()
+    assert problems(bob.device) == [ASKED, REQUESTS[Asked.NO], REQUESTS[Asked.NO]]
+    assert bob.methods().count("Send") == 2
+
+
+def test_a_sender_whom_a_request_cannot_reach_is_not_said_to_be_asked(world: World) -> None:
+    _, bob = lost_by_bob(world)
+    world.relay.fail_next(Fail(grpc.StatusCode.NOT_FOUND), method="Send")
+    (shown,) = bob.device.receive()
+    assert shown.problem.endswith(REQUESTS[Asked.NO]) and bob.device.outcomes() == []
+    bob.device._recovery._known_asks().clear()  # as if a day went by
+    assert bob.device.receive() == [] and problems(bob.device) == [ASKED]
+
+
+def test_what_an_earlier_program_said_of_a_request_is_left_as_it_was(world: World) -> None:
+    _, bob = lost_by_bob(world)
+    bob.device.receive()
+    bob.device._base.store.run("UPDATE incoming SET asked = ? WHERE asked IS NOT NULL", Asked.EARLIER)
+    (shown,) = [one for one in bob.device.inbox() if one.problem]
+    assert not any(words in shown.problem for words in REQUESTS.values())
 
 
 # what others may try

@@ -298,5 +298,6 @@ def test_a_message_that_cannot_be_opened_is_shown_with_its_problem(home: Path) -
     came = device(home, "inbox", "eve", "--json", "-").json
     assert [(one["text"], bool(one["problem"])) for one in came] == [("first", False), ("-", True)]
     assert came[-1]["problem"].startswith("not authentic: altered, misdirected or of another session")
+    assert came[-1]["problem"].endswith("its sender was asked to send it again")
     shown = flat(device(home, "inbox", "eve").out)
     assert "problem" in shown and "authentic" in shown

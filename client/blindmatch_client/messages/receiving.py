@@ -12,11 +12,9 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 from blindmatch_protocol.account_name import NOTICES, is_account, is_user
-from blindmatch_protocol.codec import Message, Nested, Text, Variable
-from blindmatch_protocol.codec import Sequence as Several
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.messages.content import NAME_MOST, AttachmentRef, ClearMessage, Content
@@ -32,6 +30,7 @@ from blindmatch_client.messages.recovery import Recovery, Unopened
 from blindmatch_client.messages.relay import RelayClient, stamp_of
 from blindmatch_client.messenger.state import AccountKeeper
 from blindmatch_client.settings import Base
+from blindmatch_client.store.incoming import Asked, Came
 from blindmatch_client.store.store_file import Files, read_chunks
 
 if TYPE_CHECKING:
@@ -97,18 +96,15 @@ class Received(Redacted, Struct, frozen=True):
         return tuple(file.read() for file in self.attachments)
 
 
-class _Came(Message, tag=0xE2, name="device/incoming"):
-    """What is sealed of a message's row; without content it could not be opened."""
+ASKED: Final = "its sender was asked to send it again"
+REQUESTS: Final = {
+    Asked.NO: "its sender has not been asked to send it again",
+    Asked.QUEUED: "a request to send it again waits on this device",
+    Asked.SENT: ASKED,
+}
+"""What is true, when a problem is shown, of a message that could not be opened."""
 
-    sender: Annotated[str, Text(NAME_MOST)]
-    content: Annotated[tuple[Content, ...], Several(Nested(Content), 1)]
-    problem: Annotated[str, Text(1 << 16)]
-    stamp: Annotated[tuple[Stamp, ...], Several(Nested(Stamp), 1)]
-    message_id: Annotated[bytes, Variable(MESSAGE_ID_LENGTH)]
-
-
-ASKED: Final = "; its sender is asked to send it again"
-ANSWERED: Final = "could not open messages of yours; they are sent again"
+ANSWERED: Final = "could not open messages of yours; they were queued to be sent again"
 REPEATED: Final = "the message came before, under another id"
 MOST_ATTACHMENT_BYTES: Final = 128 << 20
 ACKNOWLEDGE_EVERY: Final = 200
@@ -130,7 +126,7 @@ class Receiver(Struct, frozen=True):
     relay: RelayClient
     hear: Callable[[str, bytes], None]
     recovery: Recovery
-    _came: dict[int, _Came] = field(default_factory=dict)
+    _came: dict[int, Came] = field(default_factory=dict)
 
     def receive(self, wait_ms: int, on_complete: Callable[[int], None]) -> list[Received]:
         """Messages that are complete now and were not shown before; more are waited for until none came for
@@ -201,8 +197,7 @@ class Receiver(Struct, frozen=True):
             repeat = isinstance(error, errors.ReplayedMessageError) and self._is_copy(delivery)
             named = len(delivery.message_id) == MESSAGE_ID_LENGTH
             lost = isinstance(error, errors.UNOPENED) and named and not repeat
-            asked = lost and self.recovery.can_ask(delivery.sender)
-            self._save(delivery, None, f"{error}{ASKED if asked else ''}", repeat, lost)
+            self._save(delivery, None, str(error), repeat, lost)
             return False
         content, problem = opened.content, self.recovery.hear(delivery.sender, opened.unopened)
         if opened.unopened and not content.text and not content.attachments:
@@ -226,6 +221,12 @@ class Receiver(Struct, frozen=True):
         named = (delivery.sender, delivery.message_id)
         before = (self._read(sequence) for (sequence,) in rows)
         return any((came.sender, came.message_id) == named for came in before)
+
+    def read_again(self, received: Sequence[Received]) -> list[Received]:
+        """Return the messages with what is true of their problems now, such as that a sender was asked."""
+        return [
+            self._received(one.sequence, self._read(one.sequence)) if one.problem else one for one in received
+        ]
 
     def unopened(self) -> list[Unopened]:
         query = "SELECT sequence FROM incoming WHERE asked = 0 ORDER BY sequence DESC LIMIT ?"
@@ -252,12 +253,12 @@ class Receiver(Struct, frozen=True):
         stamp = stamp_of(delivery.message_id, delivery.accepted_at_ms, delivery.stamp)
         said, stamps = () if content is None else (content,), () if stamp is None else (stamp,)
         sender = delivery.sender if is_account(delivery.sender) else ascii(delivery.sender)[:NAME_MOST]
-        came = self._came[delivery.sequence] = _Came(sender, said, problem, stamps, delivery.message_id[:16])
+        came = self._came[delivery.sequence] = Came(sender, said, problem, stamps, delivery.message_id[:16])
         self.base.store.run(
             "INSERT INTO incoming (sequence, accepted_at_ms, shown, content_id, asked, body)"
             " VALUES (?, ?, ?, ?, ?, ?)",
             *(delivery.sequence, delivery.accepted_at_ms, shown, None if content is None else content.id),
-            0 if lost else None,
+            Asked.NO if lost else None,
             self.base.store.sealed(came.encode(), "incoming.body", delivery.sequence),
         )
         for position in range(0 if content is None else len(content.attachments)):
@@ -316,20 +317,23 @@ class Receiver(Struct, frozen=True):
         numbers = [sequence for (sequence,) in self.base.store.all(query)]
         return [self._received(number, self._read(number)) for number in numbers]
 
-    def _read(self, sequence: int) -> _Came:
+    def _read(self, sequence: int) -> Came:
         if sequence in self._came:
             return self._came[sequence]
         query = "SELECT opened(body, 'incoming.body', sequence) FROM incoming WHERE sequence = ?"
         (body,) = self.base.store.one(query, sequence) or (b"",)
-        return _Came.decode(body)
+        return Came.decode(body)
 
     def files_kept(self) -> set[str]:
         """Sealed attachments of messages that came."""
         return {name for (name,) in self.base.store.all("SELECT file FROM attachment WHERE file IS NOT NULL")}
 
-    def _received(self, sequence: int, came: _Came) -> Received:
+    def _received(self, sequence: int, came: Came) -> Received:
         if not came.content:
-            return Received(sequence, came.sender, "", (), 0, came.problem)
+            query = "SELECT asked FROM incoming WHERE sequence = ?"
+            (asked,) = self.base.store.one(query, sequence) or (None,)
+            problem = "; ".join(filter(None, [came.problem, REQUESTS.get(asked)]))
+            return Received(sequence, came.sender, "", (), 0, problem)
         (said,), stamp, centre = came.content, next(iter(came.stamp), None), self.base.config.centre
         # what was opened of the centre's own account was under the configured key
         official = centre is not None and self.base.design.info.end_to_end and came.sender == centre.account

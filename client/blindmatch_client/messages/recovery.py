@@ -1,6 +1,7 @@
 """Messages that their recipient cannot open, as after one of both devices was put back from a backup.
 
-    Bob cannot open a message of Alice's: he is shown a problem, and asks her for it in a new session
+    Bob cannot open a message of Alice's: he is shown a problem, and asks her for it in a new session, at
+    once or, if he asked a short time before, later; the problem says whether the relay has the request
       Bob   -- new session: the ids of what he could not open --> Alice
       Alice -- the same contents, in that session, under other ids --> Bob
 
@@ -25,6 +26,7 @@ from msgspec.structs import replace
 
 from blindmatch_client.messenger.state import AccountKeeper
 from blindmatch_client.settings import Base, Consequence
+from blindmatch_client.store.incoming import Asked, Came
 from blindmatch_client.store.outbox import Outbox, Outgoing, SendState
 
 KEPT_MOST: Final = 1000
@@ -42,6 +44,7 @@ PEERS_MOST: Final = 256
 """Peers whose asks are counted; of more, those asked last."""
 
 _ASKS: Final = "asks"
+_SET_ASKED: Final = "UPDATE incoming SET asked = ? WHERE sequence = ?"
 _RESTARTED: Final = "restarted_at"
 
 
@@ -123,12 +126,32 @@ class Recovery(Struct):
             row.unopened = tuple(dict.fromkeys(one.message_id for one in lost))
             with self.base.store.transaction():
                 self._add(row)
-                asked = [(one.sequence,) for one in lost]
-                self.base.store.run_each("UPDATE incoming SET asked = 1 WHERE sequence = ?", asked)
+                self.base.store.run_each(_SET_ASKED, [(Asked.QUEUED, one.sequence) for one in lost])
                 ask = self._known_asks().get(sender)
                 if ask is None or abs(now - ask.began_at_ms) > DAY_MS:
                     ask = _Ask(sender, now, 0, False)
                 self._save_ask(replace(ask, count=ask.count + 1, heard=False))
+
+    def request_sent(self, row: Outgoing) -> None:
+        """Note that the relay has a request, if `row` is one; written with what is written next."""
+        for sequence in self._asked_for(row):
+            self.base.store.later(_SET_ASKED, Asked.SENT, sequence)
+
+    def request_failed(self, row: Outgoing) -> None:
+        """Note that a request, if `row` is one, will never leave; its messages are asked for again later."""
+        self.base.store.run_each(_SET_ASKED, [(Asked.NO, sequence) for sequence in self._asked_for(row)])
+
+    def _asked_for(self, row: Outgoing) -> list[int]:
+        """Return the numbers of the messages that a request asks for."""
+        if not row.unopened:
+            return []
+        query = "SELECT sequence, opened(body, 'incoming.body', sequence) FROM incoming WHERE asked = ?"
+        came = [(sequence, Came.decode(body)) for sequence, body in self.base.store.all(query, Asked.QUEUED)]
+        return [
+            sequence
+            for sequence, one in came
+            if one.sender == row.recipient and one.message_id in row.unopened
+        ]
 
     def can_ask(self, sender: str) -> bool:
         """Is it a peer, whose key is pinned? The centre's account sends notices alone, and reads nothing."""

@@ -347,6 +347,7 @@ class Sender(Struct, frozen=True):
         row, problem = progress.row, progress.problem
         if problem is None:
             if row.state is SendState.SEALED:
+                self.recovery.request_sent(row)
                 self.recovery.keep(row)
                 self.outbox.sent(row)
             if row.state is SendState.DONE and row.waited and _is_the_users(row):
@@ -363,6 +364,7 @@ class Sender(Struct, frozen=True):
     def _fail(self, row: Outgoing, problem: str) -> None:
         with self.base.store.transaction():
             file = self.outbox.failed(row, problem)
+            self.recovery.request_failed(row)
             if not row.unopened:
                 self.ended.keep(_ended(row, EndState.FAILED, problem))
         if file is not None:
