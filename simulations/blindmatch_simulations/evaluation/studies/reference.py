@@ -1,5 +1,7 @@
 """The reference corpus as committed data: fingerprints of pictures in packages that anybody can install, and
-of every edit of some; never a picture. `make corpus` makes the files, `read` gives what is in them.
+of every edit of some; never a picture. `make corpus` makes the files, `read` gives what is in them. `ASIDE`
+is a second one in files of its name, of packages that were set aside before they were hashed, to test
+predictions.
 
     reference.json     how it was made: versions, counts and licences of packages, edits, digests
     reference.csv.xz   a line for each original: package, kind, path, SHA-256 of the picture
@@ -29,6 +31,8 @@ from blindmatch_simulations.evaluation.corpus.pairs import Prints
 from blindmatch_simulations.evaluation.studies.near_pictures import EditedPairs, Fingerprints
 from blindmatch_simulations.measure.results import ResultsError
 
+REFERENCE: Final = "reference"
+ASIDE: Final = "reference-aside"
 PHOTOGRAPH: Final = "photograph"
 LEAST_KEPT: Final = 4
 MOST_KEPT: Final = 64
@@ -63,6 +67,7 @@ class Reference(Redacted, Struct, frozen=True):
         prints: (n, 64) uint8, PDQ and second hash.
         quality: (n,) uint8, 50 or more.
         edited: (m,) places in `rows`.
+        sides: (m, 2) width and height in pixels of the files that are edited.
         pairs: listed originals and their copies, m times the edits, in order.
     """
 
@@ -70,6 +75,7 @@ class Reference(Redacted, Struct, frozen=True):
     prints: Prints
     quality: npt.NDArray[np.uint8]
     edited: npt.NDArray[np.intp]
+    sides: npt.NDArray[np.uint16]
     pairs: EditedPairs
 
     @property
@@ -88,23 +94,45 @@ class Reference(Redacted, Struct, frozen=True):
         return np.array([row.package for row in self.rows])
 
 
-def about() -> dict[str, Any]:
-    found: dict[str, Any] = committed("reference")
+def about(name: str = REFERENCE) -> dict[str, Any]:
+    """Return how a corpus was made, the content of its JSON file."""
+    found: dict[str, Any] = committed(name)
     return found
 
 
 @cache
-def read() -> Reference:
-    """The committed corpus; `ResultsError` if the files are not those that ``reference.json`` names."""
+def read(name: str = REFERENCE) -> Reference:
+    """Return a committed corpus; `ResultsError` if the files are not those that its JSON file names."""
+    return unpacked(*_bytes_of(name), about(name)["edits"])
+
+
+def parts_of(name: str) -> tuple[list[Row], dict[str, npt.NDArray[Any]]]:
+    """Return the lines and arrays of a committed corpus as they were packed; errors as of `read`."""
+    lines, arrays = _bytes_of(name)
+    return _lines(lines), _arrays(arrays)
+
+
+def _bytes_of(name: str) -> tuple[bytes, bytes]:
     data = files("blindmatch_simulations.data")
     try:
-        parts = [lzma.decompress(data.joinpath(f"reference.{end}.xz").read_bytes()) for end in ("csv", "npz")]
-        named = [about()["rows_sha256"], about()["arrays_sha256"]]
+        lines, arrays = (
+            lzma.decompress(data.joinpath(f"{name}.{end}.xz").read_bytes()) for end in ("csv", "npz")
+        )
+        named = [about(name)["rows_sha256"], about(name)["arrays_sha256"]]
     except (lzma.LZMAError, EOFError, ValueError, KeyError) as error:
         raise ResultsError(f"the reference corpus is broken: {error}: install blindmatch again") from error
-    if [sha256(part).hexdigest() for part in parts] != named:
-        raise ResultsError("reference: rows or arrays are not those of reference.json: run `make corpus`")
-    return unpacked(parts[0], parts[1], about()["edits"])
+    if [sha256(part).hexdigest() for part in (lines, arrays)] != named:
+        raise ResultsError(f"{name}: rows or arrays are not those of {name}.json: run `make corpus`")
+    return lines, arrays
+
+
+def _lines(rows: bytes) -> list[Row]:
+    return list(map(Row._make, list(csv.reader(io.StringIO(rows.decode())))[1:]))
+
+
+def _arrays(arrays: bytes) -> dict[str, npt.NDArray[Any]]:
+    with np.load(io.BytesIO(arrays), allow_pickle=False) as held:
+        return {name: held[name] for name in _ARRAYS}
 
 
 def packed(rows: list[Row], arrays: dict[str, npt.NDArray[Any]]) -> tuple[bytes, bytes]:
@@ -118,9 +146,11 @@ def packed(rows: list[Row], arrays: dict[str, npt.NDArray[Any]]) -> tuple[bytes,
 
 
 def unpacked(rows: bytes, arrays: bytes, edits: list[str]) -> Reference:
-    lines = list(csv.reader(io.StringIO(rows.decode())))
-    with np.load(io.BytesIO(arrays), allow_pickle=False) as held:
-        found = {name: held[name] for name in _ARRAYS}
+    """Return the corpus of lines and arrays; `edits` names what the copies of one picture are, in order.
+    `ResultsError` if they are not that many."""
+    found = _arrays(arrays)
+    if len(edits) != found["copies"].shape[1]:
+        raise ResultsError(f"edits: {len(edits)} names of {found['copies'].shape[1]} copies of a picture")
     sent, moved = found["sent"], found["copies"]
     copies = (moved ^ sent[:, None]).reshape(-1, 64)
     m, many = moved.shape[:2]
@@ -137,8 +167,8 @@ def unpacked(rows: bytes, arrays: bytes, edits: list[str]) -> Reference:
         np.tile(np.arange(many), m),
         tuple(edits),
     )
-    listed = tuple(map(Row._make, lines[1:]))
-    return Reference(listed, found["prints"], found["quality"], found["edited"].astype(np.intp), pairs)
+    edited = found["edited"].astype(np.intp)
+    return Reference(tuple(_lines(rows)), found["prints"], found["quality"], edited, found["sides"], pairs)
 
 
 def near(moved: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
