@@ -200,7 +200,7 @@ def test_the_page_counts_what_each_actor_newly_gets_and_who_notices(tmp_path: Pa
     beyond = [trace_of(ATTACKS[name]) for name in ("dual-purpose", "poisoned-list", "guessing")]
     unseen, bare = (sum(map(wanted, beyond)) for wanted in (_unnoticed, _without_file))
     sheet = " ".join("".join(fromstring(made.sheet).itertext()).split())
-    said = f"of 3 played attacks that exposed more than 0b, nobody notices {unseen} and {bare} leave no"
+    said = f"3 played attacks exposed more than 0b: {unseen} nobody could notice, {bare} leave no"
     held = "leave a report's evidence, held by whoever gets it from the centre."
     assert f"{said} file; {3 - bare} {held}" in sheet
     by_actor = "government order 3 (2; 1); provider not played; curator 2 (2; 1); centre not played"

@@ -228,10 +228,10 @@ def test_what_holds_in_every_design_holds_in_those_without_list_report_or_encryp
     assert "says so at once; where the provider does (0a), the sender hears of the decision alone" in words
     assert "alone; of opened vouchers, nothing. " in words and "(not in 1d) and a person decide" in words
     assert "mirrored left to right" in words and "half the width" not in words
-    assert "Modified clients escape, except in 0a." in words
+    assert "Modified clients escape: E2EE designs by not asking, 0a by packing or editing pictures." in words
     assert "Where there is a list, curator and centre hold it" in words
     assert _rows(made)["none"][5] == "none but every design\u2019s", "a provider with keys of its own"
-    assert "not a report forced by a false answer" in made.words("after")
+    assert "succeeded: a report forced by a false answer" in made.words("after")
     assert not re.search(r"third_party|party_[ab]", made.words("abuse")), "parties in plain words"
 
 

@@ -419,7 +419,7 @@ def test_boxes_say_what_is_had_of_the_picture_and_count_nothing(exact: Run, reco
     }.items() <= listed.items()
     assert other["centre"] == other["curator"] == "nothing of it" and other["bob"] == "has the picture"
     assert has(recorded("provider-scan").told, INNOCENT)["provider"] == "has the picture"
-    assert has(recorded("hash-upload").told, INNOCENT)["matcher"] == "has its hash"
+    assert has(recorded("hash-upload").told, INNOCENT)["matcher"] == "blurred likeness"
     held_back = recorded("oprf-psi", "malicious-matcher").told
     assert has(held_back, LISTED)["provider"] == "nothing of it", "Bob asked, and nothing was sent"
     assert "facts of it" not in shown(exact.told)["html"]
@@ -430,12 +430,14 @@ def test_a_pane_says_what_is_not_had_by_declaration_and_recording(exact: Run, re
         return shown(told, parties=[party])["pane"]
 
     matcher = pane(exact.told, "matcher")
-    assert "The picture: not got." in matcher and "Its hash: not got." in matcher
+    nothing = "nothing of it that can be read."
+    assert f"The picture: {nothing}" in matcher and f"Its hash: {nothing}" in matcher
     assert "The picture: not so far. The design declares, and nothing showed it so far: if it cheats" in pane(
         exact.told, "provider"
     )
     sent = pane(recorded("hash-upload").told, "matcher")
-    assert "The picture: not got." in sent and "Its hash: got." in sent
+    assert "The picture: a blurred likeness, which can be redrawn from its hash." in sent
+    assert "Its hash: got." in sent and "not got" not in sent + matcher
     row = exact.told.declared[0]
     more = [
         replace(one, facts=(*one.facts, replace(row.facts[0], name="x", says="a hash", severity="hash")))

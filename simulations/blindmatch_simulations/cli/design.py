@@ -15,6 +15,7 @@ from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.commands import Commands, Found, people
 from blindmatch_simulations.cli.console import table
+from blindmatch_simulations.data import committed
 from blindmatch_simulations.testbed.deployment.registry import (
     Registered,
     all_designs,
@@ -63,7 +64,8 @@ def show_design(
 
 def _show_designs(known: Sequence[Registered], more: Iterable[str] = ()) -> Found:
     made = table("designs", COLUMNS, [_row(one) for one in known], whole=("design", "parties"))
-    lines = [f"{one.design.info.name}: {one.design.info.summary}" for one in known]
+    lines = [f"options: {committed('options')['introduced']}"]
+    lines += [f"{one.design.info.name}: {one.design.info.summary}" for one in known]
     return Found([_described(one) for one in known], (made, *lines, *more))
 
 

@@ -51,6 +51,7 @@ def sources() -> dict[str, Any]:
     return {
         **committed("plain"),
         "options": catalogue["options"],
+        "introduced": catalogue["introduced"],
         "volumes": volumes(),
         "form": committed("statistics_form")["statistics_form"],
         "assumptions": committed("assumptions")["assumptions"],

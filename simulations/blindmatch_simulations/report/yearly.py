@@ -74,7 +74,15 @@ def inputs() -> list[Input]:
             slide=(1e3, 1e8),
             short="list length",
         ),
-        _of_year("files", "known files sent a year", known, 0, 1e12, (1e4, 1e9), "known files a year"),
+        _of_year(
+            "files",
+            "files reported a year, assumed to be known ones",
+            known,
+            0,
+            1e12,
+            (1e4, 1e9),
+            "assumed known, a year",
+        ),
         Input(
             "errors",
             "false matches a picture; 0: as measured",

@@ -87,7 +87,9 @@ const exposedSaid = () => {
     counted = (wanted) => number(all.filter((rows) => rows.every(wanted)).length),
     files = unique(all.flat().filter((row) => row.trace.proof).map(({trace: {proof}}) => `${proof.file}, held by ${proof.to}`)),
     filed = number(all.filter((rows) => rows.some((row) => row.trace.proof)).length);
-  return all.length ? h`of ${to("actors", number(all.length))} played attacks that exposed more than 0b, nobody notices ${counted((row) => row.trace.notices === now.sources.nobody)} and ${counted((row) => !row.trace.proof)} leave no file${files.length ? `; ${filed} leave ${files.join("; ")}` : ""}. Kinds of things exposed (of these noticed; in how many of ${number(designs().length)} designs), by actors, who overlap: ${glue(actors().map((actor) => `${called(actor)} ${exposedTo(actor)}`), "; ")}. ` : absent("");
+  const unseen = counted((row) => row.trace.notices === now.sources.nobody),
+    bare = counted((row) => !row.trace.proof);
+  return all.length ? h`${to("actors", number(all.length))} played attacks exposed more than 0b: ${unseen} nobody could notice, ${bare} leave no file${files.length ? `; ${filed} leave ${files.join("; ")}` : ""}. Kinds of things exposed (of these noticed; in how many of ${number(designs().length)} designs), by actors, who overlap: ${glue(actors().map((actor) => `${called(actor)} ${exposedTo(actor)}`), "; ")}. ` : absent("");
 };
 // Prevention: nothing is reported. What the sender, and what others were told, by runs from end to end.
 const PREVENTION = {warned: ["warn", "by calls they get"], refused: ["refuse", "since no message follows the query"]};

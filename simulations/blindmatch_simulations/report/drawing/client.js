@@ -27,6 +27,17 @@ const clientCells = (row) => {
     fig(row, "oracle_tries"),
   ];
 };
+// by what a modified client does: also where the provider looks at all that it carries, two of them escape
+const escapes = () => {
+  const rows = designs().filter((row) => row.design.relation !== "nothing"),
+    caught = rows.filter(readByProvider);
+  const ways = [
+    caught.some((row) => row.offence.archive_delivered) ? "packing" : "",
+    caught.some((row) => valueOf(row, "evading") > 0) ? "editing" : "",
+  ].filter(Boolean);
+  const there = ways.length ? h`, ${named(caught)} by ${glue(ways, " or ")} pictures` : "";
+  return rows.length > caught.length ? h`Modified clients escape: E2EE designs by not asking${there}.` : "";
+};
 const clientPart = () => {
   const rows = inOrder().filter((row) => row.design.relation !== "nothing");
   const hidden = rows.filter((row) => valueOf(row, "evading") !== null),

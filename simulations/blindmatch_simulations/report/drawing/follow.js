@@ -76,9 +76,11 @@ const follow = (() => {
     const lines = [["The picture", "content", ["picture"]], ["Its hash", "hash", ["hash", "part"]]].slice(0, level === "picture" ? 1 : 2);
     return h`<ul class="level">${lines.map(([what, severity, levels]) => {
       if (levels.includes(level)) return h`<li><b>${what}${level === "part" ? ", or a part of it" : ""}: got.</b></li>`;
+      if (severity === "content" && level === "hash") return h`<li><b>${what}: a blurred likeness, which can be redrawn from its hash.</b></li>`;
+      if (severity === "content" && level === "part") return h`<li><b>${what}: what this part of its hash tells of it.</b></li>`;
       const some = declared.filter((one) => bears(one, severity)).map((one) => one.says).join("; ");
       const none = some ? `The design declares, and nothing showed it so far: ${some}.` : devices ? "" : "In this recording nothing readable there shows it, and the design declares none.";
-      return h`<li><b>${what}: ${some || devices ? "not so far" : "not got"}.</b> ${none}</li>`;
+      return h`<li><b>${what}: ${some || devices ? "not so far" : "nothing of it that can be read"}.</b> ${none}</li>`;
     })}</ul>`;
   };
 
@@ -86,7 +88,7 @@ const follow = (() => {
   const an = (run, party) => (kindOf(run, party) === "device" ? `${party}'s device` : `the ${party.replace(/_/g, " ")}`);
   const joined = (words) => (words.length > 1 ? `${words.slice(0, -1).join(", ")} and ${words.at(-1)}` : words[0]);
   const upper = (words) => words.charAt(0).toUpperCase() + words.slice(1);
-  const WORDS = {ciphertext: "ciphertext", blinded: "blinded", "plain hash": "plain hash", picture: "picture", upkeep: "nothing of it"}, HAS = {picture: "has the picture", hash: "has its hash", part: "its hash, or part", blinded: "blinded only", ciphertext: "sealed only", other: "not the picture", nothing: "nothing of it"};
+  const WORDS = {ciphertext: "ciphertext", blinded: "blinded", "plain hash": "plain hash", picture: "picture", upkeep: "nothing of it"}, HAS = {picture: "has the picture", hash: "blurred likeness", part: "its hash, or part", blinded: "blinded only", ciphertext: "sealed only", other: "not the picture", nothing: "nothing of it"};
   const classOf = (kind) => `k-${kind === "plain hash" ? "hash" : kind}`;
   // a shape each, so that no colour is needed
   const SHAPES = {

@@ -23,7 +23,7 @@ const headline = (run = now.run) => {
     [studied, "studied without a design"],
   ].filter(([some], at) => some.length || !at);
   const words = parts.map(([some, how], at) => `${some.length} ${how}${at ? ` (${some.join(", ")})` : ""}`);
-  return `Of ${ids.length} options, from a catalogue that is recalled: ${words.join(", ")}`;
+  return `Of ${ids.length} options, ${now.sources.introduced}: ${words.join(", ")}`;
 };
 
 // a share, of the reference corpus where it has one; of the run's own pictures it says of how many
@@ -102,7 +102,7 @@ const abuseEvidence = (row) =>
   );
 const proven = (row) => valueOf(row, "proof_bytes") !== null;
 const outside = (row) => {
-  if (proven(row)) return "outsiders can be shown that all devices have one list, and who endorsed an entry";
+  if (proven(row)) return "with independent witnesses of the log, outsiders can be shown that all devices have one list, and who endorsed an entry";
   if (figureOf(row, "proof_bytes").why.startsWith(NOTHING)) return "no outsider can be shown which list a role answers by";
   return "no proof to outsiders was measured";
 };
@@ -225,7 +225,7 @@ const legend = () =>
         h`<svg class="sees key" viewBox="0 0 14 14" width="14" height="14" aria-hidden="true"><g class="s-${state}" transform="translate(1 -13.5)"><rect x="0" y="14" width="12" height="13" rx="2"/></g></svg> ${words}`,
     ),
     "; ",
-  )}. Dashed: of reported pictures or opened accounts alone. ${designs().length ? usualSaid() : ""}Brackets: 95 % intervals. <a id="picture" download="options.svg" href="#matrix">Save picture</a></p>`;
+  )}. A hash is a blurred likeness, which can be redrawn. Dashed: of reported pictures or opened accounts alone. ${designs().length ? usualSaid() : ""}Brackets: 95 % intervals. <a id="picture" download="options.svg" href="#matrix">Save picture</a></p>`;
 const listed = () => {
   const lengths = given("list") ? [given("list")] : unique(designs().map(entries));
   return h`${lengths.length ? between(Math.min(...lengths), Math.max(...lengths)) : "no"} entries`;

@@ -17,12 +17,13 @@ const holders = (row) => {
   return shown_.length ? glue(shown_.map((words) => to(place(row.id, "sees"), words)), "; ") : asked ? "only that it was asked" : "nothing more";
 };
 const checkable = (row) =>
-  row.kind === "study" || LISTED[row.design?.relation] ? "no list" : proven(row) ? "yes: one list for all" : outside(row).startsWith("no proof") ? absent("") : "no";
+  row.kind === "study" || LISTED[row.design?.relation] ? "no list" : proven(row) ? "yes, if the log\u2019s witnesses are independent" : outside(row).startsWith("no proof") ? absent("") : "no";
 const foundNear = (row) => {
   if (row.kind === "study" || row.design.relation === "nothing") return "nothing";
   const name = best(row, "recall_pairs");
   if (tooFew(figureOf(row, name))) return fig(row, name, "too few to say");
-  return valueOf(row, name) === null ? (row.design.relation === "category" ? "a category" : fig(row, name)) : fig(row, name);
+  if (valueOf(row, name) === null) return row.design.relation === "category" ? "a category" : fig(row, name);
+  return fig(row, name);
 };
 const FIVE = {read: readers, held: holders, checked: checkable, found: foundNear};
 const sameAnswers = (rows, cell) =>
@@ -34,10 +35,9 @@ const sameAnswers = (rows, cell) =>
   );
 const withstoodOf = (names, where = "after") => {
   const played = names.map(attackNamed).filter((rows) => rows.length),
-    lost = played.filter((rows) => !rows.some((one) => one.succeeded));
-  const won = played.filter((rows) => !lost.includes(rows)).map(([row]) => attackName(row.id));
+    won = played.filter((rows) => rows.some((one) => one.succeeded)).map(([row]) => attackName(row.id));
   return played.length
-    ? h`${to(where, `${lost.length} of ${played.length} attacks failed`)}${won.length && where !== "after" ? `; not ${won.join(", ")}.` : "."}`
+    ? h`${to(where, `${won.length} of ${played.length} attacks on this succeeded`)}${won.length && where !== "after" ? `: ${won.join(", ")}.` : "."}`
     : h`Attacks: ${absent("")}.`;
 };
 // a server that answers with a match that is none

@@ -144,6 +144,8 @@ const ofUser = (row, n) =>
           given("setups") * bytesAt(row, "setup_bytes", n)[end] +
           DAYS * given("updates") * bytesAt(row, "update_bytes", n)[end],
       );
+// of files of before a model was a part of the set-up
+const lacksModel = (row) => row.design.relation === "category" && !figureOf(row, "setup_bytes").why.includes("model");
 const userPays = (row) => {
   if (row.design.relation === "nothing") return "nothing";
   const cpu = row.design.end_to_end ? valueOf(row, phoneOf(row)) : 0,
@@ -155,7 +157,7 @@ const userPays = (row) => {
   const busy = cpu === null ? absent("") : longer ? span(cpu, Math.max(cpu, longer[1]), seconds) : h`${seconds(cpu)}, longer list: not computed`;
   return opens(
     place(row.id, "user"),
-    h`${busy}; ${all ? h`${span(...grown, bytes)}, ${span(...grown, price)}` : absent("")}`,
+    h`${busy}; ${all ? h`${span(...grown, bytes)}, ${span(...grown, price)}` : absent("")}${lacksModel(row) ? h` ${soft("(without its model)")}` : ""}`,
     () =>
       evidence(h`${code(row)}: what a user pays in a year`, [
         [phoneOf(row) === "phone_cpu_ms" ? "CPU of the device, a picture: decoding, hashing and protocol, at this run's list" : "CPU of the device, a picture, without decoding and hashing, at this run's list", fig(row, phoneOf(row))],
@@ -234,7 +236,7 @@ const worst = (row) => {
 const sameList = (row) => {
   if (LISTED[row.design.relation]) return "no list";
   const figure = figureOf(row, "proof_bytes");
-  return fig(row, "proof_bytes", figure.value !== null ? "yes" : figure.why.startsWith(NOTHING) ? "no" : absent(figure.why));
+  return fig(row, "proof_bytes", figure.value !== null ? "provable" : figure.why.startsWith(NOTHING) ? "unprovable" : absent(figure.why));
 };
 const LOOKED = {undeclared_bytes: "whether more leaks than declared", advantage: "whether pictures can be told apart"};
 const unknown = (row) => {
@@ -248,7 +250,7 @@ const unknown = (row) => {
       return figure.value === null && !figure.why.startsWith(NOTHING) ? LOOKED[name] : "";
     }),
   ].filter(Boolean);
-  return words.length ? to(place(row.id, "status"), glue(words, "; ")) : "none";
+  return words.length ? to(place(row.id, "status"), glue(words, "; ")) : "\u2013";
 };
 // what designs of a letter find alike is said once; a row says what is its own
 const FOUND = [["Finds", (row) => FINDS[row.design.relation]], ["Found, of edited copies (rest missed)", restored], ["Innocent pictures matched a year", wrongly]];
@@ -275,8 +277,8 @@ const SHEET = () => [
   ["Run by; server cores for a million pictures a day, same lists", mustRun],
   ["Whose stolen files, beside curator's and centre's, tell what of a listed picture", stolen],
   ["Worst abuse declared, or played (who would notice)", worst],
-  ["All get one list, proven", sameList],
-  ["Not measured besides", unknown],
+  ["One list for all, if the log\u2019s witnesses are independent", sameList],
+  ["Not measured (of none: above)", unknown],
 ];
 const sheetStudy = (option, row, at) => {
   const most = row.opened.reduce((a, b) => (b.messages > a.messages ? b : a));
@@ -351,8 +353,8 @@ const sheetPart = () => {
     h`<b>Who</b>. Provider: runs the messenger; matcher, third party, parties A and B: answer whether a picture is listed; curator: makes the list; ${term("centre")}: gets reports; vendor: makes the enclave.`,
     h`<b>How</b>. E2EE: only sender and recipient can read; exceptional access: authorities hold keys to accounts. Hash (perceptual): fingerprint of a picture's look, a blurred likeness. Set-up: what a device downloads first; plain or hashed (scrambled) list: in it. Hash, part or prefix sent: a server gets the fingerprint, numbers behind it, or scrambled first bits. Blinded, encrypted (homomorphic): it answers without reading. Tokens: pieces, for near copies. Via provider: who answers does not see who asks. Voucher: a closed report. Classifier: a model guesses a category. Enclave: a chip that computes unseen; sealed: for it alone. Stand-in: an imitation.`,
     h`<b>None finds</b> new material${guess.length ? h` (${named(guess)} may)` : ""}, grooming, live streams or video${never.length ? h`; of edited copies, almost none of these: ${never.join("; ")}` : ""}.`,
-    h`<b>Found</b>: of ${found}edited copies of benign photographs, each edit alike (as people share them, assumed: ${percent(yearNow().held.ranges.recall.value)} in ${optionLabel(yearNow().held)}); then of those that 0a finds. Modified clients escape${caught.length ? h`, except in ${named(caught)}` : ""}.`,
-    h`<b>Innocents reported after checks: not known.</b> What decides, and nobody knows: the false-match rate on real traffic and a long list. Of ${photos} pictures a year (assumed), ${undecided()} innocent matches, before checks: test pictures of all kinds, by letter below${alone_ ? h`; photographs alone: ${glue(alone_.map((rows) => h`${photographsFlagged(rows[0])} (${RELATIONS[rows[0].design.relation]})`), ", ")}` : ""}. With ${rounded(given("files"))} known files a year, most matches are wrong ${to("year", h`above one error in ${someTo(yearNow().balance)} pictures`, "part")} (${optionLabel(yearNow().held)}).`,
+    h`<b>Found</b>: of ${found}edited copies of benign photographs, each edit alike (as people share them, assumed: ${percent(yearNow().held.ranges.recall.value)} in ${optionLabel(yearNow().held)}); then of those that 0a finds. ${escapes()}`,
+    h`<b>Innocents reported after checks: not known.</b> What decides, and nobody knows: the false-match rate on real traffic and a long list. Of ${photos} pictures a year (assumed), ${undecided()} innocent matches, before checks: test pictures of all kinds, by letter below${alone_ ? h`; photographs alone: ${glue(alone_.map((rows) => h`${photographsFlagged(rows[0])} (${RELATIONS[rows[0].design.relation]})`), ", ")}` : ""}. With ${rounded(given("files"))} files a year (reported, assumed known), most matches are wrong ${to("year", h`above one error in ${someTo(yearNow().balance)} pictures`, "part")} (${optionLabel(yearNow().held)}).`,
     h`<b>A person wrongly reported</b>, in this prototype: a second hash must agree${guess.length ? h` (not in ${named(guess)})` : ""} and a person decide; ${withstoodOf(now.sources.after[0].attacks)} A device that reports says so at once${caught.length ? h`; where the provider does (${named(caught)}), the sender hears of the decision alone` : ""}${counts.length ? "; of opened vouchers, nothing" : ""}. The sender can complain, which shows the match to whoever sees the traffic. Errors, arrests, blocked accounts: not measured.`,
     h`<b>In every design</b> the provider knows who sends to whom, when and how much, whether a report follows, and can read those who never compared keys. Where there is a list, curator and centre hold it; the curator can list anything.`,
     h`<b>Threshold</b>: ${counts.length ? h`a voucher leaves for every picture; the centre can open those that match once a device has ${unique(counts.map((row) => row.design.parameters.threshold)).join(" or ")} (here). Below, cryptography hides pictures, not how many were sent or look listed. ` : ""}${thresholdsSaid()}`,
@@ -364,7 +366,7 @@ const sheetPart = () => {
     "Decision sheet",
     list(parts),
     alike_.length ? table("Found, by how designs match", ["letter, finds", ...FOUND.slice(1).map(([name]) => name)], alike_, "flat found") : "",
-    table("Options by level", head, rows, "decision"),
+    table(h`Options, ${now.sources.introduced}`, head, rows, "decision"),
     glue(failed().map((row) => h`<p class="failed">${code(row)} failed: ${row.why}</p>`)),
     para(
       h`Assumed: ${number(given("items"))} pictures, ${number(given("setups"))} set-ups and ${number(DAYS * given("updates"))} updates a user and year. Price: what operators may charge each other for data, not a bill; servers' euros: not computed. Upper ends: of 95 % bands, wide where few were timed. Run of ${now.run.made_at}, digest ${now.run.digest.slice(0, 16)}.`,
