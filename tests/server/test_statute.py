@@ -11,7 +11,7 @@ def test_what_the_law_says_is_read_with_its_source() -> None:
     assert (periods.delay_months, periods.most_months) == (3, 18)
     assert "Articles 12 and 48(7)" in periods.source
     assert "B/C" in statute().statistics_form.caution
-    assert "2021/1232" in statute().statistics_form.source
+    assert "2021/1232, lapsed on 3 April 2026" in statute().statistics_form.source
 
 
 @pytest.mark.parametrize(

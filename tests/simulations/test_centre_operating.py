@@ -215,6 +215,8 @@ def _published(home: Path, report: str) -> None:
     assert "caution: B/A" in ran.err
     assert "do not show that a recipient" in ran.json["not_shown"]
     assert "not shown: recipients" in ran.err
+    assert "law: Regulation (EU) 2021/1232 lapsed on 3 April 2026" in " ".join(ran.err.split())
+    assert "check the Official Journal" in ran.json["law"]
     assert "accounts named as recipient of at least one" in figures
     for secret in ("alice", "bob", "operator", "local", report):
         assert secret not in ran.out

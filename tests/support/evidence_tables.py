@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from blindmatch_simulations.data import committed as data
 from blindmatch_simulations.evaluation.population.bands import calibrated
 from blindmatch_simulations.evaluation.population.inputs import read_inputs
 from blindmatch_simulations.evaluation.studies import reference
@@ -22,6 +23,22 @@ def _percent(figure: Figure, places: int = 1) -> str:
     assert figure.low is not None and figure.high is not None
     ends = (f"{100 * one:.{places}f}" for one in (figure.value, figure.low, figure.high))
     return "{} ({} to {})".format(*ends)
+
+
+def claims() -> str:
+    """Rates that others state; none was measured here."""
+    rows = [
+        (
+            f"{one['of']} ({one['status']})",
+            one["says"],
+            one["unit"],
+            one["list"],
+            one["pictures"],
+            one["source"],
+        )
+        for one in data("claimed-rates")["rows"]
+    ]
+    return table(("whose", "what is said", "of each", "list", "pictures", "source"), rows)
 
 
 def contents() -> str:
@@ -160,5 +177,6 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "false matches of the reference corpus: make pages": false_matches,
     "growth of false matches with the list: make pages": growth,
     "differences on the reference corpus: make pages": differences,
+    "the claims of others: make pages": claims,
     "the residuals of counted years: make pages": residuals,
 }

@@ -34,7 +34,7 @@ class Decision(Struct, frozen=True):
 
     Attributes:
         authority: who it is forwarded to; empty otherwise.
-        delay_notice: tell the user of an unfounded report after the statutory delay, not at once.
+        delay_notice: tell the user of an unfounded report after the delay of a proposal, not at once.
     """
 
     state: State

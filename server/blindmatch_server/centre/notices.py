@@ -1,16 +1,16 @@
 """What users are told, and when; texts wait here until the messenger takes them (decision record 4).
 
-report checked -------> notice of the report, due after the statutory delay
+report checked -------> notice of the report, due after the proposal's delay
 found unfounded ------> the same notice becomes one of that, due at once (or stays with the delay)
-authority says hold --> due at the latest day the law allows
+authority says hold --> due at the latest day that the proposal allows
 complaint settled ----> a notice of its own, due at once
 """
 
 from __future__ import annotations
 
 import hashlib
-from calendar import monthrange
-from datetime import UTC, datetime
+from calendar import month_name, monthrange
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
@@ -27,7 +27,8 @@ from blindmatch_server.storage.errors import NotFoundError, PreconditionError
 
 
 class NoticePeriods(msgspec.Struct, frozen=True):
-    """When a user is told of a report, in months after it was received: COM(2022) 209, Articles 12 and 48(7).
+    """When a user is told of a report, in months after it was received: COM(2022) 209, Articles 12 and 48(7),
+    which is a proposal and not law.
 
     Attributes:
         delay_months: unless an authority asks for more.
@@ -41,22 +42,61 @@ class NoticePeriods(msgspec.Struct, frozen=True):
 
 
 class StatisticsForm(msgspec.Struct, frozen=True):
-    """How error is to be published: Regulation (EU) 2021/1232 and Implementing Regulation (EU) 2024/2916.
+    """How error was to be published: Regulation (EU) 2021/1232, which has lapsed, and Implementing Regulation
+    (EU) 2024/2916.
 
     Attributes:
         error_rate: the definition of the published rate, and of A, B and C.
         caution: what must stand beside it.
         source: where it says so.
+        provenance: how the source was read.
     """
 
     error_rate: str
     caution: str
     source: str
+    provenance: str
+
+
+class Law(msgspec.Struct, frozen=True):
+    """The Union's rules on voluntary detection, as they were last read.
+
+    Attributes:
+        lapsed, lapsed_on: the regulation whose form the statistics have, and the day on which it ended.
+        successor, successor_of: the one that followed, and its date.
+        in_force: from when to when.
+        end_to_end: what it reportedly says of end-to-end encrypted communications.
+        check: that primary texts were not seen.
+    """
+
+    lapsed: str
+    lapsed_on: str
+    successor: str
+    successor_of: str
+    in_force: str
+    end_to_end: str
+    provenance: str
+    check: str
+
+    @property
+    def words(self) -> str:
+        """One sentence that stands wherever somebody meets the law."""
+        return (
+            f"{self.lapsed} lapsed on {_day(self.lapsed_on)}. Its successor is {self.successor} of "
+            f"{_day(self.successor_of)}, in force {self.in_force}: {self.end_to_end}. This was {self.check}."
+        )
+
+
+def _day(iso: str) -> str:
+    """Return a date as a reader of the law writes it, such as 3 April 2026."""
+    day = date.fromisoformat(iso)
+    return f"{day.day} {month_name[day.month]} {day.year}"
 
 
 class Statute(msgspec.Struct, frozen=True):
     """The file, as far as the centre goes by it."""
 
+    law: Law
     notice_to_user: NoticePeriods
     statistics_form: StatisticsForm
 
@@ -141,7 +181,7 @@ def concerned(row: store.Row) -> str:
 
 
 def plan(connection: Connection, row: store.Row) -> None:
-    """Note that the user is to be told of a report that was checked, after the statutory delay."""
+    """Note that the user is to be told of a report that was checked, after the proposal's delay."""
     account = concerned(row)
     if account:
         due = months_after(row.submission.received_at_ms, statute().notice_to_user.delay_months)
@@ -177,7 +217,8 @@ def tell_upheld(connection: Connection, row: store.Row, account: str, words: str
 
 
 def hold(connection: Connection, report_id: bytes, entry: store.Entry) -> Notice:
-    """An authority asked that the user is not told yet: put the notice off as long as the law allows;
+    """An authority asked that the user is not told yet: put the notice off as long as the proposal
+    allows;
     `NotFoundError` if there is no such report, `PreconditionError` if there is no notice to hold: sent, never
     due, or the report is unfounded."""
     row = store.find(connection, report_id)

@@ -207,7 +207,7 @@ class OperatorMethods:
         return report_row(decisions.decide(c, request.report_id, decision))
 
     def hold_notice(self, c: Connection, request: wire.HoldNoticeRequest, call: Call) -> wire.Notice:
-        """Put the user's notice off as long as the law allows. Raises what `notices.hold` raises."""
+        """Put the user's notice off as long as the proposal allows. Raises what `notices.hold` raises."""
         reason, now = decisions.words_of(request.reason, _HOLD, "reason"), milliseconds(self._clock)
         row = store.find(c, request.report_id)
         entry = store.Entry(now, call.account, "notice held", row.state, reason)

@@ -130,6 +130,7 @@ def as_json(year: int, months: Sequence[Counted]) -> str:
         "caution": form.caution,
         "not_shown": IN_STATISTICS,
         "source": form.source,
+        "law": statute().law.words,
     }
     return json.dumps(result, indent=1) + "\n"
 
@@ -154,7 +155,9 @@ def show_statistics(
     found = ask_centre(deployment, "ReadStatistics", request, pb.Statistics)
     result = published(found, scanned)
     rows = [tuple(one.values()) for one in result["figures"]]
-    words = (f"{name.replace('_', ' ')}: {result[name]}" for name in ("caution", "not_shown", "source"))
+    words = (
+        f"{name.replace('_', ' ')}: {result[name]}" for name in ("caution", "not_shown", "source", "law")
+    )
     return Found(result, (table("statistics of the centre", COLUMNS, rows), *words))
 
 

@@ -44,7 +44,10 @@ def unfound(
     report: ReportArgument,
     reason: ReasonOption,
     later: Annotated[
-        bool, typer.Option("--later", help="Tell the user after the statutory delay, not at once.")
+        bool,
+        typer.Option(
+            "--later", help="Tell the user after the delay of COM(2022) 209, a proposal, not at once."
+        ),
     ] = False,
 ) -> Found:
     """A person looked at the report: it is unfounded. The user is told."""
@@ -62,7 +65,8 @@ def close(deployment: Deployment, report: ReportArgument, reason: ReasonOption) 
 
 
 def hold(deployment: Deployment, report: ReportArgument, reason: ReasonOption) -> Found:
-    """An authority asks that the user is not told yet: put the notice off as long as the law allows."""
+    """An authority asks that the user is not told yet: put the notice off as long as a proposal,
+    COM(2022) 209, would allow."""
     request = pb.HoldNoticeRequest(report_id=id_of(report), reason=reason)
     held = ask_centre(deployment, "HoldNotice", request, pb.Notice)
     return Found(describe_notice(held), (f"the notice is due on {day(held.due_at_ms)}",))

@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Severity
+from blindmatch_server.centre.notices import statute
 from msgspec.structs import asdict, replace
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -53,7 +54,9 @@ def sources() -> dict[str, Any]:
         "options": catalogue["options"],
         "introduced": catalogue["introduced"],
         "volumes": volumes(),
-        "form": committed("statistics_form")["statistics_form"],
+        "form": msgspec.to_builtins(statute().statistics_form),
+        "law": statute().law.words,
+        "claims": committed("claimed-rates"),
         "assumptions": committed("assumptions")["assumptions"],
         "severities": [str(one) for one in Severity],
         "figures": {name: {part: getattr(kind, part) for part in TOLD} for name, kind in FIGURES.items()},

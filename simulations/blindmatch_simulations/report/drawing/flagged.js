@@ -54,6 +54,51 @@ const thresholdsSaid = () => {
   return h`At ${number(error)} innocent accounts opened, ${number(pictures)} pictures each, assumed rates, a model gives a threshold of ${number(needed[0])} if false matches are independent, ${opens("bursts", number(needed[1]), how)} in bursts (several at once).`;
 };
 const stillAYear = () => number(Number((given("volume") * 1e-6 * DAYS).toPrecision(2)));
+// rates that others state beside those of this evidence: a hollow mark is a claim, a full one was measured here
+const MARKS = {claimed: "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0z", measured: "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0z"};
+const claimMark = (kind, words) =>
+  h`<svg class="key" viewBox="-7 -7 14 14" width="14" height="14" aria-hidden="true"><path d="${MARKS[kind]}" fill="${kind === "measured" ? "currentColor" : "none"}" stroke="currentColor" stroke-width="1.5"/></svg> ${words}`;
+const claimRate = ({rate, bound}) => (rate === null ? "no rate" : rate === 0 ? "0 seen" : h`${bound ? "at most " : ""}${wordsOneIn(rate)}`);
+const claimLine = (one) => {
+  const where = place("claim", one.id),
+    held = () =>
+      evidence(h`${one.of}: ${one.status}, not measured here`, [
+        ["what is said", one.says],
+        ["rate of one unit", json(one.rate)],
+        ["unit; list; pictures", glue([one.unit, one.list, one.pictures], "; ")],
+        ["source", h`${one.source} ${mark("secondary")}`],
+      ]);
+  const shown_ = (part, words) => opens(h`${where}.${part}`, words, held);
+  return [
+    h`${claimMark("claimed", one.status)}: ${shown_("of", one.of)}`,
+    shown_("rate", claimRate(one)),
+    one.unit,
+    one.list,
+    shown_("pictures", one.pictures),
+    h`${shown_("says", one.says)} ${shown_("source", soft(one.source))}`,
+  ];
+};
+const ownLine = (row, name, pictures) => {
+  const figure = figureOf(row, name);
+  return figure.value === null || !figure.n
+    ? null
+    : [
+        h`${claimMark("measured", "measured")}: ${RELATIONS[row.design.relation]}`,
+        fig(row, name, h`${countOf(figure)}, ${levelOf(figure, "share")} ${spread(figure, "share")}`),
+        "picture",
+        figure.pairs ? fig(row, name, h`${number(Math.round(figure.pairs / figure.n))} entries`) : h`the ${term("reference corpus")}`,
+        pictures,
+        "this program\u2019s committed evidence",
+      ];
+};
+const claimsPart = (rows) => {
+  const near = rows.find((row) => row.design.relation === "near" && valueOf(row, "corpus_false") !== null),
+    own = near ? [ownLine(near, "corpus_false_photographs", "photographs"), ownLine(near, "corpus_false", "all kinds")] : [];
+  return fold("flagged-claims", "Rates that others state, beside ours", [
+    para(h`${claimMark("claimed", "hollow: claimed")}, ${claimMark("measured", "full: measured here")}. A rate of pairs, one of pictures against a whole list and one of accounts are different quantities, and lists of other lengths give other rates. ${now.sources.claims.note}`),
+    table("Claimed and measured rates of false matches", ["whose", "rate", "of each", "list", "pictures", "what is said, and where"], [...own.filter(Boolean), ...now.sources.claims.rows.map(claimLine)]),
+  ]);
+};
 const flaggedPart = () => {
   const rows = inOrder().filter((row) => triple(figureOf(row, "false_matches")));
   const groups = groupsBy(rows, (row) => JSON.stringify([best(row, "false_matches"), triple(bestOf(row, "false_matches"))]));
@@ -109,7 +154,8 @@ const flaggedPart = () => {
       para(
         h`If false matches were independent, an account with ${number(given("items"))} pictures a year at ${number(given("rate"))} false matches a picture would reach ${number(given("threshold"))} matches with probability ${opens("threshold", number(reaches(given("items") * given("rate"), given("threshold"))), () => evidence("Threshold", [["how", "Poisson; one odd picture that is sent again and again is not independent"]]))}. Published: ${outsideLink("threshold_published")}; claimed: ${outsideLink("account_error_published")}.`,
       ),
-      para(h`The form of yearly statistics: ${form.error_rate}. ${form.caution} (${form.source}) ${mark(form.provenance)}`),
+      para(h`The form of yearly statistics: ${form.error_rate}. ${form.caution} (${form.source}) ${mark(form.provenance)} <b>Law.</b> ${now.sources.law} ${mark("secondary")}`),
     ]),
+    claimsPart(rows),
   );
 };

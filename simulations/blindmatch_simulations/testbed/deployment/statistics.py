@@ -66,6 +66,7 @@ def published(found: pb.Statistics, scanned: int | None = None) -> dict[str, Any
         "caution": form.caution,
         "not_shown": IN_STATISTICS,
         "source": form.source,
+        "law": statute().law.words,
     }
 
 
