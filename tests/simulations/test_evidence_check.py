@@ -132,6 +132,18 @@ def test_rows_of_the_evidence_that_are_left_out_added_or_named_otherwise_are_dif
     assert verify(copy).code == 1
     alter_evidence(lambda held: held["options"]["designs"].remove("oprf-psi"))
     assert ("options", "designs") in named(verify(copy))
+    alter_evidence(lambda held: held["options"]["designs"].append("of-nobody"))
+    assert ("options", "designs") in named(verify(copy))
+
+
+def test_evidence_may_lack_a_design_of_which_hashes_tell_nothing(copy: Path, alter_evidence: Alter) -> None:
+    def edit(held: dict[str, Any]) -> None:
+        name = "device-classifier"
+        held["options"]["designs"] = [one for one in held["options"]["designs"] if one != name]
+        held["rows"] = [one for one in held["rows"] if one["parameters"].get("designs") != name]
+
+    alter_evidence(edit)
+    assert (verify(copy).code, named(verify(copy))) == (0, [])
 
 
 def test_a_parameter_that_is_added_to_a_design_does_not_free_its_figures_of_the_evidence(copy: Path) -> None:

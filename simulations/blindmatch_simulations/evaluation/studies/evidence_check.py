@@ -67,7 +67,7 @@ def check_evidence(written: Results[Row], phase: PhaseProgress) -> EvidenceCheck
     installed = {name for name, one in all_designs().items() if one.source == "built in"}
     lacking = not_installed()
     names = tuple(written.options.get("designs", ()))
-    found = list(_compare("options", "designs", sorted(names), sorted(installed | lacking.keys())))
+    found = list(_compare_designs(names, installed, lacking.keys()))
     found += _compare("options", "corpus", written.options.get("corpus"), reference.about()["arrays_sha256"])
     left_out = Counter[str]()
     own = list[Row]()
@@ -82,6 +82,16 @@ def check_evidence(written: Results[Row], phase: PhaseProgress) -> EvidenceCheck
     again = derive_rows(tuple(name for name in names if name in installed), phase)
     found += compare_rows(own, again)
     return EvidenceCheck(sum(len(row.figures) for row in again), dict(left_out), tuple(found))
+
+
+def _compare_designs(
+    names: Sequence[str], installed: Collection[str], lacking: Collection[str]
+) -> Iterator[EvidenceDifference]:
+    """Is each design there of which hashes tell what it finds, and none that this program does not have? A
+    design of which they tell nothing has a row without figures, or none."""
+    told = {name for name in installed if evidence.matching_of(load_design(name)) is not None}
+    wanted = told | (set(names) & ({*installed} | {*lacking}))
+    yield from _compare("options", "designs", sorted(names), sorted(wanted))
 
 
 def _shares_of(row: Row) -> Row:
