@@ -238,7 +238,7 @@ def send(
         # what failed is in the complaint already
         told = [] if complaint else notes_of(sent)
         code = exit_codes.OK if all(one.delivered for one in sent) else exit_codes.UNREACHABLE
-        shown: list[Table | Text | str] = [outcomes_table("sent", sent), *told, *notes]
+        shown: list[Table | str] = [outcomes_table("sent", sent), *told, *notes]
         yield Found([described(one) for one in sent], shown, code, complaint=complaint)
         device.mark_shown(sent)
 
