@@ -127,16 +127,20 @@ def test_the_command_shows_both_and_says_which_decides(
     assert "edited copies of one picture that are listed, or near an entry, are several" in said
 
 
-def test_without_a_rate_the_design_s_measured_bounds_are_taken() -> None:
+def test_without_a_rate_the_break_even_and_what_was_measured_of_the_design_are_taken() -> None:
     from blindmatch_simulations.evaluation.population.running import rates
 
     found = {one.name: one for one in rates("token-psi", None, read_inputs(None))}
-    assert 0 < found["measured"].rate < found["at most"].rate < 1
-    assert "committed evidence" in found["at most"].source
+    assert list(found) == ["half wrong", LITERATURE, "photographs list", "mixed list"]
+    assert 0 <= found["photographs list"].rate < found["mixed list"].rate < 1
+    assert (
+        "committed evidence" in found["mixed list"].source
+        and "scaled from a list of" in found["mixed list"].source
+    )
+    assert 1 / found["half wrong"].rate == pytest.approx(146_000, rel=1e-3)
     assert run(["design", "threshold", "--design", "nosuch"]) != 0
-    (unmeasured,) = rates("device-classifier", None, read_inputs(None))
-    assert unmeasured.name == LITERATURE and unmeasured.rate < 1
-    assert "device-classifier not measured" in unmeasured.source
+    unmeasured = [one.name for one in rates("device-classifier", None, read_inputs(None))]
+    assert unmeasured == ["half wrong", LITERATURE], "none of its own"
 
 
 @pytest.mark.parametrize("name", ["threshold-psi", "threshold-near"])

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from blindmatch_simulations.data import committed
-from blindmatch_simulations.evaluation.assess.results import check_folder
+from blindmatch_simulations.evaluation.assess.results import Measured, check_folder
+from blindmatch_simulations.evaluation.population.false_matches import break_even
+from blindmatch_simulations.evaluation.population.fates import declared
 from blindmatch_simulations.evaluation.population.inputs import Inputs, read_inputs, with_value
 from blindmatch_simulations.evaluation.population.model import Behaviour, Model, Range, literature, model
 from blindmatch_simulations.evaluation.population.outputs import (
@@ -21,7 +23,11 @@ from blindmatch_simulations.evaluation.population.outputs import (
     of_expected,
     of_run,
 )
-from blindmatch_simulations.evaluation.population.running import read_results, subjects
+from blindmatch_simulations.evaluation.population.running import known_false, read_results, subjects
+from blindmatch_simulations.evaluation.population.threshold import opened_accounts
+from blindmatch_simulations.evaluation.studies.false_matches import at_length
+from blindmatch_simulations.measure.intervals import share
+from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.report.yearly import (
     classes,
     inputs,
@@ -29,9 +35,10 @@ from blindmatch_simulations.report.yearly import (
     year_behaviours,
     year_inputs,
 )
-from defusedxml.ElementTree import fromstring
+from msgspec import to_builtins
 from msgspec.structs import replace
 from support.drawn import Drawn, drawn, year_bands, years
+from support.drawn import at_length as page_at_length
 
 SAMPLE = Path(__file__).parents[2] / "docs" / "sample"
 SETTINGS = 1_000
@@ -172,56 +179,138 @@ def _lines(made: Drawn) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows[1:]}
 
 
-def test_the_page_shows_bands_and_verdicts_where_the_command_does() -> None:
+def _table(made: Drawn, caption: str) -> dict[str, list[str]]:
+    (table,) = [one for one in made.tree().iter("table") if one.findtext("caption") == caption]
+    rows = [["".join(cell.itertext()).replace("\u202f", "") for cell in row] for row in table.iter("tr")]
+    return {row[0]: row[1:] for row in rows[1:]}
+
+
+def test_the_page_shows_bands_where_the_command_does_and_what_is_not_known_as_that() -> None:
     results = check_folder(SAMPLE)
     names = [row["name"] for row in year_behaviours(results)]
     assert "token-psi" in names and "none" not in names, "which lacks a figure"
     made = drawn(SAMPLE, results)
-    words = made.words("year")
-    assert "no photograph matched: at most 1 in 105" in words
-    assert re.search(r"Above one error in \d+ 000 to \d+ 000 pictures most matches are wrong", words)
-    (balance,) = re.findall(r"Above one error in (\d+ 000 to \d+ 000) pictures", words)
-    sheet = " ".join("".join(fromstring(made.sheet).itertext()).split())
-    assert f"above one error in {balance} pictures (0a " in sheet, (
-        "the same on both views, and for which design"
+    words, lines = made.words("year"), _lines(made)
+    assert "Wrong matches: not known." in words and "against a list of 1.21 million entries" in words
+    waiting = ("wrong matches, before checks", "reviewers needed, without checks", "matches left waiting")
+    assert [lines[name] for name in waiting] == [["not known", "", ""]] * 3
+    assert all(
+        " to " in cells[1] and " to " in cells[2]
+        for name, cells in lines.items()
+        if cells[0] != "0" and name not in waiting
     )
-    right = [
-        1e6 * float(one) for one in _lines(made)["right matches"][1].replace("million", "").split(" to ")
-    ]
-    photos = 365 * next(one.value for one in inputs() if one.ident == "volume")
-    ends = [float(one.replace(" ", "")) for one in balance.split(" to ")]
-    assert ends == pytest.approx([photos / right[1], photos / right[0]], rel=0.01), "as anybody divides them"
-    lines = _lines(made)
-    assert lines["reviewers needed, without checks"][0] == "beyond any capacity (500)"
-    assert lines["wrong matches, before checks"][0] == lines["matches left waiting"][0] == "only a range", (
-        "no photograph matched"
-    )
-    assert "if no photograph matches 792 million" in made.opened("year.false_reports").replace("\u202f", "")
-    assert "The least of wrong matches is of other kinds of pictures alone (30 %, assumed)." in words.replace(
-        "\u00a0", " "
-    )
-    assert "Expected is at the lowest rates, the range up to the highest; the sheet has the" in words
-    looks = next(one for one in year_behaviours(results) if one["name"] == "provider-scan")
-    found = f"Found: {100 * looks['ranges']['recall']['value']:.3g} % of copies, as shared (assumed)"
-    assert found in words.replace("\u00a0", " "), "not each edit alike"
+    assert "the false-match rate is not known; choose one above" in made.opened("year.false_reports")
+    assert "a list of 1.21 million entries" in made.opened("year.true_reports")
+    for name, part in read_inputs(None).edits.mix.items():
+        assert f"{name} {100 * part:.0f} %" in words.replace("\u00a0", " "), "the mix that is assumed"
     chosen = drawn(SAMPLE, results, given={"errors": 1e-6})
-    assert "only a range" not in _lines(chosen)["wrong matches, before checks"][
-        0
-    ] and "The least of" not in chosen.words("year")
-    assert all(" to " in cells[1] and " to " in cells[2] for name, cells in lines.items() if cells[0] != "0")
+    assert "one error in 1 million pictures, as chosen" in chosen.words("year")
+    assert " to " in _lines(chosen)["wrong matches, before checks"][1]
+    assert (
+        _lines(drawn(SAMPLE, results, given={"errors": 1e-2}))["reviewers needed, without checks"][0]
+        == "beyond any capacity (500)"
+    )
     few = _lines(drawn(SAMPLE, results, given={"errors": 1e-9, "files": 1e4, "staff": 500}))
     assert few["reviewers needed, without checks"][0] not in ("not determinable", "beyond any capacity (500)")
-    hashed = _lines(drawn(SAMPLE, results, given={"design": 2}))
-    assert (
-        hashed["reviewers needed, without checks"][0]
-        == "not determinable"
-        == hashed["matches left waiting"][0]
-    )
     refused = drawn(SAMPLE, results, given={"files": 1e9, "volume": 1e6}).words("year")
     assert "Not computed: more known files than pictures" in refused, "as the command refuses them"
-    longer = drawn(SAMPLE, results, given={"list": 1_000_000})
-    assert "no photograph matched: at most 50.6 %" in longer.words("year"), "in proportion"
-    assert "times 53, in proportion: a model" in longer.opened("year.false_reports")
+    longer = drawn(SAMPLE, results, given={"list": 100_000})
+    assert "against a list of 100 000 entries" in longer.words("year")
+    known = known_false(_row("provider-scan"))
+    assert known is not None
+    told = known.lists[1].at(100_000)
+    assert told.value is not None and told.low is not None and told.high is not None
+    ends = f"{100 * told.value:.3g} % ({100 * told.low:.3g}\u2013{100 * told.high:.3g} %)"
+    assert ends in longer.opened("year.list.mixed.year").replace("\u00a0", " ")
+
+
+def _row(design: str) -> Measured:
+    return next(one for one in check_folder(SAMPLE).rows if isinstance(one, Measured) and one.id == design)
+
+
+def test_the_break_even_follows_the_sliders_by_the_commands_equation() -> None:
+    for volume, files in ((720e6, 3e6), (1e8, 1e7)):
+        held = with_value(read_inputs(None), "activity", "pictures_a_day", volume / 450e6)
+        even = break_even(with_value(held, "material", "files", files / 450e6))
+        made = drawn(SAMPLE, check_folder(SAMPLE), given={"volume": volume, "files": files})
+        (told,) = re.findall(
+            r"Half of all matches are wrong at one error in ([\d ]+) pictures", made.words("year")
+        )
+        assert float(told.replace(" ", "")) == pytest.approx(even.pictures, rel=5e-3)
+
+
+def test_a_rate_of_lists_is_scaled_by_the_page_as_by_the_command() -> None:
+    """The slider scaled in proportion and the command not at all: two bands for one length, disjoint."""
+    rng = np.random.default_rng(39)
+    rates, wanted, told = list[dict[str, Any]](), list[float](), list[Figure]()
+    for _ in range(200):
+        n, hits = int(rng.integers(50, 30_000)), int(rng.integers(0, 5))
+        item = replace(share(hits, n, n * int(rng.integers(100, 50_000))), why="drawn")
+        low, own = sorted(rng.uniform(0.5, 1.0, 2).tolist())
+        exponent = Figure(own, "", low, 1.0) if rng.integers(3) else Figure(None, "none")
+        wanted.append(float(10 ** rng.uniform(2, 8)))
+        rates.append({"item": to_builtins(item), "exponent": to_builtins(exponent)})
+        told.append(at_length(item, exponent, wanted[-1]))
+    for here, there in zip(page_at_length(rates, wanted), told, strict=True):
+        assert [here[end] for end in ("value", "low", "high")] == pytest.approx(
+            [there.value, there.low, there.high], rel=1e-12
+        )
+
+
+def test_a_design_with_a_threshold_has_what_it_holds_and_whom_it_opens_wrongly_as_the_command() -> None:
+    """The page counted each match: 805,000 right ones where the command had 57,000, and 759,000 held."""
+    results, held = check_folder(SAMPLE), read_inputs(None)
+    first = drawn(SAMPLE, results)
+    for design in ("threshold-psi", "threshold-near"):
+        made = drawn(SAMPLE, results, given={"design": first.behaviours.index(design)})
+        its = model(held, _subjects()[design], 450_000_000, 365)
+        told, lines = of_expected([its]), _lines(made)
+        for name, words in (
+            ("true_reports", "right matches, reported"),
+            ("held_by_threshold", "right matches held below the threshold"),
+        ):
+            assert _number(lines[words][0]) == pytest.approx(float(of_run(name, told[name])[0]), rel=5e-3)
+        wrong = opened_accounts(its)["opened_wrongly_a_year"]
+        half = "Accounts opened wrongly in a year at one error in 146 000 pictures, where half of all matches"
+        how = (
+            r" are wrong: (.*?) if false matches are independent, (.*?) in series of 3 and cascades, "
+            r"(.*?) with bursts of 10 in one account of 1 000"
+        )
+        (said,) = re.findall(half + how, made.words("year"))
+        for words, name in zip(said, ("independent", "in_series", "bursts"), strict=True):
+            assert _number(words) == pytest.approx(wrong[name], rel=6e-3), name
+    assert "right matches held below the threshold" not in _lines(first)
+    place = first.behaviours.index("threshold-psi")
+    chosen = drawn(SAMPLE, results, given={"design": place, "errors": 1e-3})
+    assert "Accounts opened wrongly in a year at one error in 1 000 pictures:" in chosen.words("year")
+
+
+def _number(words: str) -> float:
+    number, _, _ = words.partition(" million")
+    return float(number.replace(" ", "")) * (1e6 if "million" in words else 1)
+
+
+def test_of_100_known_files_the_page_says_what_the_command_says() -> None:
+    made, held = drawn(SAMPLE, check_folder(SAMPLE)), read_inputs(None)
+    table = _table(made, "Of 100 known files sent, by assumed shares")
+    options = {name: row for label, row in table.items() for name in label.split("; ")}
+    for design, label in (
+        ("provider-scan", "0a provider looks"), ("token-psi", "1b blinded tokens"),
+        ("oprf-psi", "1b blinded hash"), ("threshold-psi", "1b blinded hash, threshold"),
+    ):  # fmt: skip
+        told = declared(model(held, _subjects()[design], 450_000_000, 365))
+        shown = [(one, f"{one:.1f}".removesuffix(".0")) for one in told["fates"].values()]
+        words = [word if one == 0 or one >= 0.1 else "< 0.1" for one, word in shown]
+        assert options[label] == words, design
+    assert "changes found in 1a plain list from 2.8 to 83" in made.words("year")
+    moved = drawn(SAMPLE, check_folder(SAMPLE), given={"modified": 0.5})
+    halved = with_value(held, "clients", "modified", 0.5)
+    found = declared(model(halved, _subjects()["token-psi"], 450_000_000, 365))["fates"]["found"]
+    row = next(
+        cells for label, cells in _table(moved, "Of 100 known files sent, by assumed shares").items()
+        if "1b blinded tokens" in label.split("; ")
+    )  # fmt: skip
+    assert float(row[-1]) == pytest.approx(found, abs=0.06)
 
 
 def test_every_slider_has_ends_within_the_bounds_of_its_input() -> None:

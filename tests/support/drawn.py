@@ -63,6 +63,11 @@ const bandsText = (text) => {
   const joint = free && jointOf(model, behaviour, base, free, days);
   return JSON.stringify({bands, joint, verdicts: verdictsOf(bands, most)});
 };
+const behavioursText = (text) => (drawnOf(text), JSON.stringify(behaviours().map((one) => one.name)));
+const atLengthText = (text) => {
+  const {rates, wanted} = JSON.parse(text);
+  return JSON.stringify(rates.map((one, at) => atLength(one, wanted[at])));
+};
 const pictureOf = (data) => pictured(data, {run: 0, given: inputsOf(data), open: [], kept: ""});
 const picturedText = (text) => pictureOf(JSON.parse(text).data);
 """
@@ -97,6 +102,12 @@ class Drawn:
     @cached_property
     def evidence(self) -> dict[str, str]:
         return self._drawn("evidenceText")
+
+    @property
+    def behaviours(self) -> list[str]:
+        """Designs of which a year can be chosen, in the order of the page."""
+        made: list[str] = self._drawn("behavioursText")
+        return made
 
     def _drawn(self, function: str, *arguments: str) -> Any:
         return json.loads(_engine().call(function, self._asked, *arguments))
@@ -171,6 +182,13 @@ def years(told: object, settings: Sequence[Mapping[str, float]], days: int) -> l
 def year_bands(asked: Mapping[str, Any]) -> dict[str, Any]:
     """The script's bands: by chance, with `free` inputs drawn, too, and verdicts."""
     made: dict[str, Any] = json.loads(_engine().call("bandsText", json.dumps(asked)))
+    return made
+
+
+def at_length(rates: Sequence[object], wanted: Sequence[float]) -> list[dict[str, float]]:
+    """What the page's script makes of rates of lists at other lengths."""
+    asked = json.dumps({"rates": rates, "wanted": wanted})
+    made: list[dict[str, float]] = json.loads(_engine().call("atLengthText", asked))
     return made
 
 

@@ -7,7 +7,10 @@ from typing import Final
 
 from blindmatch_simulations.data import committed as data
 from blindmatch_simulations.evaluation.population.bands import calibrated
-from blindmatch_simulations.evaluation.population.inputs import read_inputs
+from blindmatch_simulations.evaluation.population.fates import FATES, declared
+from blindmatch_simulations.evaluation.population.inputs import YEAR, read_inputs
+from blindmatch_simulations.evaluation.population.model import LITERATURE, model
+from blindmatch_simulations.evaluation.population.running import read_results, subjects
 from blindmatch_simulations.evaluation.studies import reference
 from blindmatch_simulations.evaluation.studies.evidence import DIFFERENCE, RECALL, SESSIONS, committed
 from blindmatch_simulations.evaluation.studies.false_matches import ALL, FALSE, GROWTH
@@ -171,6 +174,23 @@ def residuals() -> str:
     return table(("year", "reports", "foretold", "counted", "residual", "cause"), rows)
 
 
+def fates() -> str:
+    """What becomes of 100 known files sent in each design of the sample, by the year's model; designs alike
+    together; and the mix of edits that is assumed."""
+    inputs = read_inputs(None)
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for one in subjects(read_results(None), inputs, []):
+        if one.behaviour is not None and one.design != LITERATURE:
+            told = declared(model(inputs, one.behaviour, int(inputs.accounts.number.value), YEAR))
+            low, high = told["found_by_two_assumed_shares"]
+            cells = (*(f"{told['fates'][name]:.1f}" for name in FATES), f"{low:.0f} to {high:.0f}")
+            rows.setdefault(cells, []).append(f"`{one.design}`")
+    heads = ("designs", *FATES.values(), "found, with shares of videos and modified clients at their ends")
+    made = table(heads, [(", ".join(names), *cells) for cells, names in rows.items()])
+    mix = ", ".join(f"{name} {100 * share:.0f} %" for name, share in inputs.edits.mix.items())
+    return f"{made}\nThe mix of edits is assumed ({inputs.edits.source}): {mix}.\n"
+
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "the reference corpus: make pages": contents,
     "recall on the reference corpus: make pages": recall,
@@ -179,4 +199,5 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "differences on the reference corpus: make pages": differences,
     "the claims of others: make pages": claims,
     "the residuals of counted years: make pages": residuals,
+    "the fates of 100 known files: make pages": fates,
 }

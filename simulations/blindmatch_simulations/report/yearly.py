@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
+from math import ceil
 from typing import Any, Final
 
+from blindmatch_protocol.designs.threshold_psi.shares import COORDINATES
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
 from blindmatch_simulations.data import committed, volumes
 from blindmatch_simulations.evaluation.assess.results import Results
+from blindmatch_simulations.evaluation.population.fates import FATES
 from blindmatch_simulations.evaluation.population.inputs import YEAR, Figure, figures, read_inputs
 from blindmatch_simulations.evaluation.population.model import (
     LITERATURE,
@@ -20,7 +23,7 @@ from blindmatch_simulations.evaluation.population.model import (
     model,
 )
 from blindmatch_simulations.evaluation.population.running import Subject, subjects
-from blindmatch_simulations.evaluation.population.threshold import Contrast
+from blindmatch_simulations.evaluation.population.threshold import Contrast, hiding
 
 CENTRE: Final = (
     "staff", "minutes", "day_minutes", "days_a_week", "passes_false", "dismisses_true", "complains",
@@ -45,7 +48,7 @@ class Input(Struct, frozen=True):
 
 
 def inputs() -> list[Input]:
-    """The inputs with their defaults; of `list`, 0 is the run's own."""
+    """The inputs with their defaults; of `list`, 0 is the run's own, and of a year that of its inputs."""
     year, rate, price = read_inputs(None), volumes()["fpr_perceptual"], volumes()["data_price"]
     accounts, sent, centre = year.accounts.number, year.activity.pictures_a_day, year.centre
     files, modified = year.material.files, year.clients.modified
@@ -66,7 +69,7 @@ def inputs() -> list[Input]:
         ),
         Input(
             "list",
-            "entries of the list; 0: this run's",
+            "entries of the list; 0: this run's, and of a year its inputs'",
             0,
             0,
             1e10,
@@ -85,11 +88,11 @@ def inputs() -> list[Input]:
         ),
         Input(
             "errors",
-            "false matches a picture; 0: as measured",
+            "false matches a picture; 0: not known",
             0,
             0,
             1,
-            "committed evidence, or the run",
+            "none: no test here tells",
             slide=(1e-9, 0.1),
             short="false-match rate",
         ),
@@ -189,6 +192,7 @@ def year_inputs() -> dict[str, Any]:
         "uncertain": ends,
         "entries": mean_entries(year, YEAR),
         "mix": {"shares": year.edits.mix, "source": year.edits.source, "provenance": year.edits.provenance},
+        "fates": FATES,
         "ends": {"video": _ends(year.material.video), "modified": _ends(year.clients.modified)},
         "staff_most": year.centre.staff.high or year.centre.staff.value,
         "load": {name: to_builtins(getattr(year.activity, name)) for name in ("peak", "retries")},
@@ -208,8 +212,9 @@ def year_behaviours(results: Results) -> list[dict[str, Any]]:
 
 
 def _year_behaviour(one: Subject) -> dict[str, Any]:
-    behaviour = one.behaviour
+    behaviour, year = one.behaviour, read_inputs(None)
     assert behaviour is not None
+    pictures = ceil(year.activity.pictures_a_day.value * year.keys.life_days.value)
     source = f"found, of the mix of edits below: {behaviour.recall.source}"
     if behaviour.assumed and behaviour.false_rate is not None:
         source += f"; wrongly matched: {behaviour.false_rate.source}"
@@ -217,5 +222,6 @@ def _year_behaviour(one: Subject) -> dict[str, Any]:
         "name": one.design, "asks": float(behaviour.asks), "assumed": behaviour.assumed, "source": source,
         "ranges": {name: to_builtins(getattr(behaviour, name)) for name in MEASURED},
         "threshold": behaviour.threshold, "by_period": behaviour.by_period, "made_up": behaviour.made_up,
+        "always": hiding(behaviour.threshold, pictures, behaviour.made_up, COORDINATES).utility,
         "false": to_builtins(one.known_false),
     }  # fmt: skip

@@ -276,6 +276,30 @@ def with_value(inputs: Inputs, part: str, field: str, value: float) -> Inputs:
     return replace(inputs, **{part: replace(held, **changed)})
 
 
+def with_mix(inputs: Inputs, words: str) -> Inputs:
+    """Return the inputs with another mix of edits, written as ``EDIT=SHARE,EDIT=SHARE``; `PopulationError` if
+    an edit is not known, a share is no number from 0 to 1, or they do not sum to 1."""
+    mix: dict[str, float] = {}
+    for word in words.split(","):
+        name, _, share = word.strip().rpartition("=")
+        try:
+            value = float(share)
+        except ValueError:
+            value = -1.0
+        if not name or name in mix or not 0 <= value <= 1:
+            raise PopulationError(f"--mix: {word.strip()}: write each edit once, as EDIT=SHARE from 0 to 1")
+        mix[name] = value
+    changed = replace(inputs, edits=Edits("--mix", "assumption", mix))
+    _check(changed)
+    return changed
+
+
+def with_rate(inputs: Inputs, rate: float) -> Inputs:
+    """Return the inputs with a false-match rate that is assumed of all designs."""
+    figure = replace(inputs.false_matches.rate, value=rate, low=None, high=None, source="--rate")
+    return replace(inputs, false_matches=replace(inputs.false_matches, assume="rate", rate=figure))
+
+
 def _check(inputs: Inputs) -> None:
     if inputs.version != VERSION:
         raise PopulationError(f"inputs: version: {inputs.version}; this program reads {VERSION}")

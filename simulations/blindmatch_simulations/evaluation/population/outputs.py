@@ -266,6 +266,8 @@ def described(
         run[name] = {**about, **{end: row and row[0] for end, row in whole.items()}}
         joint = joint and [_plain(float(f"{end:.2g}")) for end in joint]
         run[name] |= {"joint": joint, "expected": told["expected"].get(name)}
+        if name == "server_cores":
+            run[name]["why"] = costs[name][0].why
         day[name] = _shown(value[name], band and band["days"])
     if run["people_needed"]["value"] is not None:
         _judge(run, model.inputs.centre.staff)

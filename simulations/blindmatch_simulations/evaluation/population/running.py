@@ -24,6 +24,7 @@ from blindmatch_simulations.evaluation.population.bands import calibrated, unsee
 from blindmatch_simulations.evaluation.population.computing import Work, blocks_of, computed
 from blindmatch_simulations.evaluation.population.counts import Count
 from blindmatch_simulations.evaluation.population.false_matches import KnownFalse, ListRate, break_even
+from blindmatch_simulations.evaluation.population.fates import declared
 from blindmatch_simulations.evaluation.population.inputs import YEAR, Inputs, PopulationError
 from blindmatch_simulations.evaluation.population.model import (
     COSTS,
@@ -107,6 +108,8 @@ def _subject(row: object, inputs: Inputs) -> Subject:
 def _behaviour(row: assess.Measured, inputs: Inputs) -> Behaviour:
     """Raises `ResultsError` if what a run needs was not measured."""
     assumed = inputs.false_matches.assume
+    # of a design that matches nothing, or no list, nothing is told
+    _range("false_matches", row.figures.get("false_matches"))
     rate = literature(inputs).false_rate if assumed == "rate" else None
     skipped = row.figures.get("skipped_unnoticed")
     nothing = skipped is not None and skipped.value is None and skipped.why.startswith(NOTHING)
@@ -331,6 +334,7 @@ def _row(
         "behaviour": behaviour, "false_matches": to_builtins(one.known_false),
         "run": year, "daily": day, "sensitivity": found["sensitivity"],
         "threshold": opened_accounts(work.its) if one.behaviour.threshold > 1 else None,
+        "of_100": declared(work.its) if work.its.known else None,
     }  # fmt: skip
 
 

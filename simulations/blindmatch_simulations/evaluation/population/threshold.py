@@ -171,7 +171,9 @@ def opened_accounts(its: Model) -> dict[str, Any]:
     sharers = np.bincount(classes, its.sharers)
     seen = {"from_utility": sum(map(_sharers_seen, repeat(its), least.tolist(), sharers.tolist()))}
     seen["from_t"] = _sharers_seen(its, t, float(its.sharers.sum()))
+    mean = max(1, ceil(_daily(its) * its.period))
     return {
+        "always": hiding(t, mean, its.behaviour.made_up, COORDINATES).utility or t,
         "t": t, "days": its.period, "sharers": int(its.sharers.sum()), "seen": seen,
         "opened_wrongly_a_year": opened_wrongly(its, bursts), "bursts": to_builtins(bursts),
     }  # fmt: skip
@@ -190,8 +192,9 @@ def opened_wrongly(its: Model, bursts: Bursts) -> dict[str, Any]:
     independent, bursty = opened_by_chance(its, rate, bursts, its.threshold, its.period)
     there = replace(its, behaviour=replace(its.behaviour, false_rate=Range.exactly(rate)))
     in_series = float(expected(there).accounts.sum()) * YEAR / its.days
+    at = "where half of all matches are wrong" if assumed is None else "as assumed"
     return {
-        "rate": rate, "at": "where half of all matches are wrong" if assumed is None else "as assumed",
+        "rate": rate / (1 - its.behaviour.made_up), "at": at,
         "independent": independent, "bursts": bursty, "in_series": in_series,
     }  # fmt: skip
 

@@ -116,7 +116,7 @@ const loadPart = (rows, n) => {
         )
       : absent(NOTHING);
   return fold("load", "Groups, retries, busiest hour", [
-    para(h`Of one listed picture to several people: queries, uploads, reports without vouchers, and people whom these name, as servers and the centre counted. Of the 30, 25 only have keys at the relay. Busiest hour: cores at ${number(n)} entries, with ${percent(retries.value)} of queries asked again, times ${number(peak.value)}; both are assumptions.`),
+    para(h`Of one listed picture to several people: queries, uploads, reports without vouchers, and people whom these name, as servers and the centre counted. Of the 30, 25 only have keys at the relay. Busiest hour: cores over the longest list measured, with ${percent(retries.value)} of queries asked again, times ${number(peak.value)}; both are assumptions.`),
     table(
       "One picture to a group; load",
       ["design", "to 5", "to 30", "one query again", "busiest hour: cores"],
@@ -126,17 +126,23 @@ const loadPart = (rows, n) => {
 };
 const costPart = () => {
   const rows = inOrder().filter((row) => row.design.relation !== "nothing");
-  const head = ["design", ...LISTS.map((ident) => h`${now.sources.volumes[ident].source}: ${number(sizeOf(ident))}`)];
+  const head = ["design", "server cores, over the longest list measured", "that list", ...LISTS.map((ident) => h`bytes at ${number(sizeOf(ident))}: ${now.sources.volumes[ident].source}`)];
   const longest = LISTS[0],
     at = rows.map((row) => ({row, cores: cores(row, sizeOf(longest)), all: moved(row, sizeOf(longest))}));
   const dearest = at.filter((one) => one.cores).sort((a, b) => b.cores[1] - a.cores[1])[0],
     widest = at.filter((one) => one.all).sort((a, b) => b.all[1] - a.all[1])[0];
-  const lines = rows.map((row) => [code(row), ...LISTS.map(sizeOf).map((n) => costAt(row, n, place(row.id, "cost", String(n))))]);
+  const reached = (row) => Math.min(longestOf(row, "server_growth_u"), sizeOf(longest)),
+    lines = rows.map((row) => [
+      code(row),
+      coresAt(row, reached(row), place(row.id, "cores")),
+      number(reached(row)),
+      ...LISTS.map(sizeOf).map((n) => movedAt(row, n, place(row.id, "cost", String(n)))),
+    ]);
   return section(
     "cost",
     "What does it cost?",
     para(
-      h`Against ${number(sizeOf(longest))} entries, ${now.sources.volumes[longest].source}: ${dearest ? h`up to ${number(dearest.cores[1])} server cores (${short(dearest.row)})` : absent("")}${widest ? h`, up to ${bytesBetween([widest.all[1], widest.all[1]])} a day to and from devices (${short(widest.row)}; 1 PB: a million GB)` : ""}, for ${opens(
+      h`${dearest ? h`Up to ${number(dearest.cores[1])} server cores (${short(dearest.row)}, ${number(reached(dearest.row))} entries; ${BEYOND})` : absent("")}${widest ? h`; against ${number(sizeOf(longest))} entries, ${now.sources.volumes[longest].source}, up to ${bytesBetween([widest.all[1], widest.all[1]])} a day to and from devices (${short(widest.row)}; 1 PB: a million GB)` : ""}, for ${opens(
         "scale",
         h`${number(given("volume"))} photos a day`,
         () =>
@@ -150,7 +156,7 @@ const costPart = () => {
       )}. No peaks, no spare, no staff.`,
     ),
     fold("cost-lists", "Each design at the lengths of real lists", [
-      para("Server cores at full load all day, and what all devices fetch and send a day for matching: set-ups, updates, queries and replies; no reports, no messages. A longer list is a line through the run\u2019s two lengths, with its band; of one length alone, from no growth to growth in proportion."),
+      para(h`Server cores at full load all day, over the longest list that was measured: ${BEYOND} it. What all devices fetch and send a day for matching: set-ups, updates, queries and replies; no reports, no messages; of set-ups the line through two lengths, which is exact at both; of other bytes from no growth to growth in proportion.`),
       table("Cost by length of the list", head, lines),
       para(h`Sources of list lengths: ${glue(LISTS.map(outsideLink), "; ")}.`),
     ]),

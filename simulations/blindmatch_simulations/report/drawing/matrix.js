@@ -239,7 +239,7 @@ const ofHowMany = (base, name, words) => {
 const HEAD = () => [
   "Option, design",
   "Who sees what",
-  h`Missed, ${ofHowMany("recall", "corpus_recall", (one) => h`of ${number(one.n)} copies in the ${term("reference corpus")}`)}`,
+  h`Missed, ${ofHowMany("recall", "corpus_recall", (one) => h`of ${number(one.n)} copies in the ${term("reference corpus")}, each edit alike`)}`,
   h`Flagged wrongly, ${ofHowMany("false_matches", "corpus_false", (one) => h`of its ${number(one.n)} pictures of ${kindsOfCorpus().length} kinds`)}`,
   h`Server cores; bytes a day, at ${number(given("volume") / 1e6)} million photos, ${listed()}`,
   "Abuse it allows (who would notice)",

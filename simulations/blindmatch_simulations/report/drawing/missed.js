@@ -128,7 +128,7 @@ const missedPart = () => {
     whole = corpus("edit")[0].found.n;
   const key = table(
     "Missed and found, by how designs match",
-    ["designs that match alike", "missed", "of near copies (31 of 256 bits) found"],
+    ["designs that match alike", "missed", "of near copies (31 of 256 bits) found, each edit alike"],
     groups.map((each, at) => [
       h`<b>${LETTERS[at]}</b> ${named(each)}`,
       missedShare(each[0]),
@@ -165,7 +165,7 @@ const missedPart = () => {
     fold("edits", "Every edit, with a picture of it", h`<ul class="edits">${cards}</ul>`),
     fold("missed-tables", "By design, edit and distance", [
       table(
-        "Found, by design",
+        "Found, by design, each edit alike",
         ["design", ...MEASURES.map(([, , words]) => words), "in this run"],
         rows.map((row) => [
           code(row),

@@ -21,18 +21,30 @@ const voucherBytes = (row) => {
 // what a picture takes the device: with decoding and hashing, where the file has that
 const phoneOf = (row) => (valueOf(row, "phone_cpu_ms") === null ? "device_cpu_ms" : "phone_cpu_ms");
 
-// milliseconds of servers' CPU a picture at a list of `n`: [least, most, why]
+// CPU was measured over two lengths of list, and how it goes on beyond the longer one is not known
+const BEYOND = "not known beyond";
+const longestOf = (row, name) => {
+  const [, ...lengths] = /^line through ([\d,]+) and ([\d,]+) entries/.exec(figureOf(row, name).why) || [];
+  return Math.max(entries(row), ...lengths.map((one) => Number(one.replace(/,/g, ""))));
+};
+const atMost = (row, name, n, of, grows) => {
+  const longest = longestOf(row, name),
+    [least, most, why] = along(row, Math.min(n, longest), of, grows || [0, 0, ""]);
+  return [least, most, n > longest ? `over ${number(longest)} entries, the longest list measured; ${BEYOND}` : why];
+};
+// milliseconds of servers' CPU a picture at a list of `n`, or the longest measured: [least, most, why]
 const cpuAt = (row, n) => {
   if (asksNobody(row)) return [0, 0, "the design asks no server"];
-  return cpuOf(row) < 0 ? null : along(row, n, cpuOf, growthOf(row, "server_growth_u", msOfU(row)));
+  return cpuOf(row) < 0 ? null : atMost(row, "server_growth_u", n, cpuOf, cpuGrowthOf(row, "server_growth_u", msOfU(row)));
 };
 const msOfU = (row) => valueOf(row, "matcher_cpu_ms") / valueOf(row, "server_u");
-// milliseconds of the device's CPU a picture at a list of `n`: [least, most, why]; nothing where no slope was measured.
+// milliseconds of the device's CPU a picture at a list of `n`, or the longest measured: [least, most, why]; nothing
+// where no slope was measured
 const deviceAt = (row, n) => {
   if (!row.design.end_to_end) return [0, 0, "the provider matches what it reads"];
   const ms = longestU(row),
-    grows = growthOf(row, "device_growth_u", ms);
-  return grows && ms ? along(row, n, (one) => valueOf(one, phoneOf(one)), grows) : null;
+    grows = cpuGrowthOf(row, "device_growth_u", ms);
+  return grows && ms ? atMost(row, "device_growth_u", n, (one) => valueOf(one, phoneOf(one)), grows) : null;
 };
 // what a u takes in the row, or, if no server answers there, at most in the run; 0 if that was not measured
 const longestU = (row) => Math.max(0, ...[msOfU(row), ...(Number.isFinite(msOfU(row)) ? [] : designs().map(msOfU))].filter(Number.isFinite));
@@ -40,6 +52,12 @@ const longestU = (row) => Math.max(0, ...[msOfU(row), ...(Number.isFinite(msOfU(
 const growthOf = (row, name, scale = 1) => {
   const one = figureOf(row, name);
   return one.value === null ? null : [...[one.low, one.high].map((end) => (Math.max(0, end ?? one.value) * scale) / 1000), one.why];
+};
+// the same of CPU; nothing where chance alone may have made the slope, since noise times thousands of entries is noise
+const cpuGrowthOf = (row, name, scale) => {
+  const one = figureOf(row, name),
+    found = growthOf(row, name, scale);
+  return found && (one.low ?? one.value) <= 0 ? [0, 0, one.why] : found;
 };
 // a figure at a list of `n`, from what an entry more adds: [least, most, why]
 const along = (row, n, of, grows) => {
@@ -140,11 +158,21 @@ const costEvidence = (row, n) => {
     ["row in results.json", h`rows, id <code>${row.id}</code>, figures`],
   ]);
 };
+const coresAt = (row, n, where) => {
+  const found = cores(row, n);
+  const words = found ? (vouches(row) ? "not measured" : asksNobody(row) ? "no server asked" : between(found[0], found[1])) : absent("");
+  return opens(where, words, () => costEvidence(row, n));
+};
 const costAt = (row, n, where) => {
   const found = cores(row, n),
-    all = moved(row, n);
-  const words = found ? (vouches(row) ? "cores not measured" : asksNobody(row) ? "no server asked" : h`${between(found[0], found[1])}\u00a0cores`) : absent("");
+    all = moved(row, n),
+    longest = longestOf(row, "server_growth_u");
+  const words = found ? (vouches(row) ? "cores not measured" : asksNobody(row) ? "no server asked" : h`${between(found[0], found[1])}\u00a0cores${n > longest ? ` (${number(longest)} entries, ${BEYOND})` : ""}`) : absent("");
   return opens(where, h`${words}${all === null ? "" : `; ${bytesBetween(all)}`}`, () => costEvidence(row, n));
+};
+const movedAt = (row, n, where) => {
+  const all = moved(row, n);
+  return opens(where, all === null ? absent("") : bytesBetween(all), () => costEvidence(row, n));
 };
 
 // reports a day: [estimate, low, high] each, by recall and false-match rate

@@ -32,20 +32,6 @@ const span = (low, high, shown_) => {
   return least === most ? least : `${unit && least.endsWith(unit) ? least.slice(0, -unit.length) : least}\u2013${most.replace("\u20ac", "")}`;
 };
 const realList = () => given("list") || sizeOf(REAL);
-const wrongAYear = (rate) => DAYS * flood([1, 1, 1], [rate, rate, rate]).wrong[0];
-// matches of innocent pictures a year that any rate, measured or recalled, leaves possible: what decides, and nobody knows
-const undecided = () => {
-  const {low, high} = now.sources.volumes.fpr_perceptual,
-    rows = designs().filter((row) => row.design.relation !== "category"),
-    ends_ = rows.flatMap((row) => ["corpus_false_photographs", "corpus_false", "corpus_false_all"].map((name) => figureOf(row, name))).filter(bounded);
-  return roundedBetween(Math.min(low, ...ends_.map((one) => one.low)), Math.max(high, ...ends_.map((one) => one.high)));
-};
-// the unit once, if both ends have it
-const roundedBetween = (low, high) => {
-  const [least, most] = [low, high].map((rate) => rounded(wrongAYear(rate)));
-  const [size, unit] = least.split(" ");
-  return `${unit && unit === most.split(" ")[1] ? size : least} to ${most}`;
-};
 const clause = (says) => says.split(/[,:;(]/)[0].trim();
 // who serves the set-up of a design that asks nobody
 const handsOut = (row) => (asksNobody(row) ? row.traffic.find((one) => one.purpose === "setup" && !ofHarness(row, one))?.party : undefined);
@@ -106,33 +92,16 @@ const sentFlagged = (row) => {
   const figure = figureOf(row, "false_matches");
   return fig(row, "false_matches", figure.value === null ? null : countOf(figure));
 };
+// of test pictures that are not listed, by kind of picture and of list; nothing here is of real traffic
 const wrongly = (row) => {
   if (row.design.relation === "nothing") return "none";
   if (row.design.relation === "category") {
     const {low, high} = now.sources.volumes.fpr_classifier;
-    return h`not measured; recalled ${roundedBetween(low, high)}`;
+    return h`not measured; recalled ${between(low, high, percent)} of pictures`;
   }
-  const [photographs, kinds] = ["corpus_false_photographs", "corpus_false"].map((name) => figureOf(row, name));
-  if (!bounded(photographs)) return h`${valueOf(row, "false_matches") === null ? "" : "not measured at scale; "}${sentFlagged(row)}`;
-  const all = bounded(kinds) ? fig(row, "corpus_false", roundedBetween(kinds.low, kinds.high)) : "";
-  if (all && noneOfPhotographs()) return all;
-  return h`photographs: ${photographsFlagged(row)}${all ? h`; all kinds: ${all}` : ""}`;
-};
-const photographsFlagged = (row) => {
-  const {low, high} = figureOf(row, "corpus_false_photographs");
-  return photographsOpened(row, roundedBetween(low, high));
-};
-const photographsOpened = (row, words) =>
-  opens(place(row.id, "photographs"), words, () =>
-    evidence(h`${code(row)}: photographs alone`, [
-      ["against pictures of other packages, near-duplicates of one package set apart", figFull(row, "corpus_false_photographs")],
-      ["a year", "both ends of the interval, times the pictures of a year"],
-    ]),
-  );
-// by relation, if no photograph matched in any design: then it is said once
-const noneOfPhotographs = () => {
-  const rows = inOrder().filter((row) => bounded(figureOf(row, "corpus_false_photographs")));
-  return rows.length && rows.every((row) => !valueOf(row, "corpus_false_photographs")) && groupsBy(rows, (row) => saying(photographsFlagged(row)));
+  const known = behaviourOf(row)?.false;
+  if (!known) return h`${valueOf(row, "false_matches") === null ? "" : "not measured at scale; "}${sentFlagged(row)}`;
+  return h`photographs ${number(Math.round(known.seen.value * known.seen.n))} of ${number(known.seen.n)}; all kinds ${glue(known.lists.map((one) => listSaid(one, row.id)), "; ")}`;
 };
 // bytes of a user and year at a list of `n`, by the lines of the table of costs: [least, most]; nothing if a part was not measured
 const ofUser = (row, n) =>
@@ -154,14 +123,14 @@ const userPays = (row) => {
     price = (v) => euro((v / 1e9) * given("price")),
     seconds = (ms) => duration((ms * given("items")) / 1000);
   const grown = all && [all[0], real[1] > 1.005 * all[0] ? real[1] : all[0]];
-  const busy = cpu === null ? absent("") : longer ? span(cpu, Math.max(cpu, longer[1]), seconds) : h`${seconds(cpu)}, longer list: not computed`;
+  const busy = cpu === null ? absent("") : longer ? span(cpu, Math.max(cpu, longer[1]), seconds) : seconds(cpu);
   return opens(
     place(row.id, "user"),
     h`${busy}; ${all ? h`${span(...grown, bytes)}, ${span(...grown, price)}` : absent("")}${lacksModel(row) ? h` ${soft("(without its model)")}` : ""}`,
     () =>
       evidence(h`${code(row)}: what a user pays in a year`, [
         [phoneOf(row) === "phone_cpu_ms" ? "CPU of the device, a picture: decoding, hashing and protocol, at this run's list" : "CPU of the device, a picture, without decoding and hashing, at this run's list", fig(row, phoneOf(row))],
-        ["the same at a real list", longer ? h`${between(longer[0], longer[1])} ms: ${longer[2]}; a u takes at most ${number(longestU(row))} ms` : "not computed"],
+        ["the same over a longer list", longer ? h`${between(longer[0], longer[1])} ms: ${longer[2]}; a u takes at most ${number(longestU(row))} ms` : "not computed"],
         ["bytes for matching, at this run's list", h`${all ? bytes(all[0]) : absent("")}, ${number(entries(row))} entries`],
         ["the same at a real list, as in the table of costs", h`${real ? bytesBetween(real) : absent("")}, ${number(realList())} entries`],
         ...now.sources.inputs
@@ -189,9 +158,9 @@ const mustRun = (row) => {
   if (vouches(row)) return h`${who}; cores: not measured`;
   if (asksNobody(row)) return who;
   const at = (n) => cpuAt(row, n)?.slice(0, 2).map((one) => (one * ROUND) / DAY_MS);
-  const [own, real] = [at(entries(row)), at(realList())];
+  const [own, longer] = [at(entries(row)), at(realList())];
   const words = own
-    ? span(own[1], Math.max(own[1], real[1]), two)
+    ? span(own[1], Math.max(own[1], longer[1]), two)
     : absent(figureOf(row, "server_cpu_ms").why);
   return h`${who}; ${opens(place(row.id, "cost"), words, () => costEvidence(row, target(row)))}`;
 };
@@ -253,7 +222,7 @@ const unknown = (row) => {
   return words.length ? to(place(row.id, "status"), glue(words, "; ")) : "\u2013";
 };
 // what designs of a letter find alike is said once; a row says what is its own
-const FOUND = [["Finds", (row) => FINDS[row.design.relation]], ["Found, of edited copies (rest missed)", restored], ["Innocent pictures matched a year", wrongly]];
+const FOUND = [["Finds", (row) => FINDS[row.design.relation]], ["Found, of edited copies, each edit alike (rest missed)", restored], ["Test pictures that are not listed and matched, of another source", wrongly]];
 const foundWords = (row) => FOUND.map(([, cell]) => saying(cell(row))).join("|");
 const lettered = () =>
   once("lettered", () =>
@@ -269,12 +238,14 @@ const finds = (row) => {
     ? h`<b>${letter}</b> ${RELATIONS[row.design.relation].replace(" copies", "")}, ${fig(row, name, percent(valueOf(row, name)))}`
     : h`${FINDS[row.design.relation]}; ${restored(row)}; innocents: ${wrongly(row)}`;
 };
+// the longest list over which the servers of this run were measured
+const longestRun = () => Math.max(...designs().map((row) => longestOf(row, "server_growth_u")));
 const SHEET = () => [
   ["Option, design", null],
   ["Who learns what of an innocent picture", innocent],
-  ["Found, of known pictures\u2019 copies (rest missed; letter: above)", finds],
-  [`A user's year, with ${listed()} to ${rounded(realList())}: device's CPU; data, its price`, userPays],
-  ["Run by; server cores for a million pictures a day, same lists", mustRun],
+  ["Found, of known pictures\u2019 copies, each edit alike (rest missed; letter: above)", finds],
+  [`A user's year: device's CPU, to ${rounded(longestRun())} entries (beyond: not known); data, its price, ${listed()} to ${rounded(realList())}`, userPays],
+  [`Run by; server cores for a million pictures a day, lists to ${rounded(longestRun())} (beyond: not known)`, mustRun],
   ["Whose stolen files, beside curator's and centre's, tell what of a listed picture", stolen],
   ["Worst abuse declared, or played (who would notice)", worst],
   ["One list for all, if the log\u2019s witnesses are independent", sameList],
@@ -323,6 +294,26 @@ const sheetRows = (option) => [
     .filter((row) => row.option === option.id)
     .map((row, index) => sheetStudy(option, row, index)),
 ];
+// the measured ratio first, and its price; then what of known files would be found, by shares that are assumed
+const rowOf = (id) => designs().find((row) => row.id === id);
+const ratioSaid = (row) => {
+  const figure = figureOf(row, best(row, "recall_pairs"));
+  return bounded(figure) ? h`${called(nameOf(row))} ${fig(row, best(row, "recall_pairs"), h`${percent(figure.value)} ${soft(h`(${between(figure.low, figure.high, percent)})`)}`)}` : null;
+};
+const priceSaid = (row) => h`${number(Number(cpuOf(row).toPrecision(2)))} ms of servers\u2019 CPU and ${bytes(ASKED.reduce((sum, name) => sum + (valueOf(row, name) ?? 0), 0))} a picture in ${nameOf(row)}, over ${number(entries(row))} entries`;
+const foundSaid = () => {
+  const [near, equal, all] = ["token-psi", "oprf-psi", "provider-scan"].map(rowOf),
+    ratios = [near, equal].filter(Boolean).map(ratioSaid).filter(Boolean),
+    recall = (row) => row && behaviourOf(row)?.ranges.recall.value,
+    mixed = recall(all) ? [near, equal].filter(recall).map((row) => percent(recall(row) / recall(all))) : [],
+    prices = [near, equal, all].filter((row) => row && cpuOf(row) >= 0).map(priceSaid),
+    hundred = [near, equal, all].filter((row) => row && behaviourOf(row)).map((row) => h`${to("year", tenths(hundredOf(behaviourOf(row)).found), "part")} in ${nameOf(row)}`);
+  return h`<b>Found</b>, measured: of the copies that the provider\u2019s own matcher (0a) finds, ${ratios.length ? glue(ratios, ", ") : absent("")}, each edit alike${mixed.length ? h` (in the assumed mix of edits ${glue(mixed, " and ")})` : ""}. ${prices.length ? h`Price: ${glue(prices, "; ")}. ` : ""}${hundred.length ? h`Of 100 known files sent, by assumed shares of videos, modified clients and edits: ${glue(hundred, ", ")} found. ${foundSpan()} ` : ""}${escapes()}`;
+};
+const openedFrom = (rows) => {
+  const least = unique(rows.map((row) => behaviourOf(row)?.always ?? row.design.parameters.threshold)).sort((a, b) => a - b);
+  return h`from ${glue(least, " or ")} of a device and period on; in this run ${glue(rows.map((row) => h`${fig(row, "recall", countOf(figureOf(row, "recall")))} ${soft(nameOf(row))}`), ", ")}`;
+};
 const sheetPart = () => {
   const head = SHEET().map(([name]) => name),
     known = now.sources.options.map((one) => one.id);
@@ -344,7 +335,6 @@ const sheetPart = () => {
   const found = scan ? h`${number(figureOf(scan, "corpus_recall").n)} ` : "";
   const alike_ = lettered().map(([letter, [row]]) => [h`<b>${letter}</b> ${FINDS[row.design.relation]}`, restored(row), wrongly(row)]);
   const photos = rounded(DAYS * given("volume")),
-    alone_ = noneOfPhotographs(),
     never = foundByNone(),
     guess = designs().filter((row) => row.design.relation === "category"),
     caught = designs().filter(readByProvider),
@@ -353,11 +343,11 @@ const sheetPart = () => {
     h`<b>Who</b>. Provider: runs the messenger; matcher, third party, parties A and B: answer whether a picture is listed; curator: makes the list; ${term("centre")}: gets reports; vendor: makes the enclave.`,
     h`<b>How</b>. E2EE: only sender and recipient can read; exceptional access: authorities hold keys to accounts. Hash (perceptual): fingerprint of a picture's look, a blurred likeness. Set-up: what a device downloads first; plain or hashed (scrambled) list: in it. Hash, part or prefix sent: a server gets the fingerprint, numbers behind it, or scrambled first bits. Blinded, encrypted (homomorphic): it answers without reading. Tokens: pieces, for near copies. Via provider: who answers does not see who asks. Voucher: a closed report. Classifier: a model guesses a category. Enclave: a chip that computes unseen; sealed: for it alone. Stand-in: an imitation.`,
     h`<b>None finds</b> new material${guess.length ? h` (${named(guess)} may)` : ""}, grooming, live streams or video${never.length ? h`; of edited copies, almost none of these: ${never.join("; ")}` : ""}.`,
-    h`<b>Found</b>: of ${found}edited copies of benign photographs, each edit alike (as people share them, assumed: ${percent(yearNow().held.ranges.recall.value)} in ${optionLabel(yearNow().held)}); then of those that 0a finds. ${escapes()}`,
-    h`<b>Innocents reported after checks: not known.</b> What decides, and nobody knows: the false-match rate on real traffic and a long list. Of ${photos} pictures a year (assumed), ${undecided()} innocent matches, before checks: test pictures of all kinds, by letter below${alone_ ? h`; photographs alone: ${glue(alone_.map((rows) => h`${photographsFlagged(rows[0])} (${RELATIONS[rows[0].design.relation]})`), ", ")}` : ""}. With ${rounded(given("files"))} files a year (reported, assumed known), most matches are wrong ${to("year", h`above one error in ${someTo(yearNow().balance)} pictures`, "part")} (${optionLabel(yearNow().held)}).`,
+    foundSaid(),
+    h`<b>Innocent pictures matched: not known.</b> ${falseSaid(behaviourOf(designs().find((row) => row.design.relation === "near" && behaviourOf(row)?.false) || {})?.false, "sheet")} Designs that find equal hashes alone: in the table below.`,
     h`<b>A person wrongly reported</b>, in this prototype: a second hash must agree${guess.length ? h` (not in ${named(guess)})` : ""} and a person decide; ${withstoodOf(now.sources.after[0].attacks)} A device that reports says so at once${caught.length ? h`; where the provider does (${named(caught)}), the sender hears of the decision alone` : ""}${counts.length ? "; of opened vouchers, nothing" : ""}. The sender can complain, which shows the match to whoever sees the traffic. Errors, arrests, blocked accounts: not measured.`,
     h`<b>In every design</b> the provider knows who sends to whom, when and how much, whether a report follows, and can read those who never compared keys. Where there is a list, curator and centre hold it; the curator can list anything.`,
-    h`<b>Threshold</b>: ${counts.length ? h`a voucher leaves for every picture; the centre can open those that match once a device has ${unique(counts.map((row) => row.design.parameters.threshold)).join(" or ")} (here). Below, cryptography hides pictures, not how many were sent or look listed. ` : ""}${thresholdsSaid()}`,
+    h`<b>Threshold</b>: ${counts.length ? h`a voucher leaves for every picture; the centre can open those that match, ${openedFrom(counts)}. Below, cryptography hides pictures, not how many were sent or look listed. ` : ""}${thresholdsSaid()}`,
     h`<b>Abuse</b>: ${exposedSaid()}`,
     h`<b>Nobody measured</b> real lists, real traffic, decisions of people, leaks by computing time or power, a country's scale. Nothing is ranked.`,
   ];

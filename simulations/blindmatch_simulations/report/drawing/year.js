@@ -454,21 +454,21 @@ const yearNow = () => {
   return remembered.made;
 };
 // ---- of 100 known files sent, by the year's model: what becomes of them, for one design
-const FATES = [
-  ["missed_video", "video"],
-  ["missed_unlisted", "not listed yet"],
-  ["missed_outage", "servers away"],
-  ["missed_modified", "modified clients"],
-  ["missed_unrecognised", "edit not recognised"],
-  ["held_by_threshold", "held below the threshold"],
-  ["true_reports", "found"],
-];
+const FATES = {
+  video: ["missed_video"],
+  away: ["missed_unlisted", "missed_outage"],
+  modified: ["missed_modified"],
+  unrecognised: ["missed_unrecognised"],
+  held: ["held_by_threshold"],
+  found: ["true_reports"],
+};
 const hundredOf = (behaviour) => {
   const {held, at} = atSettings(behaviour),
     made = countsOf(daysOf(yearModel(now.sources.year.model), {...at, ...atEnds(held, ["value", "value", "value"])})),
     sent = at.accounts * at.files;
-  return Object.fromEntries(FATES.map(([name]) => [name, (100 * made[name]) / sent]));
+  return Object.fromEntries(Object.entries(FATES).map(([name, of]) => [name, (100 * sumOf(of.map((one) => made[one]))) / sent]));
 };
+const tenths = (v) => number(Math.round(10 * v) / 10);
 const SAID_OF = {
   true_reports: "right matches, reported",
   false_reports: "wrong matches, before checks",
@@ -504,7 +504,7 @@ const listSaid = ({list: kind, item, exponent}, ident) => {
     there = atLength({item, exponent}, yearList());
   return opens(
     place("year", "list", kind, ident),
-    h`${percent(item.value)} ${soft(h`(${between(item.low, item.high, percent)})`)} against a list of ${some(own)} ${kind === "photographs" ? "photographs" : "pictures of all kinds"}`,
+    h`${item.value ? percent(item.value) : h`none of ${number(item.n)}`} ${soft(h`(${between(item.low, item.high, percent)})`)} against a list of ${some(own)} ${kind === "photographs" ? "photographs" : "pictures of all kinds"}`,
     () =>
       evidence(h`All kinds of pictures against a list: ${kind}`, [
         ["of", h`${number(item.n)} pictures of the reference corpus, each against those of other sources`],
@@ -560,8 +560,8 @@ const yearPart = () => {
     table("A year at these settings", ["", "expected", "range, 95 %", "if inputs err, too"], lines, "short flat"),
     table(
       "Of 100 known files sent, by assumed shares",
-      ["", ...FATES.map(([, words]) => words)],
-      fates.map((same) => [glue(same.map(optionLabel), "; "), ...FATES.map(([name]) => two(hundredOf(same[0])[name]))]),
+      ["", ...Object.keys(FATES).map((name) => now.sources.year.fates[name])],
+      fates.map((same) => [glue(same.map(optionLabel), "; "), ...Object.values(hundredOf(same[0])).map((one) => (one > 0 && one < 0.1 ? "< 0.1" : tenths(one)))]),
       "short flat",
     ),
     para(h`Assumed: ${percent(at.video)} videos, ${percent(at.modified)} modified clients, and this mix of edits: ${mixSaid()}. ${foundSpan()}`),
@@ -569,7 +569,7 @@ const yearPart = () => {
 };
 // what two assumed shares alone, of videos and of modified clients, make of `found`
 const foundSpan = () => {
-  const [one] = behaviours().filter(({asks, name, threshold}) => asks && name !== "literature" && threshold === 1).sort((a, b) => b.ranges.recall.value - a.ranges.recall.value);
+  const [one] = behaviours().filter(({name, threshold, ranges}) => ranges.unnoticed.value > 0 && name !== "literature" && threshold === 1).sort((a, b) => b.ranges.recall.value - a.ranges.recall.value);
   if (!one) return "";
   const {video, modified} = now.sources.year.ends,
     model = yearModel(now.sources.year.model),
@@ -582,7 +582,8 @@ const foundSpan = () => {
 };
 // what a slider says, and whose behaviour can be chosen
 const slideSaid = (one, value) => {
-  if (!value && ["errors", "list"].includes(one.ident)) return "as measured";
+  if (!value && one.ident === "errors") return "not known";
+  if (!value && one.ident === "list") return "this run\u2019s";
   if (one.ident === "errors") return `one in ${some(1 / value)}`;
   return one.ident === "modified" ? percent(value) : some(value);
 };
