@@ -34,10 +34,10 @@ KILLS = [
 
 
 def matcher(
-    directory: Path, held: EpochSource, deployment: Deployment | None = None
+    directory: Path, held: EpochSource, deployment: Deployment | None = None, parts: int = 1
 ) -> AbstractAsyncContextManager[tuple[Client, ...]]:
     deployment = deployment or Deployment()
-    services = partial(open_matching, MatchingConfig(DESIGN, held, directory))
+    services = partial(open_matching, MatchingConfig(DESIGN, held, directory, parts=parts))
     return deployment.serving(Party.MATCHER, services, ALICE, BOB)
 
 
@@ -94,6 +94,30 @@ async def test_counts_belong_to_the_key_through_restarts_and_epochs(tmp_path: Pa
         await used_up(alice, request(same_key))
     async with matcher(tmp_path, new_key) as (alice, _):
         await alice.one(EXCHANGE, request(new_key))
+
+
+async def test_matchers_that_share_a_key_grant_its_budget_once(tmp_path: Path) -> None:
+    held = source(account_evaluations=6 * COST - 1, all_evaluations=8 * COST - 1)
+    accounts, everyone = 0, 0
+    for name in ("first", "second"):
+        deployment = Deployment()
+        async with matcher(tmp_path / name, held, deployment, parts=2) as (alice, bob):
+            for client in (alice, alice, bob):
+                await client.one(EXCHANGE, request(held))
+            assert f"used 16 of the {3 * COST - 1} evaluations" in await used_up(alice, request(held))
+            assert f"all accounts have used 24 of the {4 * COST - 1}" in await used_up(bob, request(held))
+        (told,) = deployment.events("budget-share")
+        assert told["share"] == "1/2"
+        accounts += spent(tmp_path / name)["alice"]
+        everyone += spent(tmp_path / name)[""]
+    assert accounts <= 6 * COST - 1 and everyone <= 8 * COST - 1
+
+
+async def test_a_share_that_holds_no_request_is_named(tmp_path: Path) -> None:
+    held = source()
+    async with matcher(tmp_path, held, parts=ALLOWED + 1) as (alice, _):
+        text = await used_up(alice, request(held))
+        assert "this server's share of the key's evaluations, 1/4, is less than one request" in text
 
 
 async def test_without_limits_nothing_is_counted(tmp_path: Path) -> None:

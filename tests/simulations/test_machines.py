@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import time
@@ -22,9 +23,9 @@ SERVERS = ("centre", "matcher", "relay")
 
 
 @contextmanager
-def server(name: str, home: Path) -> Iterator[str]:
+def server(name: str, home: Path, *options: str) -> Iterator[str]:
     """A server in its own folder; yields where it is called."""
-    command = [*COMMAND, "serve", name, "--port", "0"]
+    command = [*COMMAND, "serve", name, "--port", "0", *options]
     with subprocess.Popen(command, env=environment(home), stderr=subprocess.DEVNULL) as process:
         try:
             port = home / name / "port"
@@ -69,7 +70,9 @@ def test_six_machines_play_together(prepared: Path, samples: Path, tmp_path: Pat
         assert shown["journal"][-1]["actor"] == "operator/olga"
 
 
-def test_no_machine_has_another_s_secrets(prepared: Path, tmp_path: Path) -> None:
+def test_no_machine_has_another_s_secrets(taught: Path, tmp_path: Path) -> None:
+    prepared = tmp_path / "prepared"
+    shutil.copytree(taught, prepared)
     secrets = {path.read_bytes(): path.relative_to(prepared) for path in prepared.rglob("*.key")}
     own = {
         "relay": {"relay.key", "stamp.key"},

@@ -32,6 +32,7 @@ from blindmatch_protocol.messages.report import Report, seal_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
 from msgspec import Struct
+from msgspec.structs import replace
 from PIL import Image
 
 from blindmatch_server.hosting.authority import Credentials, Identity
@@ -186,13 +187,34 @@ def _spent(connection: Connection, key: bytes, account: str) -> Spent:
 _BUDGET: Final = "matching/budget"
 
 
-class Budget:
-    """Enforces the limits of keys; belongs to one event loop."""
+def divide_limits(limits: KeyLimits, parts: int) -> KeyLimits:
+    """Return the limits of a server that has one of `parts` equal parts of a key's budget.
 
-    def __init__(self, ledger: MatcherStore, clock: Clock, log: EventLog) -> None:
+    Rounded down, so that all parts together never allow more than the key does. The end is not divided.
+    """
+    account, everyone = limits.per_account, limits.in_all
+    return replace(
+        limits,
+        per_account=None if account is None else account // parts,
+        in_all=None if everyone is None else everyone // parts,
+    )
+
+
+def has_room(limits: KeyLimits) -> bool:
+    """Return whether one request fits."""
+    return all(most is None or most >= limits.cost for most in (limits.per_account, limits.in_all))
+
+
+class Budget:
+    """Enforces the limits of keys, or one of `parts` equal parts of them; belongs to one event loop."""
+
+    def __init__(self, ledger: MatcherStore, clock: Clock, log: EventLog, parts: int = 1) -> None:
+        if parts < 1:
+            raise ValueError(f"parts: must be at least 1, not {parts}")
         self._ledger = ledger
         self._clock = clock
         self._log = log
+        self._parts = parts
 
     async def check(self, account: str, limits: KeyLimits) -> None:
         """Refuse a body that its account may not send, before any work is done for it; `PreconditionError` if
@@ -201,27 +223,36 @@ class Budget:
         if limits.expires is not None and self._clock() >= limits.expires:
             raise PreconditionError(_BUDGET, f"the key expired at {_date(limits.expires)}: a new set is due")
         if limits.per_account is not None or limits.in_all is not None:
-            _check(await self._ledger.spent(limits.key, account), limits)
+            self._check(await self._ledger.spent(limits.key, account), limits)
 
     async def spend(self, account: str, limits: KeyLimits) -> None:
         """Count a body; when this returns, that is on disk. Raises `QuotaError` as `check`:
         others may have spent since. Nothing is counted then."""
         if limits.per_account is not None or limits.in_all is not None:
-            spent = await self._ledger.spend(limits.key, account, limits.cost, partial(_check, limits=limits))
-            if limits.in_all is not None:
-                tenths = (spent.in_all + limits.cost) * 10 // limits.in_all
-                if tenths > spent.in_all * 10 // limits.in_all:
-                    self._log.write("evaluations-spent", percent=10 * tenths, allowed=limits.in_all)
+            allowed = partial(self._check, limits=limits)
+            spent = await self._ledger.spend(limits.key, account, limits.cost, allowed)
+            in_all = divide_limits(limits, self._parts).in_all
+            if in_all is not None:
+                tenths = (spent.in_all + limits.cost) * 10 // in_all
+                if tenths > spent.in_all * 10 // in_all:
+                    self._log.write("evaluations-spent", percent=10 * tenths, allowed=in_all)
+
+    def _check(self, spent: Spent, limits: KeyLimits) -> None:
+        own = divide_limits(limits, self._parts)
+        if self._parts > 1 and not has_room(own):
+            what = f"this server's share of the key's evaluations, 1/{self._parts}, is less than one request"
+            raise QuotaError(_BUDGET, f"{what}: its operator must give it a larger one")
+        _check(spent, own)
 
 
 def _check(spent: Spent, limits: KeyLimits) -> None:
     if limits.per_account is not None and spent.by_account + limits.cost > limits.per_account:
-        raise QuotaError(_BUDGET, f"this account has used {_share(spent.by_account, limits.per_account)}")
+        raise QuotaError(_BUDGET, f"this account has used {_used(spent.by_account, limits.per_account)}")
     if limits.in_all is not None and spent.in_all + limits.cost > limits.in_all:
-        raise QuotaError(_BUDGET, f"all accounts have used {_share(spent.in_all, limits.in_all)}")
+        raise QuotaError(_BUDGET, f"all accounts have used {_used(spent.in_all, limits.in_all)}")
 
 
-def _share(used: int, most: int) -> str:
+def _used(used: int, most: int) -> str:
     return f"{used:,} of the {most:,} evaluations allowed in this key's life: the next key brings new ones"
 
 

@@ -247,6 +247,8 @@ class MatchingConfig(Struct, frozen=True):
         load: gives the design in worker processes, where it has such roles.
         carrying: how bodies reach the roles that this server forwards to; None if there are none.
         renewing: keeps the log's proof of the epoch fresh; None if there is no log, or another server does.
+        parts: this server grants one of so many equal parts of each key's limits, rounded down; others that
+            hold the same keys grant the others.
     """
 
     design: AnyDesign
@@ -258,6 +260,7 @@ class MatchingConfig(Struct, frozen=True):
     load: Loader | None = None
     carrying: forwarding.Carrying | None = None
     renewing: Renewing | None = None
+    parts: int = 1
 
 
 @asynccontextmanager
@@ -285,6 +288,8 @@ async def open_matching(
         if filer is not None:
             tasks.append(filer.run())
         await stack.enter_async_context(under_way(*tasks))
+        if config.parts > 1:
+            context.log.write("budget-share", share=f"1/{config.parts}")
         enrolled = config.directory / "enrolments"
         service = MatchingService(
             config,
@@ -292,7 +297,7 @@ async def open_matching(
             answering,
             Enrolments(config.design, enrolled, config.limits.most_enrolment_bytes),
             ledger,
-            Budget(ledger, context.clock, context.log),
+            Budget(ledger, context.clock, context.log, config.parts),
             Bodies(config.directory / "incoming", config.limits.most_coming_bytes),
             context.clock,
             filer,

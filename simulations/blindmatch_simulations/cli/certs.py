@@ -24,10 +24,16 @@ from blindmatch_simulations.cli.console import (
 from blindmatch_simulations.testbed.deployment import addresses
 from blindmatch_simulations.testbed.deployment.devices import check_not_the_centre
 from blindmatch_simulations.testbed.deployment.doctor import examine
-from blindmatch_simulations.testbed.deployment.folder import ADDRESSES, Deployment, home_from
+from blindmatch_simulations.testbed.deployment.folder import ADDRESSES, Deployment, DeploymentError, home_from
 from blindmatch_simulations.testbed.deployment.folder_checks import Status
 from blindmatch_simulations.testbed.deployment.hosting import pack_caller, pack_server
 from blindmatch_simulations.testbed.deployment.registry import design_of, load_design, operators_of
+from blindmatch_simulations.testbed.deployment.shares import (
+    has_budget,
+    parse_share,
+    read_share,
+    words_of,
+)
 
 FrankingOption = Annotated[
     FrankingMode,
@@ -51,6 +57,10 @@ def party_called(name: str) -> Party:
 
 
 app = Commands(no_args_is_help=True)
+REPLACED: Final = (
+    "number {number} must never be served from again. What it has granted is counted on only if you copy its "
+    "{server}/state into the new folder before the first start; if it is lost, build a set with a new key"
+)
 REFUSED: Final = "servers here refuse the old one from the next call on; copy revoked.crl to all others"
 
 
@@ -156,20 +166,57 @@ def pack(
     name: Annotated[str, typer.Option(help="Of the device or operator.")] = "",
     design: DeployedDesignOption = None,
     allow_collusion: CollusionOption = False,
+    share: Annotated[
+        str | None,
+        typer.Option(
+            metavar="1/N",
+            help="What part of its keys' limits a server with a role enforces [default: that of the one "
+            "folder it replaces, else the whole].",
+        ),
+    ] = None,
+    replaces: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="A folder packed before that is never served from again; may be given again. 0: this "
+            "folder's own server.",
+        ),
+    ] = None,
 ) -> None:
-    """Copy what one machine needs, and nothing else, into FOLDER."""
+    """Copy what one machine needs, and nothing else, into FOLDER.
+
+    Servers that hold the same key count by themselves what it is asked for. So each is packed with a part of
+    the key's limits, and all parts together are at most the whole: a second folder without --share is
+    refused.
+    """
     identity = _identity(kind, name)
     check_not_the_centre(name)
+    parts = None if share is None else _parts_of(share)
     if identity.party is None:
+        if parts is not None or replaces:
+            raise typer.BadParameter("--share and --replaces are of a server that plays a role of the design")
         source = deployment.folder_of(identity)
         deployment.enrol(identity, source, datetime.now(UTC))
         packed = pack_caller(deployment, source, folder)
     else:
         loaded = load_design(design_of(deployment, design))
-        packed = pack_server(deployment, identity.party, loaded, folder, allow_collusion)
+        party = identity.party
+        packed = pack_server(deployment, party, loaded, folder, allow_collusion, parts, replaces or ())
     for path in packed:
         say(str(path))
     say(f"{len(packed)} files in {folder}; it holds secrets: carry it as you would a key")
+    if identity.party is not None and has_budget(loaded, identity.party):
+        held = read_share(Deployment.open(folder), identity.party)
+        say(f"number {held.number}: it has {words_of(held.parts)} of the limits of its keys")
+    for number in replaces or ():
+        say(REPLACED.format(number=number, server=kind))
+
+
+def _parts_of(share: str) -> int:
+    try:
+        return parse_share(share)
+    except DeploymentError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def run_doctor(

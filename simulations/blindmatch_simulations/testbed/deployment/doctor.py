@@ -52,6 +52,15 @@ from blindmatch_simulations.testbed.deployment.folder_checks import (
 )
 from blindmatch_simulations.testbed.deployment.hosting import parties_of, servers_of
 from blindmatch_simulations.testbed.deployment.operators import secured
+from blindmatch_simulations.testbed.deployment.shares import (
+    OWN,
+    find_too_small,
+    has_budget,
+    packs_in_use,
+    read_packs,
+    share_here,
+    words_of,
+)
 from blindmatch_simulations.testbed.deployment.transparency import read_log
 
 SECONDS: Final = 5.0
@@ -262,6 +271,34 @@ def logged(deployment: Deployment, design: AnyDesign, now: datetime) -> Iterator
         yield Finding("witnesses", Status.WARNING, what, f"see that it runs, then {RENEW}")
 
 
+def budgets(deployment: Deployment, design: AnyDesign) -> Iterator[Finding]:
+    """What part of its keys' limits each server here has, and whether a request fits into it."""
+    again = "at the authority: blindmatch certs pack SERVER FOLDER --share 1/N --replaces NUMBER"
+    for party in deployment.parties():
+        if not has_budget(design, party):
+            continue
+        check = f"budget of the {party.server}"
+        try:
+            if deployment.authority.is_dir():
+                used = packs_in_use(deployment, read_packs(deployment), design, party)
+                if not [one for one in used if one.number != OWN]:
+                    continue
+                parts = max(one.parts for one in used)
+                what = "; ".join(one.words for one in used)
+            else:
+                share = share_here(deployment, design, party)
+                parts = share.parts
+                what = f"number {share.number}: {words_of(parts)} of its keys' limits, rounded down"
+            too_small = find_too_small(deployment, design, party, parts)
+        except BlindmatchError as error:
+            yield Finding(check, Status.WRONG, str(error), again)
+            continue
+        if too_small:
+            yield Finding(check, Status.WRONG, f"every request is refused: {too_small}", again)
+        else:
+            yield Finding(check, Status.OK, what)
+
+
 def examine(
     deployment: Deployment, design: AnyDesign, now: datetime, allow_collusion: bool = False
 ) -> Iterator[Finding]:
@@ -280,5 +317,6 @@ def examine(
     yield from policies(deployment, design)
     found, epoch = published(deployment, design, now)
     yield from found
+    yield from budgets(deployment, design)
     yield from disk(deployment)
     yield from servers(deployment, design, epoch)

@@ -6,14 +6,16 @@ Never packed: the authority's key, another party's key, a server's state.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_protocol.account_name import NOTICES
+from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import AnyDesign, Buffers, Opener, Party
 from blindmatch_server.centre.keys import JUDGE_PUBLIC, NOTICES_PUBLIC, PUBLIC_KEY, Deployed
 from blindmatch_server.centre.service import CentreConfig, open_centre
@@ -40,7 +42,7 @@ from blindmatch_server.matching.ledger import CentreAddress
 from blindmatch_server.matching.service import MatchingConfig, open_matching
 from blindmatch_server.relay.service import RelayConfig, open_services
 from blindmatch_server.relay.store import RelayLimits
-from blindmatch_server.storage.files import read_key
+from blindmatch_server.storage.files import read_key, replace_file
 
 from blindmatch_simulations.testbed.deployment.endorsing import endorsed_by
 from blindmatch_simulations.testbed.deployment.folder import (
@@ -54,6 +56,15 @@ from blindmatch_simulations.testbed.deployment.folder import (
 from blindmatch_simulations.testbed.deployment.operators import backed_by
 from blindmatch_simulations.testbed.deployment.processes import alone
 from blindmatch_simulations.testbed.deployment.registry import DESIGN, check_apart, loader_of
+from blindmatch_simulations.testbed.deployment.shares import (
+    SHARE,
+    add_pack,
+    find_too_small,
+    has_budget,
+    read_packs,
+    share_here,
+    write_packs,
+)
 from blindmatch_simulations.testbed.deployment.transparency import (
     COUNTS,
     KEY,
@@ -181,7 +192,10 @@ def _matching(deployment: Deployment, party: Party, design: AnyDesign, folder: P
         pinned, find = log.pinned(design.info.name), partial(_finder(deployment), LOG)
         renewing = Renewing(published, pinned, LOG, find, credentials)
     load, own = loader_of(design), folder / "matching"
-    return MatchingConfig(design, source, own, centre, load=load, carrying=carrying, renewing=renewing)
+    parts = share_here(deployment, design, party).parts if has_budget(design, party) else 1
+    return MatchingConfig(
+        design, source, own, centre, load=load, carrying=carrying, renewing=renewing, parts=parts
+    )
 
 
 def _centre_address(deployment: Deployment, party: Party) -> CentreAddress:
@@ -239,15 +253,71 @@ def _earlier(design: AnyDesign, folder: Path, newest: Publication) -> dict[int, 
 
 
 def pack_server(
-    deployment: Deployment, party: Party, design: AnyDesign, folder: Path, allow_collusion: bool = False
+    deployment: Deployment,
+    party: Party,
+    design: AnyDesign,
+    folder: Path,
+    allow_collusion: bool = False,
+    parts: int | None = None,
+    replaces: Collection[int] = (),
 ) -> list[Path]:
-    """Copy what the server of `party` needs into the new folder `folder`; the copies' paths below it;
-    `CollusionError` if one operator has parties that must not collude, and may not; `DeploymentError` if the
-    folder exists, or a file is missing; `PublicationError` if it cannot be read what an epoch consists of."""
+    """Copy what the server of `party` needs into the new folder `folder`.
+
+    Args:
+        parts, replaces: the folder's part of the keys' budget; see `shares.add_pack`.
+
+    Returns:
+        The copies' paths below `folder`.
+
+    Raises:
+        CollusionError: If one operator has parties that must not collude, and may not.
+        DeploymentError: If the folder exists, a file is missing, or so much of the budget is not left.
+        PublicationError: If it cannot be read what an epoch consists of.
+    """
     check_hosts(deployment, design, party)
     check_apart(deployment, design.info, allow_collusion)
     deployment.admit([party], datetime.now(UTC))
-    return _copy(deployment, _server_files(deployment, party, design), folder)
+    if not has_budget(design, party):
+        if parts is not None or replaces:
+            option = "--replaces" if parts is None else "--share"
+            raise DeploymentError(f"{option}: the {party.server} of {design.info.name} takes none")
+        return _copy(deployment, _server_files(deployment, party, design), folder)
+    if not deployment.authority.is_dir():
+        raise DeploymentError(f"{party.server}: pack it where the authority is, which notes the shares")
+    # the lock keeps this folder's own server, and another pack of it, from granting the same part
+    with alone(deployment, party):
+        return _pack_share(deployment, party, design, folder, parts, replaces)
+
+
+def _pack_share(
+    deployment: Deployment,
+    party: Party,
+    design: AnyDesign,
+    folder: Path,
+    parts: int | None,
+    replaces: Collection[int],
+) -> list[Path]:
+    files = _every_file(deployment, _server_files(deployment, party, design))
+    if folder.exists():
+        raise _exists(folder)
+    before = read_packs(deployment)
+    noted, share = add_pack(deployment, before, design, party, folder, parts, replaces)
+    if too_small := find_too_small(deployment, design, party, share.parts):
+        raise DeploymentError(f"{party.server} of {design.info.name}: {too_small}; give a larger --share")
+    _make_new(folder)
+    path = (deployment.server(party) / SHARE).relative_to(deployment.home)
+    try:
+        # noted first, so that whoever is killed from here on has lost a part, and not granted it twice
+        write_packs(deployment, noted)
+        copied = _copy_into(deployment, files, folder)
+        # last, since no server starts from a folder without it
+        replace_file(folder / path, msgspec.json.encode(share) + b"\n")
+    except BlindmatchError:
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            write_packs(deployment, before)
+        raise
+    return [*copied, path]
 
 
 def pack_caller(deployment: Deployment, source: Path, folder: Path) -> list[Path]:
@@ -312,18 +382,38 @@ def _below(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
 
 
+def _exists(folder: Path) -> DeploymentError:
+    return DeploymentError(f"{folder} exists; give a new folder")
+
+
+def _make_new(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, mode=0o700)
+    except FileExistsError as error:
+        raise _exists(folder) from error
+    except OSError as error:
+        raise DeploymentError(f"{folder}: cannot be made: {error.strerror}") from error
+
+
+def _every_file(deployment: Deployment, files: Iterator[Path]) -> list[Path]:
+    """Return `files`, and what every machine needs."""
+    whole = (DESIGN, ADDRESSES, POLICY, LOG_FILE)
+    here = [path for name in whole if (path := deployment.home / name).exists()]
+    return [deployment.home / MARKER, *files, *here]
+
+
 def _copy(deployment: Deployment, files: Iterator[Path], folder: Path) -> list[Path]:
-    if folder.exists():
-        raise DeploymentError(f"{folder} exists; give a new folder")
+    every = _every_file(deployment, files)
+    _make_new(folder)
+    return _copy_into(deployment, every, folder)
+
+
+def _copy_into(deployment: Deployment, files: Sequence[Path], folder: Path) -> list[Path]:
     copied = []
-    every = [deployment.home / MARKER, *files]
-    every += [
-        path for name in (DESIGN, ADDRESSES, POLICY, LOG_FILE) if (path := deployment.home / name).exists()
-    ]
-    for path in every:
+    for path in files:
         target = folder / path.relative_to(deployment.home)
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             shutil.copy2(path, target)
         except OSError as error:
             raise DeploymentError(f"{path.name}: {error.strerror}") from error
