@@ -229,6 +229,14 @@ def test_a_damaged_note_of_what_was_packed_is_refused_and_not_taken_for_none(cur
     assert _budget_row(curator)["status"] == "wrong"
 
 
+def test_a_note_with_one_number_twice_is_refused(curator: Path) -> None:
+    for name in ("first", "second"):
+        done(pack(curator, name, "--share", "1/2"))
+    path = curator / "authority/packed.json"
+    path.write_text(path.read_text().replace('"number": 2', '"number": 1'))
+    refused(pack(curator, "third", "--share", "1/2"), 4, "packed.json", "a number is given twice")
+
+
 def test_the_authority_s_own_server_is_no_second_one(curator: Path) -> None:
     done(pack(curator, "first", "--share", "1/2"))
     ran = in_process(curator, "serve", "matcher", "--port", 0, *DESIGN)

@@ -208,7 +208,7 @@ def pack(
     if identity.party is not None and has_budget(loaded, identity.party):
         held = read_share(Deployment.open(folder), identity.party)
         say(f"number {held.number}: it has {words_of(held.parts)} of the limits of its keys")
-    for number in replaces or ():
+    for number in sorted(set(replaces or ())):
         say(REPLACED.format(number=number, server=kind))
 
 

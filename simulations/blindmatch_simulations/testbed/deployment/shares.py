@@ -109,13 +109,16 @@ def has_budget(design: AnyDesign, party: Party) -> bool:
 def read_packs(deployment: Deployment) -> Packs:
     """Return what was packed, nothing if there is no file; `DeploymentError` if the file is damaged."""
     path = deployment.authority / PACKED
+    what = "it says which folders share a key's budget: bring it back from a backup"
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Packs)
+        found = msgspec.json.decode(path.read_bytes(), type=Packs)
     except FileNotFoundError:
         return Packs()
     except (OSError, msgspec.DecodeError, RecursionError) as error:
-        what = "it says which folders share a key's budget: bring it back from a backup"
         raise DeploymentError(f"{path}: {error}; {what}") from error
+    if len({(one.server, one.design, one.number) for one in found.packs}) < len(found.packs):
+        raise DeploymentError(f"{path}: a number is given twice; {what}")
+    return found
 
 
 def write_packs(deployment: Deployment, packs: Packs) -> None:
