@@ -59,7 +59,8 @@ def party_called(name: str) -> Party:
 app = Commands(no_args_is_help=True)
 REPLACED: Final = (
     "number {number} must never be served from again. What it has granted is counted on only if you copy its "
-    "{server}/state into the new folder before the first start; if it is lost, build a set with a new key"
+    "{server}/state into each folder that takes its part, before the first start; if it is lost, or one "
+    "folder takes the parts of several, build a set with a new key"
 )
 REFUSED: Final = "servers here refuse the old one from the next call on; copy revoked.crl to all others"
 
