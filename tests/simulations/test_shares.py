@@ -161,6 +161,19 @@ def test_a_lost_folder_is_replaced_deliberately(curator: Path) -> None:
     assert config(curator.with_name("whole")).parts == 1
 
 
+def test_counts_that_are_copied_into_each_half_of_a_split_whole_go_on_counting(curator: Path) -> None:
+    whole = curator.with_name("whole")
+    done(pack(curator, "whole"))
+    before = granted([whole], 1, "token-psi", Party.MATCHER)
+    halves = [curator.with_name(name) for name in ("first", "second")]
+    done(pack(curator, "first", "--share", "1/2", "--replaces", 1))
+    done(pack(curator, "second", "--share", "1/2"))
+    for half in halves:
+        shutil.copy(whole / "ledger.sqlite", half / "ledger.sqlite")
+    after = granted(halves, 1, "token-psi", Party.MATCHER)
+    assert (before, after) == ([ACCOUNT // COST * COST], [0])
+
+
 @pytest.mark.parametrize(
     "share",
     ["0", "2/1", "1/0", "half", "1/1000000", "1/1001", "0.5", "-1/2", "1/-2", "2/3", "1/02", "1/²", ""],
