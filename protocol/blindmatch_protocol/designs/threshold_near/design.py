@@ -174,10 +174,11 @@ class NearOpener(ThresholdOpener, frozen=True, eq=False):
 
 VISIBLE: Final = bm.Fact(
     "visible_near",
-    "how many of an account's pictures have a token listed, near an entry or not, or are made to look so; "
-    "which vouchers these are, in what order they came (of those made to look so hardly any come together), "
-    "which of them are of one picture and how many of their tokens are listed, but neither which nor what is "
-    "on them; which are real, if one is sent again under another list, or as a copy with the same hash",
+    "how many of an account's pictures have a token listed, near an entry or not, or put into the table by "
+    "the curator, or are made to look so; which vouchers these are, in what order they came (of those made "
+    "to look so hardly any come together), which of them are of one picture and how many of their tokens are "
+    "listed, but neither which nor what is on them; which are real, if one is sent again under another list, "
+    "or as a copy with the same hash",
     bm.Severity.OUTCOME,
     shows=frozenset({bm.Shows.OUTCOME}),
 )
@@ -202,7 +203,8 @@ class ThresholdNear(ThresholdPsi):
         relation=bm.Near(MATCH_DISTANCE, recall=RECALL),
         vouching=replace(
             VOUCHING,
-            visible="at once, of pictures with a token listed and of made-up ones, which with fewer than "
+            visible="at once, of pictures with a token listed, or put into the table by the curator without "
+            "being listed, and of made-up ones, which with fewer than "
             "`threshold` real ones the centre can tell apart by when they come and by how many of their "
             "tokens are listed alone, also where a picture is sent again under another list, or as a copy "
             "with the same hash",

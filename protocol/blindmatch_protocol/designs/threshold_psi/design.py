@@ -173,9 +173,9 @@ class Inside(Redacted, Struct, frozen=True):
 
 VISIBLE: Final = bm.Fact(
     "visible_vouchers",
-    "how many of an account's pictures are listed or made to look so, which vouchers these are, in what "
-    "order they came (of those made to look so hardly any come together) and which of them are of one "
-    "picture, but not what is on them",
+    "how many of an account's pictures are listed, put into the table by the curator without being listed, "
+    "or made to look so; which vouchers these are, in what order they came (of those made to look so hardly "
+    "any come together) and which of them are of one picture, but not what is on them",
     bm.Severity.OUTCOME,
     shows=frozenset({bm.Shows.OUTCOME}),
 )
@@ -192,8 +192,9 @@ WHOSE: Final = bm.Fact(
 
 VOUCHING: Final = bm.Vouching(
     tells="that a picture was sent: a voucher leaves for every picture",
-    visible="at once, of matches and of made-up ones alike, which with fewer than `threshold` matches the "
-    "centre can tell apart by when they come alone: listed pictures come in albums, made-up ones do not",
+    visible="at once, of matches, of pictures that the curator put into the table without listing them, and "
+    "of made-up ones alike, which with fewer than `threshold` matches the centre can tell apart by when they "
+    "come alone: listed pictures come in albums, made-up ones do not",
     opened="from threshold + s/32 matches of a device and period on, rounded up, of s made-up ones, as long "
     "as both are among those that the centre tries; with fewer than `threshold` never; in between by more "
     "work than the centre's decoder does",

@@ -1,7 +1,8 @@
 """The table that every device has: a linear map from hashes to elements, under the opener's key on the list.
 
     D: cells with U(x) = D[h0(x)] + D[h1(x)] + D[h2(x)];  U(x) = a*H(x) for every listed x
-    cells that no entry needs are pseudorandom elements, so U(y) of any other y is no such multiple
+    cells that no entry needs are pseudorandom elements, so U(y) of any other y is no such multiple; a curator
+    can encode other y in them instead, which no holder of the table can tell without a
 
 The linear encoding takes the place of the cuckoo table of Bhowmick, Boneh, Myers, Talwar and Tarbe 2021,
 section 4, at half its size: 36 bytes an entry. Where the cells lie is a binary fuse map's (Graf and Lemire

@@ -78,6 +78,10 @@ ASKS: Final = Need("devices that ask", lambda one: bool(one.info.roles))
 ASKS_NOBODY: Final = Need("devices that ask nobody", lambda one: one.alone and not one.info.roles)
 SINGLY: Final = Need("outcomes by picture, without vouchers", lambda one: not one.vouchers)
 TOLD: Final = Need("devices that learn outcomes", lambda one: bm.Learner.DEVICE in one.info.learns)
+TO_CENTRE: Final = Need("outcomes that the centre learns", lambda one: bm.Learner.CENTRE in one.info.learns)
+LEARNT: Final = Need(
+    "outcomes that devices or the centre learn", lambda one: TOLD.met(one) or TO_CENTRE.met(one)
+)
 UNSEEN: Final = Need("outcomes that no server learns", lambda one: bm.Learner.SERVER not in one.info.learns)
 LATER: Final = Need(
     "devices that look at outcomes later", lambda one: type(one).conclude is not bm.Design.conclude
@@ -123,8 +127,15 @@ COUNTED: Final = _built_on("vouchers that show how many tokens of a picture are 
 CARRIED: Final = Need("requests that are carried in seals which checks open", lambda one: bool(one.inside()))
 ANY_ONE: Final = Need("one design, whichever", lambda one: True)
 """Nothing else of a design matters: the attack is played against the first that meets its other needs."""
+ANY_TOLD: Final = Need("one design that tells devices, whichever, and all others", lambda one: True)
+"""Of the designs whose devices learn outcomes one is enough; it is played against each of the others."""
 SAME: Final = "goes by nothing that designs differ in"
 """Why it is not played against the others: what it came to holds for them, too."""
+
+
+def is_one_enough(needs: Sequence[Need], design: bm.AnyDesign) -> bool:
+    """Is an attack with these needs played against one design alone of those like this one?"""
+    return ANY_ONE in needs or (ANY_TOLD in needs and TOLD.met(design))
 
 
 def played_against(design: bm.AnyDesign) -> str:

@@ -11,7 +11,7 @@ from blindmatch_protocol.contract import AnyDesign
 
 from blindmatch_simulations.evaluation import attacks
 from blindmatch_simulations.evaluation.attacks.arena import DECLARED, Attack, Pair, failure_of
-from blindmatch_simulations.evaluation.attacks.needs import ANY_ONE, lacking, played_against
+from blindmatch_simulations.evaluation.attacks.needs import is_one_enough, lacking, played_against
 
 for _module in iter_modules(attacks.__path__):
     import_module(f"{attacks.__name__}.{_module.name}")
@@ -27,8 +27,12 @@ def pairs(designs: Sequence[AnyDesign]) -> list[Pair]:
 
 def _pairs(attack: Attack, designs: Sequence[AnyDesign]) -> list[Pair]:
     made = [_pair(attack, design) for design in designs]
-    played = [one for one in made if not one.unplayed and not one.failure]
-    if ANY_ONE not in attack.needs or not played:
+    played = [
+        one
+        for one in made
+        if not one.unplayed and not one.failure and is_one_enough(attack.needs, one.design)
+    ]
+    if not played:
         return made
     why = played_against(played[0].design)
     return [Pair(attack, one.design, why) if one in played[1:] else one for one in made]

@@ -525,19 +525,3 @@ def _tokens_found(world: World, item: bm.Item) -> int:
 def _below(count: int, rng: Randomness) -> int:
     """A number from 0 to `count` - 1, within 2^-64 of uniform."""
     return int.from_bytes(rng.take(16), "big") % count
-
-
-@attack(
-    "planted-cell",
-    Means(frozenset({Party.CURATOR, Party.CENTRE}), has="the table"),
-    Claim("Not claimed: privacy against a curator whose table has other entries than the list", PAGE),
-    budget="10 pictures that the list does not have",
-    needs=(needs.SHARED,),
-    exposes="pictures that are not listed",
-)
-def planted_cell(arena: Arena) -> Figure:
-    """Count the planted pictures that are visible."""
-    planted = arena.hashes(10, "others")
-    world = _world(arena, more=planted)
-    seen = len(world.rows([world.voucher(row.tobytes()) for row in planted]))
-    return counted("planted pictures visible", {"planted": (seen, len(planted))})
