@@ -24,6 +24,7 @@ from blindmatch_client.epochs.trusted import Doubt
 from blindmatch_client.errors import DeviceError, RefusedError, ServiceError, StoreError
 from blindmatch_client.matching.matching import EPOCH_MOVED, MatchingClient
 from blindmatch_client.messages.contacts import Contacts
+from blindmatch_client.messages.expiry import Expiry
 from blindmatch_client.messages.messages import Flushed as Flushed
 from blindmatch_client.messages.messages import Messages, check_provable, prove_absence
 from blindmatch_client.messages.messages import Sent as Sent
@@ -84,6 +85,7 @@ class Device(Messages):
             self._recovery,
             self._matcher.to_tell,
         )
+        self._expiry = Expiry(base, self._relay, self._ended, self._recovery)
         kept = (self._outbox, self._reporting)
         with base.store.claimed() as alone:
             if alone:  # else files are on their way that no row names yet
@@ -220,6 +222,7 @@ class Device(Messages):
         arguments and errors as of `Receiver.receive`."""
         try:
             received = self._receiver.receive(wait_ms, on_complete)
+            self._expiry.ask()
             self._recovery.ask(self._receiver.unopened())
             self._sender.advance(self._recovery.queued())
             self._look_after_keys()
@@ -250,10 +253,16 @@ class Device(Messages):
         check_provable(self._base.design, item)
         return prove_absence(self._matcher, item, self.send_picture(recipient, data))
 
+    def ask_what_expired(self) -> None:
+        """Ask the relay, at most once an hour, which messages of this account nobody fetched in time; those
+        are among `outcomes` then. `receive` and `flush` do so too."""
+        self._expiry.ask()
+
     def flush(self) -> Flushed:
         """Try again whatever waits: messages, pictures to be matched, reports, vouchers, complaints; and look
         for a newer set, where no role is asked that would say that there is one. Once a picture could not be
         matched the others are not tried, since each would wait as long."""
+        self._expiry.ask()
         advanced = self._sender.advance(self._outbox.waiting())
         ends = self._told([one for one in advanced if not one.row.unopened])
         messages = [sent for sent, error in ends if error is None]

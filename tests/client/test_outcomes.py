@@ -151,7 +151,7 @@ def test_so_many_are_kept_and_those_that_ended_first_are_dropped(
 
 def test_the_row_of_an_ended_message_has_one_length_whatever_came_of_it() -> None:
     rows = [
-        Ended(7, bytes(16), 1, "bob", state, kind, item, report_id, named)
+        Ended(7, bytes(16), bytes(16), 1, "bob", state, kind, item, report_id, named)
         for state in EndState
         for kind in OutcomeKind
         for item in (None, 2**40)
@@ -159,5 +159,5 @@ def test_the_row_of_an_ended_message_has_one_length_whatever_came_of_it() -> Non
         for named in (True, False)
     ]
     assert {len(_encode(row)) for row in rows} == {BLOCK}
-    longest = Ended(7, bytes(16), 1, "b" * 64, EndState.FAILED, "flag", words="é" * WORDS_MOST)
+    longest = Ended(7, bytes(16), bytes(16), 1, "b" * 64, EndState.FAILED, "flag", words="é" * WORDS_MOST)
     assert len(_encode(longest)) % BLOCK == 0

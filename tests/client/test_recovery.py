@@ -202,7 +202,7 @@ def test_what_is_not_kept_any_more_is_told_to_its_sender(
     assert texts(bob.device) == ["text 3", "text 4"]
 
 
-def test_messages_are_kept_no_longer_than_the_relay_keeps_them(world: World) -> None:
+def test_messages_are_kept_two_days_longer_than_the_relay_keeps_them(world: World) -> None:
     alice, bob = world.device("alice"), world.device("bob")
     talk(alice, bob)
     store, kept = alice.device._base.store, "SELECT count(*) FROM handed_over"

@@ -17,7 +17,10 @@ from .conftest import BOB, CAROL, LISTED, Place
 KILLED = -signal.SIGKILL
 GROUP = ("gil", "hal")
 
-CALLS = ("Register", "Key", "Describe", "FetchSetup", "FetchBundle", "Exchange", "Upload", "Send", "Submit")
+CALLS = (
+    *("Register", "Key", "Describe", "FetchSetup", "FetchExpired", "FetchBundle"),
+    *("Exchange", "Upload", "Send", "Submit"),
+)
 SENDING = [
     *(f"device.call.{name}.{when}" for name in CALLS for when in ("before", "after")),
     *(
@@ -27,7 +30,7 @@ SENDING = [
     ),
     *(f"setup.adopt.{when}" for when in ("before", "after")),
 ]
-SENDER_COMMITS = 22
+SENDER_COMMITS = 23
 RECEIVING = [
     *(f"device.call.{n}.{w}" for n in ("Receive", "Acknowledge", "Download") for w in ("before", "after")),
     *(f"device.file.rename.{when}" for when in ("before", "after")),
@@ -35,7 +38,7 @@ RECEIVING = [
 RECEIVER_COMMITS = 5
 RELAYING = [
     *(f"Relay.{n}.reply" for n in ("Register", "FetchBundle", "Upload", "Send", "Receive", "Acknowledge")),
-    *("Relay.Download.reply", "blob.rename.before", "blob.rename.after"),
+    *("Relay.Download.reply", "Relay.FetchExpired.reply", "blob.rename.before", "blob.rename.after"),
 ]
 RELAY_COMMITS = 18
 """The first two belong to its start."""

@@ -6,15 +6,17 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from blindmatch_protocol.contract import Party
+from blindmatch_simulations.testbed.deployment.devices import open_device
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from support.command import UNREACHABLE, Ran, environment, in_process
 from support.forked_servers import serving
@@ -301,3 +303,48 @@ def test_a_message_that_cannot_be_opened_is_shown_with_its_problem(home: Path) -
     assert came[-1]["problem"].endswith("its sender was asked to send it again")
     shown = flat(device(home, "inbox", "eve").out)
     assert "problem" in shown and "authentic" in shown
+
+
+MONTHS_MS = 60 * 24 * 60 * 60 * 1000
+
+
+def pass_months(home: Path) -> None:
+    """Age what waits at the relay; its next start deletes it."""
+    with closing(sqlite3.connect(home / "relay" / "state" / "relay.sqlite")) as database, database:
+        database.execute("UPDATE messages SET accepted_at_ms = accepted_at_ms - ?", (MONTHS_MS,))
+        database.execute("UPDATE blobs SET stored_at_ms = stored_at_ms - ?", (MONTHS_MS,))
+
+
+def pass_an_hour(home: Path, name: str) -> None:
+    """Have a device forget when it last asked what expired."""
+    with closing(open_device(Deployment.open(home), name).device) as opened:
+        opened._base.store.forget("expired")
+
+
+def test_a_message_that_nobody_fetched_in_time_is_told_to_its_sender(
+    taught: Path, tmp_path: Path, other: Path
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(taught, home)
+    with serving(home):
+        for name in ("sender", "absent", "present"):
+            assert device(home, "register", name).code == 0
+        sent = device(home, "send", "sender", "absent,present", "--picture", other, "--json", "-")
+        assert [(one["to"], one["delivered"]) for one in sent.json] == [("absent", True), ("present", True)]
+        assert [one["pictures"] for one in device(home, "inbox", "present", "--json", "-").json] == [1]
+    pass_months(home)
+    pass_an_hour(home, "sender")
+    with serving(home):
+        assert device(home, "inbox", "absent", "--json", "-").json == []
+        killed(home, "flush", "sender")
+        status = device(home, "status", "sender", "--json", "-").json["outcomes"]
+        flushed = device(home, "flush", "sender", "--json", "-")
+        assert flushed.code == UNREACHABLE and flushed.json["outcomes"] == status
+        (told,) = status
+        assert (told["to"], told["delivered"]) == ("absent", False)
+        assert told["outcome"] == "not delivered: expired"
+        assert told["message_id"] == sent.json[0]["message_id"]
+        assert "absent did not fetch it in the time" in told["notice"]
+        pass_an_hour(home, "sender")
+        again = device(home, "flush", "sender", "--json", "-")
+        assert (again.code, again.json["outcomes"]) == (UNREACHABLE, status), "it forgot how far it had asked"

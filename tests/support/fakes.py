@@ -151,6 +151,7 @@ class FakeRelay(Fake, rpc.RelayServicer):
         self.blobs: dict[bytes, bytes] = {}
         self.handed_out: set[bytes] = set()
         self.held: Callable[[], int] | None = None
+        self.expired: dict[str, list[pb.Expired]] = {}
         self.deliveries: Callable[[str, Any], Iterable[pb.Delivery]] = lambda account, context: list(
             self.queues[account]
         )
@@ -236,6 +237,12 @@ class FakeRelay(Fake, rpc.RelayServicer):
             left = [delivery for delivery in queue if delivery.sequence not in request.sequences]
             self.queues[account_of(context)] = left
         return pb.AcknowledgeReply(removed=len(queue) - len(left))
+
+    def FetchExpired(self, request: Any, context: Any) -> Any:
+        self.enter("FetchExpired", context)
+        told = self.expired.get(account_of(context), [])
+        last = max((one.number for one in told), default=0)
+        return pb.ExpiredReply(expired=[one for one in told if one.number > request.after], last=last)
 
     def Connect(self, asks: Any, context: Any) -> Any:
         answers: SimpleQueue[pb.Answer | None] = SimpleQueue()

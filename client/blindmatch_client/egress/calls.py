@@ -64,6 +64,7 @@ DOWNLOAD: Final = Method(_RELAY + "Download", pb.DownloadRequest, pb.Part)
 SEND: Final = Method(_RELAY + "Send", pb.SendRequest, pb.SendReply, "send")
 RECEIVE: Final = Method(_RELAY + "Receive", pb.ReceiveRequest, pb.Delivery, "receive")
 ACKNOWLEDGE: Final = Method(_RELAY + "Acknowledge", pb.AcknowledgeRequest, pb.AcknowledgeReply, "acknowledge")
+FETCH_EXPIRED: Final = Method(_RELAY + "FetchExpired", pb.ExpiredRequest, pb.ExpiredReply)
 CONNECT: Final = _RELAY + "Connect"
 
 CENTRE_KEY: Final = Method(_CENTRE + "Key", pb.CentreKeyRequest, pb.CentreKey)

@@ -33,8 +33,8 @@ KEPT_MOST: Final = 1000
 """Messages that are kept to be sent again, at most."""
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
-KEPT_MS: Final = 30 * DAY_MS
-"""How long they are kept: as long as the relay keeps messages."""
+KEPT_MS: Final = 32 * DAY_MS
+"""How long they are kept: as long as the relay keeps messages, and two days in which it says what expired."""
 
 RESENT_MOST: Final = 3
 ASKS_MOST: Final = 16
@@ -54,6 +54,13 @@ class Unopened(Struct, frozen=True):
     sequence: int
     sender: str
     message_id: bytes
+
+
+class Expired(Struct, frozen=True):
+    """A message that expired at the relay; one that is not `by_user` only asked for others."""
+
+    recipient: str
+    by_user: bool
 
 
 class _Handed(Message, tag=0xED, name="device/handed-over"):
@@ -108,9 +115,23 @@ class Recovery(Struct):
         self.base.store.later(query, KEPT_MOST)
 
     def forget(self) -> None:
-        """Keep nothing longer than the relay keeps messages."""
+        """Keep nothing longer than `KEPT_MS`."""
         before = self.base.clock_ms() - KEPT_MS
         self.base.store.run("DELETE FROM handed_over WHERE queued_at_ms < ?", before)
+
+    def forget_expired(self, message_id: bytes) -> Expired | None:
+        """Forget a message that nobody will ask for, since the relay has deleted it; what is known of it."""
+        kept = self._handed_over(message_id)
+        if kept is None:
+            return None
+        self.base.store.run("DELETE FROM handed_over WHERE message_id = ?", message_id)
+        said = kept.content
+        return Expired(kept.recipient, bool(said.text or said.attachments) or not kept.unopened)
+
+    def _handed_over(self, message_id: bytes) -> _Handed | None:
+        query = "SELECT opened(body, 'handed_over.body', message_id) FROM handed_over WHERE message_id = ?"
+        found = self.base.store.one(query, message_id)
+        return None if found is None else _Handed.decode(found[0])
 
     def ask(self, unopened: Sequence[Unopened]) -> None:
         """Queue a message to each peer that asks for those of its messages again, unless it is too early."""
@@ -194,9 +215,7 @@ class Recovery(Struct):
             self.hasten()
 
     def _send_again(self, to: str, message_id: bytes, waiting: set[bytes]) -> bool:
-        query = "SELECT opened(body, 'handed_over.body', message_id) FROM handed_over WHERE message_id = ?"
-        found = self.base.store.one(query, message_id)
-        kept = None if found is None else _Handed.decode(found[0])
+        kept = self._handed_over(message_id)
         if kept is None or kept.recipient != to or kept.resent >= RESENT_MOST:
             return message_id in waiting
         name = self.base.rng.take(MESSAGE_ID_LENGTH)

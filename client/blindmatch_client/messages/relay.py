@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
+from blindmatch_protocol.account_name import is_user
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.content import NAME_MOST, AttachmentRef, ClearMessage
@@ -44,6 +45,9 @@ MOST_AHEAD_BYTES: Final = 4 << 20
 """The relay sends so many bytes of messages before it is asked for more."""
 
 MOST_ACKNOWLEDGED: Final = 5000
+_LATEST_MS: Final = 253_402_300_800_000
+"""The year 10000, which no date that is shown reaches."""
+
 _CLEAR: Final = bytes([ClearMessage.TAG])
 SEAL_BYTES: Final = 32
 """A sealed attachment is so much longer than its padded form."""
@@ -163,6 +167,22 @@ class RelayClient:
         for at in range(0, len(sequences), MOST_ACKNOWLEDGED):
             some = sequences[at : at + MOST_ACKNOWLEDGED]
             self._egress.unary(call, pb.AcknowledgeRequest(sequences=some))
+
+    def fetch_expired(self, after: int) -> pb.ExpiredReply:
+        """Messages of this account's that nobody fetched in time, numbered above `after`; what is up to there
+        is deleted."""
+        call = Call(Party.PROVIDER, calls.FETCH_EXPIRED, Purpose.MESSAGE, idempotent=True)
+        reply = self._egress.unary(call, pb.ExpiredRequest(after=after))
+        last = after if after <= reply.last else 0
+        for one in reply.expired:
+            if not last < one.number <= reply.last < 1 << 63:
+                raise MisbehavedError(Party.PROVIDER, "numbers of expired messages go up, to the last one")
+            if len(one.message_id) != MESSAGE_ID_LENGTH or one.accepted_at_ms >= _LATEST_MS:
+                raise MisbehavedError(Party.PROVIDER, "an expired message has an id and a time")
+            if not is_user(one.recipient):
+                raise MisbehavedError(Party.PROVIDER, "an expired message was for an account")
+            last = one.number
+        return reply
 
 
 def stamp_of(message_id: bytes, accepted_at_ms: int, mac: bytes) -> Stamp | None:

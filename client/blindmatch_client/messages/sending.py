@@ -391,6 +391,7 @@ def _ended(row: Outgoing, state: EndState, words: str = "") -> Ended:
     report_id = b"" if row.attached is None or state is not EndState.DELIVERED else row.attached.owed
     return Ended(
         number=row.number,
+        row=row.message_id,
         message_id=row.message_id,
         queued_at_ms=row.queued_at_ms,
         recipient=row.recipient,

@@ -16,6 +16,7 @@ from typing import Annotated, Final
 from blindmatch_protocol.codec import Bool, Message, Text, UInt, Variable
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.messages.content import NAME_MOST
+from blindmatch_protocol.messages.franking import MESSAGE_ID_LENGTH
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -44,6 +45,7 @@ class Ended(Redacted, Struct, frozen=True):
 
     Attributes:
         number: of its row; 0 before it has one.
+        row: the row's name, which is not the message's where that may have a row already.
         queued_at_ms: when the message was queued; of one that expired, when the relay took it.
         outcome: what came of its picture, in words (`notices.OutcomeKind`).
         item: the picture's number, or None.
@@ -53,6 +55,7 @@ class Ended(Redacted, Struct, frozen=True):
     """
 
     number: int
+    row: bytes
     message_id: bytes
     queued_at_ms: int
     recipient: str
@@ -67,6 +70,7 @@ class Ended(Redacted, Struct, frozen=True):
 class _Ended(Message, tag=0xF0, name="device/ended"):
     """What is sealed of an ended row; `item` is one more than the picture's number, or 0."""
 
+    message_id: Annotated[bytes, Variable(MESSAGE_ID_LENGTH)]
     recipient: Annotated[str, Text(NAME_MOST)]
     state: Annotated[str, Text(16)]
     outcome: Annotated[str, Text(64)]
@@ -94,8 +98,8 @@ class EndedMessages:
         self._store.later(_DROP, ENDED, ENDED, MOST_ENDED - 1)
 
     def _values(self, ended: Ended) -> tuple[int | None, bytes, int, str, bytes | None]:
-        body = self._store.sealed(_encode(ended), "outgoing.body", ended.message_id)
-        return ended.number or None, ended.message_id, ended.queued_at_ms, ENDED, body
+        body = self._store.sealed(_encode(ended), "outgoing.body", ended.row)
+        return ended.number or None, ended.row, ended.queued_at_ms, ENDED, body
 
     def all(self) -> list[Ended]:
         """Return what nobody was shown yet, in the order in which the messages were queued."""
@@ -104,11 +108,7 @@ class EndedMessages:
             " FROM outgoing WHERE stage = ? ORDER BY number",
             ENDED,
         )
-        return [_decode(number, message_id, at_ms, body) for number, message_id, at_ms, body in rows]
-
-    def count(self) -> int:
-        (count,) = self._store.one("SELECT count(*) FROM outgoing WHERE stage = ?", ENDED) or (0,)
-        return int(count)
+        return [_decode(number, row, at_ms, body) for number, row, at_ms, body in rows]
 
     def forget(self, numbers: Iterable[int]) -> None:
         """Delete what the user was shown; a message that has not ended is left alone."""
@@ -129,15 +129,26 @@ _DROP: Final = (
 def _encode(ended: Ended) -> bytes:
     item = 0 if ended.item is None else ended.item + 1
     words = ended.words.encode()[:WORDS_MOST].decode(errors="ignore")
-    said = _Ended(ended.recipient, ended.state, ended.outcome, item, ended.report_id, ended.named, words, b"")
+    said = _Ended(
+        message_id=ended.message_id,
+        recipient=ended.recipient,
+        state=ended.state,
+        outcome=ended.outcome,
+        item=item,
+        report_id=ended.report_id,
+        named=ended.named,
+        words=words,
+        padding=b"",
+    )
     return replace(said, padding=bytes(-len(said.encode()) % BLOCK)).encode()
 
 
-def _decode(number: int, message_id: bytes, at_ms: int, body: bytes) -> Ended:
+def _decode(number: int, row: bytes, at_ms: int, body: bytes) -> Ended:
     said = _Ended.decode(body)
     return Ended(
         number,
-        message_id,
+        row,
+        said.message_id,
         at_ms,
         said.recipient,
         EndState(said.state),

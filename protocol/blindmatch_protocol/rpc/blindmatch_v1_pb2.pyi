@@ -650,6 +650,85 @@ class AcknowledgeReply(_message.Message):
 Global___AcknowledgeReply: _TypeAlias = AcknowledgeReply  # noqa: Y015
 
 @_typing.final
+class ExpiredRequest(_message.Message):
+    """What the device has on disk up to this number is deleted; 0: nothing. One above `last` of a reply deletes nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_FIELD_NUMBER: _builtins.int
+    after: _builtins.int
+    def __init__(
+        self,
+        *,
+        after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpiredRequest: _TypeAlias = ExpiredRequest  # noqa: Y015
+
+@_typing.final
+class Expired(_message.Message):
+    """A message of the caller's that the relay deleted, since nobody had acknowledged it for as long as it keeps messages.
+    `message_id` as the sender chose it; `accepted_at_ms` as in the reply to `Send`. `number` goes up by one for each of
+    the caller's.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    ACCEPTED_AT_MS_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    message_id: _builtins.bytes
+    recipient: _builtins.str
+    accepted_at_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        message_id: _builtins.bytes = ...,
+        recipient: _builtins.str = ...,
+        accepted_at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at_ms", b"accepted_at_ms", "message_id", b"message_id", "number", b"number", "recipient", b"recipient"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Expired: _TypeAlias = Expired  # noqa: Y015
+
+@_typing.final
+class ExpiredReply(_message.Message):
+    """By ascending number, up to 1,000. `last` is the highest number so far, of what is here or was deleted since."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPIRED_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    last: _builtins.int
+    @_builtins.property
+    def expired(self) -> _containers.RepeatedCompositeFieldContainer[Global___Expired]: ...
+    def __init__(
+        self,
+        *,
+        expired: _abc.Iterable[Global___Expired] | None = ...,
+        last: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expired", b"expired", "last", b"last"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpiredReply: _TypeAlias = ExpiredReply  # noqa: Y015
+
+@_typing.final
 class Ask(_message.Message):
     """A call that is made on a line."""
 

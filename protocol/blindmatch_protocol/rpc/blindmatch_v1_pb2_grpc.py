@@ -365,6 +365,11 @@ class RelayStub(object):
                 request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.AcknowledgeRequest.SerializeToString,
                 response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.AcknowledgeReply.FromString,
                 _registered_method=True)
+        self.FetchExpired = channel.unary_unary(
+                '/blindmatch.v1.Relay/FetchExpired',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ExpiredRequest.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ExpiredReply.FromString,
+                _registered_method=True)
         self.Connect = channel.stream_stream(
                 '/blindmatch.v1.Relay/Connect',
                 request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Ask.SerializeToString,
@@ -426,6 +431,13 @@ class RelayServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FetchExpired(self, request, context):
+        """Messages of the caller's that expired. Each is told of until it is acknowledged, for as long as messages are kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Connect(self, request_iterator, context):
         """A line: any number of calls of Send, Receive and Acknowledge on one stream.
         """
@@ -470,6 +482,11 @@ def add_RelayServicer_to_server(servicer, server):
                     servicer.Acknowledge,
                     request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.AcknowledgeRequest.FromString,
                     response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.AcknowledgeReply.SerializeToString,
+            ),
+            'FetchExpired': grpc.unary_unary_rpc_method_handler(
+                    servicer.FetchExpired,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ExpiredRequest.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ExpiredReply.SerializeToString,
             ),
             'Connect': grpc.stream_stream_rpc_method_handler(
                     servicer.Connect,
@@ -666,6 +683,33 @@ class Relay(object):
             '/blindmatch.v1.Relay/Acknowledge',
             blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.AcknowledgeRequest.SerializeToString,
             blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.AcknowledgeReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchExpired(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blindmatch.v1.Relay/FetchExpired',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ExpiredRequest.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ExpiredReply.FromString,
             options,
             channel_credentials,
             insecure,

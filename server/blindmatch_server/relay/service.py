@@ -81,6 +81,7 @@ class Relay(Redacted, Struct, dict=True, eq=False):
             "Send": self._short(self.send),
             "Receive": self._long(self.receive),
             "Acknowledge": self._short(self.acknowledge),
+            "FetchExpired": self._short(self.fetch_expired),
             "Connect": Line(
                 ("Send", "Receive", "Acknowledge"),
                 DEVICES,
@@ -208,6 +209,13 @@ class Relay(Redacted, Struct, dict=True, eq=False):
         removed = await self.database.run(lambda c: store.acknowledge(c, call.account, sequences))
         return wire.AcknowledgeReply(removed=removed)
 
+    async def fetch_expired(self, request: wire.ExpiredRequest, call: Call) -> wire.ExpiredReply:
+        """The caller's messages that expired, but for those that it has."""
+        if request.after >= 1 << 63:
+            raise ProtocolError("relay/fetch-expired", "must be below 2^63", "after")
+        told, last = await self.database.run(lambda c: store.take_expired(c, call.account, request.after))
+        return wire.ExpiredReply(expired=told, last=last)
+
     async def upload(self, requests: AsyncIterator[wire.Part], call: Call) -> wire.UploadReply:
         """Store an attachment. Raises what `parts.Joiner` and `store.add_blob` raise."""
         with self._uploading.hold(call.account, "relay/upload"):
@@ -302,9 +310,9 @@ class Retention(Struct, frozen=True):
             if steadiness.look():
                 self.context.log.write("clock_jumped", nothing_deleted_for_seconds=HOLD_SECONDS)
             if not steadiness.holds:
-                before = int((self.context.clock() - self.limits.retention_seconds) * 1000)
+                now = milliseconds(self.context.clock)
                 try:
-                    gone = await self.database.run(partial(store.expire, before_ms=before))
+                    gone = await self.database.run(partial(store.expire, now_ms=now, limits=self.limits))
                     await asyncio.to_thread(self.blobs.remove, gone)
                 except Exception as error:
                     self.context.log.failure("sweep", error)
@@ -350,7 +358,7 @@ async def open_relay(
     `StateError` if the database cannot be opened."""
     directory = config.directory if scan is None else config.directory / "clear"
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    database = Database(directory / "relay.sqlite", store.SCHEMA, store.VERSION)
+    database = Database(directory / "relay.sqlite", store.SCHEMA, store.VERSION, store.UPGRADES)
     blobs = Blobs(directory / "blobs")
     blobs.keep_only(await database.run(store.blob_ids))
     relay = Relay(database, blobs, config, context.clock, scan)

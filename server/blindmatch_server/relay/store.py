@@ -6,6 +6,7 @@ the promises below do not need; a test lists every column.
 * An account's identity key never changes.
 * A one-time pre-key is handed out once, even if its owner publishes it again: its row stays, marked.
 * A sender's message id is accepted once within the retention time, and again for the same message alone.
+* A message that is deleted before its recipient has acknowledged it is told to its sender, for as long again.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ class RelayLimits(Struct, frozen=True):
         most_blob_bytes: an attachment.
         most_stored_bytes: attachments of one owner together.
         most_one_time_pre_keys: of one account, in one call and not handed out yet.
+        most_expired: messages of one sender that expired and that it does not know of; of more, the newest.
         retention_seconds: after which messages, attachments and the ids of sent messages are deleted.
         sweep_seconds: time between two such deletions.
         most_wait_ms: how long `Receive` may wait for the next message.
@@ -104,6 +106,7 @@ class RelayLimits(Struct, frozen=True):
     most_blob_bytes: int = 120 << 20
     most_stored_bytes: int = 4 << 30
     most_one_time_pre_keys: int = 1000
+    most_expired: int = 10_000
     retention_seconds: float = 30.0 * DAY_SECONDS
     sweep_seconds: float = 600.0
     most_wait_ms: int = 300_000
@@ -114,8 +117,22 @@ class RelayLimits(Struct, frozen=True):
     bundles_of_one: Rate = Rate(1 / 60, 10)
 
 
-VERSION: Final = 7
-SCHEMA: Final = """
+VERSION: Final = 8
+_EXPIRED: Final = """
+CREATE TABLE expired (
+    sender TEXT NOT NULL REFERENCES accounts (account),
+    number INTEGER NOT NULL,
+    message_id BLOB NOT NULL,
+    recipient TEXT NOT NULL,
+    accepted_at_ms INTEGER NOT NULL,
+    expired_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (sender, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX expired_by_age ON expired (expired_at_ms)
+"""
+UPGRADES: Final = {7: f"ALTER TABLE accounts ADD COLUMN last_expired INTEGER NOT NULL DEFAULT 0; {_EXPIRED}"}
+SCHEMA: Final = (
+    """
 CREATE TABLE accounts (
     account TEXT PRIMARY KEY,
     identity_key BLOB NOT NULL,
@@ -125,7 +142,8 @@ CREATE TABLE accounts (
     franking_key_signature BLOB NOT NULL,
     last_sequence INTEGER NOT NULL DEFAULT 0,
     queued_messages INTEGER NOT NULL DEFAULT 0,
-    queued_bytes INTEGER NOT NULL DEFAULT 0
+    queued_bytes INTEGER NOT NULL DEFAULT 0,
+    last_expired INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE one_time_pre_keys (
     account TEXT NOT NULL REFERENCES accounts (account),
@@ -173,8 +191,10 @@ CREATE TABLE queued_by (
 CREATE TABLE stored_by (
     owner TEXT PRIMARY KEY,
     bytes INTEGER NOT NULL
-) STRICT, WITHOUT ROWID
+) STRICT, WITHOUT ROWID;
 """
+    + _EXPIRED
+)
 
 
 class Handed(Redacted, Struct, frozen=True):
@@ -286,9 +306,25 @@ def blob_ids(connection: Connection) -> set[bytes]:
     return {blob_id for (blob_id,) in connection.execute("SELECT blob_id FROM blobs")}
 
 
-def expire(connection: Connection, before_ms: int) -> list[bytes]:
-    """Delete what was accepted before `before_ms`; returns the ids of attachments whose files can go."""
-    _release(connection, _deleted(connection, "accepted_at_ms < ?", (before_ms,)))
+def expire(connection: Connection, now_ms: int, limits: RelayLimits) -> list[bytes]:
+    """Delete what was kept for `limits.retention_seconds` at `now_ms`, and note messages of that for their
+    senders; returns the ids of attachments whose files can go."""
+    before_ms = now_ms - int(limits.retention_seconds * 1000)
+    connection.execute("DELETE FROM expired WHERE expired_at_ms < ?", (before_ms,))
+    messages = connection.execute(
+        "DELETE FROM messages WHERE accepted_at_ms < ? "
+        "RETURNING recipient, sender, LENGTH(sealed), message_id, accepted_at_ms",
+        (before_ms,),
+    ).fetchall()
+    _release(connection, [(recipient, sender, size) for recipient, sender, size, _, _ in messages])
+    for recipient, sender, _, message_id, at_ms in sorted(messages, key=lambda row: int(row[4])):
+        _note_expired(connection, sender, (message_id, recipient, at_ms, now_ms))
+    for sender in {sender for _, sender, *_ in messages}:
+        query = (
+            "DELETE FROM expired WHERE sender = ?1 AND number <= "
+            "(SELECT last_expired - ?2 FROM accounts WHERE account = ?1)"
+        )
+        connection.execute(query, (sender, limits.most_expired))
     connection.execute("DELETE FROM sent WHERE accepted_at_ms < ?", (before_ms,))
     gone = connection.execute(
         "DELETE FROM blobs WHERE stored_at_ms < ? RETURNING blob_id, owner, size", (before_ms,)
@@ -300,6 +336,38 @@ def expire(connection: Connection, before_ms: int) -> list[bytes]:
         connection.execute("UPDATE stored_by SET bytes = bytes - ? WHERE owner = ?", (total, owner))
         connection.execute("DELETE FROM stored_by WHERE owner = ? AND bytes <= 0", (owner,))
     return [blob_id for blob_id, _, _ in gone]
+
+
+_MOST_TOLD: Final = 1000
+
+
+def take_expired(connection: Connection, sender: str, after: int) -> tuple[list[wire.Expired], int]:
+    """Forget what `sender` has of its expired messages, up to the number `after`; the next of them, and the
+    highest number so far. An `after` that was never reached is of another database, and forgets nothing."""
+    row = connection.execute("SELECT last_expired FROM accounts WHERE account = ?", (sender,)).fetchone()
+    last = row[0] if row else 0
+    if after <= last:
+        connection.execute("DELETE FROM expired WHERE sender = ? AND number <= ?", (sender, after))
+    rows = connection.execute(
+        "SELECT number, message_id, recipient, accepted_at_ms FROM expired WHERE sender = ? "
+        "ORDER BY number LIMIT ?",
+        (sender, _MOST_TOLD),
+    )
+    return [
+        wire.Expired(number=number, message_id=name, recipient=to, accepted_at_ms=at_ms)
+        for number, name, to, at_ms in rows
+    ], last
+
+
+def _note_expired(connection: Connection, sender: str, noted: tuple[bytes, str, int, int]) -> None:
+    """Note a message for its sender; one that has no account, and so no keys to be written to with, is told
+    nothing."""
+    row = connection.execute(
+        "UPDATE accounts SET last_expired = last_expired + 1 WHERE account = ? RETURNING last_expired",
+        (sender,),
+    ).fetchone()
+    if row is not None:
+        connection.execute("INSERT INTO expired VALUES (?, ?, ?, ?, ?, ?)", (sender, row[0], *noted))
 
 
 def _next_sequence(connection: Connection, recipient: str, size: int, limits: RelayLimits) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -27,8 +27,11 @@ WAIT_SECONDS = 10
 """For another process that holds the database."""
 
 
-def open_connection(path: Path, schema: str, version: int) -> sqlite3.Connection:
-    """Open or create a database with `schema`, which is of `version`; none of another one is converted.
+def open_connection(
+    path: Path, schema: str, version: int, upgrades: Mapping[int, str] | None = None
+) -> sqlite3.Connection:
+    """Open or create a database with `schema`, which is of `version`. `upgrades` has, by an older version,
+    the statements that make the next one of it; any other is not converted.
     Raises `StateError` if it cannot be opened, is no database, or is of another version."""
     connection: sqlite3.Connection | None = None
     try:
@@ -42,7 +45,11 @@ def open_connection(path: Path, schema: str, version: int) -> sqlite3.Connection
         (found,) = connection.execute("PRAGMA user_version").fetchone()
         if found == 0:
             connection.executescript(f"BEGIN IMMEDIATE; {schema}; PRAGMA user_version={version}; COMMIT;")
-        elif found != version:
+        while found in (upgrades or {}) and found < version:
+            upgrade = (upgrades or {})[found]
+            connection.executescript(f"BEGIN IMMEDIATE; {upgrade}; PRAGMA user_version={found + 1}; COMMIT;")
+            found += 1
+        if found not in (0, version):
             raise StateError(f"version {found} of the database, {version} expected, and none is converted")
     except (sqlite3.Error, OSError, StateError) as error:
         if connection is not None:
@@ -71,9 +78,11 @@ class Database:
         path: of its file, which others may read (`reading`).
     """
 
-    def __init__(self, path: Path, schema: str, version: int = 1) -> None:
+    def __init__(
+        self, path: Path, schema: str, version: int = 1, upgrades: Mapping[int, str] | None = None
+    ) -> None:
         self.path = path
-        self._connection = open_connection(path, schema, version)
+        self._connection = open_connection(path, schema, version, upgrades)
         self._name = path.stem
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sqlite-{path.stem}")
         self._batcher: Batcher[Transaction, Any] = Batcher(self._commit, self._thread, _MOST_TOGETHER)

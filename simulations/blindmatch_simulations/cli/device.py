@@ -224,6 +224,7 @@ def send(
     if name in group:
         raise DeviceError(f"{name} cannot send to itself; give the name of another device")
     with opened(deployment, name) as device:
+        device.ask_what_expired()
         earlier = device.outcomes()
         complaint = ""
         try:

@@ -148,6 +148,10 @@ def _numbers(records: Records, picture: Picture, data: bytes) -> Records:
     return _asked(records, methods.ACKNOWLEDGE, [pb.AcknowledgeRequest(sequences=given)])
 
 
+def _expired(records: Records, picture: Picture, data: bytes) -> Records:
+    return _asked(records, methods.FETCH_EXPIRED, [pb.ExpiredRequest(after=1 + picture.hash[0])])
+
+
 def _downloads(records: Records, picture: Picture, data: bytes) -> Records:
     blobs = [bytes([number]) * 16 for number in range(picture.hash[0] + 1)]
     return _asked(records, methods.DOWNLOAD, [pb.DownloadRequest(blob_id=blob) for blob in blobs])
@@ -162,6 +166,7 @@ CHEATS: Final[dict[str, Cheat]] = {
     "offsets": _offsets,
     "numbers": _numbers,
     "downloads": _downloads,
+    "expired": _expired,
 }
 _LOOKS: Final = ("check_matching", "check_messages", "check_uploads", "check_ids", "check_repetition", "scan")
 """Checks that see the cheats; without them what left is taken for what it is said to be."""

@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Final
 
+from blindmatch_client.messages.expiry import ASK_AFTER_MS
 from blindmatch_client.messages.relay import LOOK_AFTER_MS
 from blindmatch_client.messages.sending import binding_of
 from blindmatch_client.messenger.suite import SALT_LENGTH
@@ -253,6 +254,8 @@ def _limits(evidence: Evidence) -> Mapping[Key, int]:
     limits: dict[Key, int] = {
         (Party.PROVIDER, "Register", Purpose.ACCOUNT, None): published,
         (Party.PROVIDER, "Receive", Purpose.MESSAGE, None): told.polls,
+        (Party.PROVIDER, "FetchExpired", Purpose.MESSAGE, None): told.registered
+        + 1000 * seconds // ASK_AFTER_MS,
         (Party.CENTRE, "Key", Purpose.ACCOUNT, None): told.registered,
         (Party.CENTRE, "Complain", Purpose.COMPLAINT, None): told.complaints,
         (Party.CENTRE, "Submit", Purpose.COVER, None): slots,
@@ -316,7 +319,7 @@ def _check_told(evidence: Evidence) -> Iterator[Finding]:
     """No set-up files, messages and attachments but those that are there for the device."""
     told, blobs = evidence.told, set[bytes]()
     for record, request in requests_of(
-        evidence.records, pb.SetupRequest, pb.AcknowledgeRequest, pb.DownloadRequest
+        evidence.records, pb.SetupRequest, pb.AcknowledgeRequest, pb.DownloadRequest, pb.ExpiredRequest
     ):
         size = request.ByteSize()
         match request:
@@ -325,6 +328,9 @@ def _check_told(evidence: Evidence) -> Iterator[Finding]:
             case pb.AcknowledgeRequest(sequences=given):
                 if max(given, default=0) > told.received:
                     yield found(record, "acknowledges a message that was not for it", size)
+            case pb.ExpiredRequest(after=after):
+                if after > told.expired:
+                    yield found(record, "acknowledges a message that had not expired", size)
             case pb.DownloadRequest(blob_id=blob_id):
                 blobs.add(blob_id)
                 if len(blobs) > told.received:

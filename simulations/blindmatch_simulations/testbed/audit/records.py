@@ -25,6 +25,7 @@ class Told(Struct, frozen=True):
     Attributes:
         polls: how often it was told to look for messages.
         received: messages that were for it, each with one attachment at most.
+        expired: messages of its own that expired at the relay.
         setup: set-up files that are there to be fetched, each with its epoch.
         slot_s: seconds between the slots of its cover schedule, or None.
     """
@@ -35,6 +36,7 @@ class Told(Struct, frozen=True):
     polls: int = 0
     complaints: int = 0
     received: int = 0
+    expired: int = 0
     setup: frozenset[tuple[int, str]] = frozenset()
     slot_s: int | None = None
     consequence: Consequence = Consequence.REPORT
@@ -118,6 +120,7 @@ PURPOSES: Final = {
     "Send": {Purpose.MESSAGE},
     "Receive": {Purpose.MESSAGE},
     "Acknowledge": {Purpose.MESSAGE},
+    "FetchExpired": {Purpose.MESSAGE},
     "Key": {Purpose.ACCOUNT, Purpose.REPORT, Purpose.VOUCHER},
     "Submit": {Purpose.REPORT, Purpose.COVER},
     "SubmitVoucher": {Purpose.VOUCHER},
