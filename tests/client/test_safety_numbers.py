@@ -144,7 +144,9 @@ def test_a_malicious_relay_reads_along_until_the_numbers_are_compared_and_never_
     assert problem.text == "" and "identity key is not the one known so far" in problem.problem
 
 
-def test_first_contact_and_a_changed_key_are_told_once_each_with_the_number(world: World) -> None:
+def test_first_contact_and_a_changed_key_are_told_until_they_were_shown_each_with_the_number(
+    world: World,
+) -> None:
     alice, bob = pair(world)
     alice.device.send_text("bob", "hello")
     (first,) = alice.device.contacts.news()
@@ -152,6 +154,10 @@ def test_first_contact_and_a_changed_key_are_told_once_each_with_the_number(worl
     assert grouped(alice.device.contacts.contact("bob").number) in first
     bob.device.receive()
     assert len(bob.device.contacts.news()) == 1
+    alice.device.close()
+    alice = world.device("alice", fresh=False)
+    assert alice.device.contacts.news() == [first], "nobody said that it was shown"
+    alice.device.contacts.mark_news_shown()
     assert alice.device.contacts.news() == []
     alice.device.close()
     alice = world.device("alice", fresh=False)
@@ -163,6 +169,8 @@ def test_first_contact_and_a_changed_key_are_told_once_each_with_the_number(worl
     (changed,) = alice.device.contacts.news()
     assert "another key as that of bob than the one seen first" in changed
     assert grouped(alice.device.contacts.contact("bob").offered) in changed
+    assert alice.device.contacts.news() == [changed]
+    alice.device.contacts.mark_news_shown()
     assert alice.device.contacts.news() == []
 
 

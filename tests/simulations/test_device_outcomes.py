@@ -111,6 +111,18 @@ def test_after_an_outage_a_report_is_sent_with_its_notice(home: Path, listed: li
     assert "note: The picture you sent to bob matches an entry" in flat(flushed.err)
 
 
+@pytest.mark.parametrize("command", ["flush", "run"])
+def test_a_first_contact_after_an_outage_is_told_also_if_the_command_is_killed(
+    home: Path, other: Path, command: str
+) -> None:
+    name = f"contact-{command}"
+    waiting(home, name, "report", "bob", other)
+    killed(home, command, name)
+    told = device(home, command, name, *(("--seconds", 1) if command == "run" else ()))
+    assert "note: First contact with bob." in flat(told.out)
+    assert "First contact" not in device(home, "flush", name).out
+
+
 def test_a_notice_says_that_a_report_waits_until_the_centre_has_it(home: Path, listed: list[Path]) -> None:
     waiting(home, "twice-down", "report", "bob", listed[0])
     with outage(home, Party.CENTRE):

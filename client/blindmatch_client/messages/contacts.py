@@ -145,15 +145,16 @@ class Contacts:
             account.trust(peer, key)
 
     def news(self) -> list[str]:
-        """What the user must be told of keys; each once."""
-        told: list[str] = []
-        for name, peer in sorted(self._keeper.account.peers().items()):
-            words = self._words(name, peer)
-            if words:
-                told += words
+        """Return what the user must be told of keys, until `mark_news_shown`."""
+        peers = sorted(self._keeper.account.peers().items())
+        return [words for name, peer in peers for words in self._words(name, peer)]
+
+    def mark_news_shown(self) -> None:
+        """Forget the news of now. Call it once they were shown: before that a crash must find them here."""
+        for name, peer in self._keeper.account.peers().items():
+            if self._words(name, peer):
                 with self._keeper.saving() as account:
                     account.note_told(name)
-        return told
 
     def _words(self, name: str, peer: Peer) -> list[str]:
         words: list[str] = []

@@ -39,6 +39,7 @@ from blindmatch_simulations.cli.device_outcomes import (
     described,
     note_of_earlier,
     notes_of,
+    notes_of_keys,
     outcomes_table,
 )
 from blindmatch_simulations.cli.device_status import (
@@ -235,13 +236,14 @@ def send(
             if not sent:  # nothing was taken
                 raise
             complaint = f"error: {' '.join(str(error).split())}"
-        notes = [f"note: {notice}" for notice in device.contacts.news()] + note_of_earlier(earlier, name)
+        notes = [*notes_of_keys(device), *note_of_earlier(earlier, name)]
         # what failed is in the complaint already
         told = [] if complaint else notes_of(sent)
         code = exit_codes.OK if all(one.delivered for one in sent) else exit_codes.UNREACHABLE
         shown: list[Table | str] = [outcomes_table("sent", sent), *told, *notes]
         yield Found([described(one) for one in sent], shown, code, complaint=complaint)
         device.mark_shown(sent)
+        device.contacts.mark_news_shown()
 
 
 def _send(device: Device, group: list[str], pictures: list[Path], text: str) -> list[Sent]:
@@ -258,22 +260,30 @@ def inbox(
     name: NameArgument,
     wait: Annotated[int, typer.Option(min=0, help="Seconds to wait for more.")] = 0,
     save: Annotated[Path | None, typer.Option(help="Write pictures into this folder.")] = None,
-) -> Found:
+) -> Iterator[Found]:
     """Fetch, decrypt and show messages, and what was wrong with those not opened, or not whole."""
     with opened(deployment, name) as device:
         device.receive(wait * 1000)
-        messages, news, earlier = device.inbox(), device.contacts.news(), device.outcomes()
-    result = [
-        {
-            "sender": one.sender,
-            "text": one.text or "-",
-            "pictures": len(one.attachments),
-            "from_centre": one.from_centre,
-            "problem": one.problem,
-        }
-        for one in messages
-    ]
-    drawn = [
+        messages = device.inbox()
+        notes = [*notes_of_keys(device), *note_of_earlier(device.outcomes(), name)]
+        if save and (saved := _save(messages, save)):
+            notes.append(f"{len(saved)} pictures in {save}")
+        result = [
+            {
+                "sender": one.sender,
+                "text": one.text or "-",
+                "pictures": len(one.attachments),
+                "from_centre": one.from_centre,
+                "problem": one.problem,
+            }
+            for one in messages
+        ]
+        yield Found(result, (_inbox_table(name, messages), *notes))
+        device.contacts.mark_news_shown()
+
+
+def _inbox_table(name: str, messages: list[Received]) -> Table:
+    rows = [
         (
             f"{one.sender} (the centre)" if one.from_centre else one.sender,
             one.text or "-",
@@ -282,11 +292,7 @@ def inbox(
         )
         for one in messages
     ]
-    lines = [*(f"note: {note}" for note in news), *note_of_earlier(earlier, name)]
-    if save and (saved := _save(messages, save)):
-        lines.append(f"{len(saved)} pictures in {save}")
-    shown = table(f"inbox of {name}", ("from", "text", "pictures", "problem"), drawn)
-    return Found(result, (shown, *lines))
+    return table(f"inbox of {name}", ("from", "text", "pictures", "problem"), rows)
 
 
 @app.command("flush")
@@ -307,8 +313,10 @@ def flush(deployment: Deployment, name: NameArgument) -> Iterator[Found]:
         shown: list[Table | str] = [details(f"flushed {name}", counts)]
         if sent:
             shown += [outcomes_table("sent", sent), *notes_of(sent)]
+        shown += notes_of_keys(device)
         yield Found(counts | {"outcomes": [described(one) for one in sent]}, shown, code)
         device.mark_shown(sent)
+        device.contacts.mark_news_shown()
 
 
 for step in (fingerprint, trust, complain, status, forgive, trust_log):

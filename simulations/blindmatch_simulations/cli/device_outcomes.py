@@ -23,6 +23,11 @@ def notes_of(sent: Iterable[Sent]) -> list[str]:
     return [f"note: {notice}" for notice in dict.fromkeys(one.notice for one in sent if one.notice)]
 
 
+def notes_of_keys(device: Device) -> list[str]:
+    """Return what the user must be told of other accounts' keys."""
+    return [f"note: {notice}" for notice in device.contacts.news()]
+
+
 def note_of_earlier(earlier: Sequence[Sent], name: str) -> list[str]:
     """Return a line that says where outcomes are shown that no command has shown yet."""
     if not earlier:
@@ -52,7 +57,7 @@ def described(sent: Sent) -> dict[str, Any]:
 
 
 class LiveOutcomes:
-    """Shows what came of messages while a command runs.
+    """Shows what came of messages, and what there is to be told of keys, while a command runs.
 
     Each is printed at once. The device forgets it then, unless the command also writes JSON: that is written
     at its end, so that nothing is forgotten before.
@@ -70,7 +75,10 @@ class LiveOutcomes:
             for note in notes_of([one]):
                 say(note, people())
         self.shown |= {one.number: one for one in new}
+        for note in notes_of_keys(self._device):
+            say(note, people())
         people().file.flush()
+        self._device.contacts.mark_news_shown()
         if not asks_for_json():
             self.forget()
 
