@@ -77,6 +77,8 @@ class Scene:
         hashes = {}
         if second is not None:
             hashes[ENTRY.entry_id] = self.keys.hasher.hash(Picture.from_bytes(second).luminance)
+        if second is None:
+            self.references.unlink(missing_ok=True)  # else the second hash that it has would stay
         write_references(self.references, entries, hashes)
 
     def report(self, number: int = 1, content: bytes = LISTED, **changes: Any) -> Report:

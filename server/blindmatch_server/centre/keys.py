@@ -6,6 +6,7 @@ And what the centre knows of the list: labels and second hashes.
 
 from __future__ import annotations
 
+import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Collection, Mapping
@@ -32,7 +33,7 @@ from blindmatch_server.centre.assessment import NotAvailable, Verdict
 from blindmatch_server.hosting.authority import Identity, Kind
 from blindmatch_server.storage.database import signed
 from blindmatch_server.storage.errors import StateError
-from blindmatch_server.storage.files import line_of, read_key, replace_file
+from blindmatch_server.storage.files import line_of, read_key, replace_file, sync_folder
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -203,6 +204,22 @@ class References:
         if version != VERSION:
             raise StateError(f"{path.name}: version {version}, {VERSION} expected")
 
+    def stamp(self) -> tuple[int, int, int] | None:
+        """Return what changes when the file is replaced; None if it is gone."""
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many entries there are, and how many have a second hash. Raises `StateError` if the file
+        is gone."""
+        with closing(self._open()) as connection:
+            counted = connection.execute("SELECT COUNT(*), COUNT(second_hash) FROM entries")
+            entries, second = counted.fetchone()
+        return int(entries), int(second)
+
     def lookup(self, entry_id: int) -> Reference | None:
         """The entry with this id, if the list has it. Raises `StateError` if the file is gone."""
         with closing(self._open()) as connection:
@@ -227,11 +244,16 @@ def write_references(
     progress: bm.Progress = bm.no_progress,
 ) -> None:
     """Write the references of a list to `path`, in place of older ones, with the second hashes, by entry id,
-    of those entries whose picture the centre has."""
+    of those entries whose picture the centre has.
+
+    An entry without one gets that which the older references have of the same hash, whatever its id is now:
+    list updates keep ids, but a list that is imported anew gives others.
+    """
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
+    made = f"{temporary.absolute().as_uri()}?mode=rwc"  # as a URI, so that ATTACH takes one that is read-only
+    with closing(sqlite3.connect(made, uri=True, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         connection.executescript(f"{_SCHEMA}; PRAGMA user_version = {VERSION}; BEGIN;")
         done, second = 0, second_hashes or {}
@@ -244,8 +266,42 @@ def write_references(
             done += len(batch)
             progress(done, len(entries))
         connection.execute("COMMIT")
+        if path.exists():
+            _keep_second_hashes(connection, path)
     temporary.chmod(0o600)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())  # SQLite left that out: the file did not count before
     temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def _keep_second_hashes(connection: sqlite3.Connection, older: Path) -> None:
+    """Fill second hashes in from older references; those of a damaged file are lost, and not counted.
+
+    Raises:
+        StateError: they are of another version, or cannot be read now: what they have must not be lost.
+    """
+    try:
+        connection.execute("ATTACH ? AS older", (f"{older.absolute().as_uri()}?mode=ro",))
+        (version,) = connection.execute("PRAGMA older.user_version").fetchone()
+        if version != VERSION:
+            raise StateError(f"{older.name}: version {version}, {VERSION} expected")
+        connection.execute(
+            "CREATE TEMP TABLE known AS SELECT entry_hash, MIN(second_hash) AS second_hash "
+            "FROM older.entries WHERE second_hash IS NOT NULL GROUP BY entry_hash"
+        )
+        connection.execute("CREATE UNIQUE INDEX temp.known_by_hash ON known (entry_hash)")
+        connection.execute(
+            "UPDATE main.entries SET second_hash = known.second_hash FROM temp.known "
+            "WHERE main.entries.second_hash IS NULL AND known.entry_hash = main.entries.entry_hash"
+        )
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode not in _DAMAGED:
+            raise StateError(f"{older.name}: its second hashes cannot be kept: {error}; try again") from error
+
+
+_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+"""What is in such a file is lost, and the pictures must be given again."""
 
 
 class Deployed(Struct, frozen=True):

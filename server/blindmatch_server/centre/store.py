@@ -12,11 +12,12 @@ from enum import StrEnum
 from sqlite3 import Connection
 from typing import Any, ClassVar, Final
 
+from blindmatch_proofs.verdict import Failed
 from blindmatch_protocol.codec.redacted import Redacted
 from msgspec import Struct
 from msgspec.structs import asdict, astuple
 
-from blindmatch_server.centre.assessment import Assessment, Facts, Outcome, describe
+from blindmatch_server.centre.assessment import Assessment, Check, Facts, NotAvailable, Outcome, describe
 from blindmatch_server.storage.database import signed, unsigned
 from blindmatch_server.storage.errors import ConflictError, NotFoundError, PreconditionError, QuotaError
 
@@ -159,6 +160,13 @@ def record_checks(connection: Connection, report_id: bytes, assessment: Assessme
     """Store what the checks found; the report is checked then. Raises `NotFoundError` if there is no such
     report, and `PreconditionError` if it was checked already."""
     check_transition(find(connection, report_id).state, State.CHECKED, Cause.CHECKS)
+    _write_checks(connection, report_id, assessment)
+    outcome, reason = assessment.outcome
+    move(connection, report_id, Entry(at_ms, CHECKS, str(outcome), State.CHECKED, reason))
+    return find(connection, report_id)
+
+
+def _write_checks(connection: Connection, report_id: bytes, assessment: Assessment) -> None:
     outcome, reason = assessment.outcome
     facts = asdict(assessment.facts).items()
     values = [signed(value) if name in _WIDE else value for name, value in facts]
@@ -171,7 +179,47 @@ def record_checks(connection: Connection, report_id: bytes, assessment: Assessme
         "INSERT INTO checks VALUES (?, ?, ?)",
         [(report_id, n, describe(c, v)) for n, (c, v) in enumerate(assessment.verdicts.items())],
     )
-    move(connection, report_id, Entry(at_ms, CHECKS, str(outcome), State.CHECKED, reason))
+
+
+UNKNOWN_LABEL: Final = "not a label of the list"
+NO_LIST: Final = "the centre has no copy of the list"
+"""What the check of a label says where the centre may only lack the list of the report's epoch."""
+
+
+def failed_for_want_of_list(connection: Connection) -> list[tuple[Submission, int]]:
+    """Return the reports, with the id of their entry, that nobody has decided on and whose label the centre
+    does not know, while no other check failed."""
+    label, others = Check.LABEL, [check for check in Check if check is not Check.LABEL]
+    rows = connection.execute(
+        "SELECT report_id, digest, blob_id, submitter, received_at_ms, entry_id FROM reports AS r "
+        "WHERE state = ? AND EXISTS (SELECT 1 FROM checks AS c WHERE c.report_id = r.report_id "
+        "AND c.verdict IN (?, ?)) ORDER BY received_at_ms, rowid",
+        (
+            State.CHECKED,
+            describe(label, Failed(UNKNOWN_LABEL)),
+            describe(label, NotAvailable(NO_LIST)),
+        ),
+    )
+    failures = tuple(describe(check, Failed("")) for check in others)
+    return [
+        (Submission(*row[:5]), unsigned(row[5]))
+        for row in rows.fetchall()
+        if not any(one.startswith(failures) for one in verdicts(connection, row[0]))
+    ]
+
+
+def repeat_checks(connection: Connection, report_id: bytes, assessment: Assessment, at_ms: int) -> Row | None:
+    """Store what the checks of a checked report came to when they were made again, in place of the first.
+
+    None, and nothing is stored, if somebody has decided on the report since, or they came to the same.
+    """
+    row = find(connection, report_id)
+    outcome, reason = assessment.outcome
+    if row.state is not State.CHECKED or (row.outcome, row.outcome_reason) == (outcome, reason):
+        return None
+    connection.execute("DELETE FROM checks WHERE report_id = ?", (report_id,))
+    _write_checks(connection, report_id, assessment)
+    move(connection, report_id, Entry(at_ms, CHECKS, f"checked again: {outcome}", State.CHECKED, reason))
     return find(connection, report_id)
 
 

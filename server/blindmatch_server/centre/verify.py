@@ -7,7 +7,9 @@ That is the machine's part; what becomes of the report is for a person to decide
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from sqlite3 import Connection
 
 import numpy as np
@@ -141,11 +143,11 @@ class _Examination(Struct):
                 return Failed("a flag is reported where a category is recognised, and nowhere else")
             return _NO_ENTRY
         if self.verifier.references is None:
-            return NotAvailable("the centre has no copy of the list")
+            return NotAvailable(store.NO_LIST)
         label = self.report.label
         reference = self.verifier.references.lookup(label.entry_id)
         if reference is None or (reference.entry_hash, reference.salt) != (label.entry_hash, label.salt):
-            return Failed("not a label of the list")
+            return Failed(store.UNKNOWN_LABEL)
         self.reference = reference
         deployed = self.verifier.deployed
         return Passed() if deployed is None else deployed.endorsed(self.report.epoch, label)
@@ -278,10 +280,17 @@ def signer_of(connection: Connection, account: str) -> bytes | None:
 
 
 _PAUSE_SECONDS = 1.0
+_LOOK_SECONDS = 5.0
+"""How often it is looked whether the centre has learnt a list; it is also looked when reports are listed."""
 
 
 class Checking:
-    """Belongs to one event loop."""
+    """Checks reports as they come, and those again whose label the centre did not know, once it has learnt a
+    list; belongs to one event loop.
+
+    A repetition is one transaction. Which are still to come follows from what is stored, so that a centre
+    that is killed among them makes those that are left when it starts again.
+    """
 
     def __init__(
         self, database: Database, blobs: Blobs, verifier: Verifier, log: EventLog, clock: Clock
@@ -293,29 +302,43 @@ class Checking:
         self._clock = clock
         self._due = asyncio.Event()
         self._checked = asyncio.Event()
+        self._learnt: tuple[int, int, int] | None = None
+        self._again: deque[tuple[store.Submission, int]] = deque()
 
     def wake(self) -> None:
         self._due.set()
 
     async def finished(self, seconds: float) -> None:
         """Wait until nothing is left to check, or for `seconds`."""
+        if self._has_learnt():
+            self.wake()
         await nothing_left(self._is_left, self._checked, seconds)
 
     async def _is_left(self) -> bool:
-        return await self._database.run(store.next_received) is not None
+        is_to_repeat = bool(self._again) or self._has_learnt()
+        return is_to_repeat or await self._database.run(store.next_received) is not None
+
+    def _has_learnt(self) -> bool:
+        """Has the centre a list that reports were not looked through for yet?"""
+        references = self._verifier.references
+        stamp = None if references is None else references.stamp()
+        return stamp is not None and stamp != self._learnt
 
     async def run(self) -> None:
-        """Check reports as they come; never returns."""
+        """Check reports as they come, and again once a list was learnt; never returns."""
         while True:
             self._due.clear()
             try:
                 await self._check_all()
+                await self._check_again()
             except Exception as error:
                 # the store failed: what is not checked stays received, and is tried again
                 self._log.failure("checking", error)
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
-            await self._due.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._due.wait()
 
     async def _check_all(self) -> None:
         while (submission := await self._database.run(store.next_received)) is not None:
@@ -325,6 +348,31 @@ class Checking:
             await self._database.run(lambda c: _record(c, report_id, assessment, now))  # noqa: B023
             self._checked.set()
             self._log.write("checked", outcome=assessment.outcome[0])
+
+    async def _check_again(self) -> None:
+        """Repeat the checks of reports that failed for want of the list, if it has the entry that they name
+        now. New reports go first."""
+        references = self._verifier.references
+        if references is None:
+            return
+        if self._has_learnt():
+            # before it is looked for reports: another list that is learnt meanwhile has another stamp
+            self._learnt = references.stamp()
+            self._again = deque(await self._database.run(store.failed_for_want_of_list))
+        while self._again:
+            await self._check_all()
+            submission, entry_id = self._again[0]
+            if await asyncio.to_thread(references.lookup, entry_id) is not None:
+                await self._repeat(submission)
+            self._again.popleft()
+        self._checked.set()
+
+    async def _repeat(self, submission: store.Submission) -> None:
+        identity = await self._database.run(lambda c: signer_of(c, submission.submitter))
+        assessment = await asyncio.to_thread(self._assess, submission, identity)
+        now, report_id = milliseconds(self._clock), submission.report_id
+        if await self._database.run(lambda c: _record_again(c, report_id, assessment, now)):
+            self._log.write("checked again", outcome=assessment.outcome[0])
 
     def _assess(self, submission: store.Submission, identity: bytes | None) -> Assessment:
         try:
@@ -348,3 +396,17 @@ def _record(connection: Connection, report_id: bytes, assessment: Assessment, at
     judged = settle_once(connection, report_id, assessment)
     row = store.record_checks(connection, report_id, judged, at_ms)
     notices.plan(connection, row)
+
+
+def _record_again(connection: Connection, report_id: bytes, assessment: Assessment, at_ms: int) -> bool:
+    """Store what a repetition came to, if it is another outcome and nobody has decided on the report since;
+    return whether that was so."""
+    if store.find(connection, report_id).state is not store.State.CHECKED:
+        return False
+    judged = settle_once(connection, report_id, assessment)
+    row = store.repeat_checks(connection, report_id, judged, at_ms)
+    if row is None:
+        return False
+    if not notices.of_report(connection, report_id):
+        notices.plan(connection, row)
+    return True

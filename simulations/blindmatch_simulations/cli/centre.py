@@ -187,7 +187,12 @@ def learn(
         Path | None, typer.Option(help="A folder of listed pictures, for the second perceptual hash.")
     ] = None,
 ) -> Found:
-    """Give the centre its copy of list NAME, and its second hash of the listed pictures it has."""
+    """Give the centre its copy of list NAME, and its second hash of the listed pictures it has.
+
+    Do so for each epoch. Second hashes that it has of entries that stay are kept. A running centre uses the
+    list at once, and repeats the checks of reports that failed because it did not know their entry; if it
+    started without any list, it must be restarted after the first one.
+    """
     held = [_picture(path) for path in files_of(pictures)] if pictures else []
     with (
         open_named(deployment, name) as entries,

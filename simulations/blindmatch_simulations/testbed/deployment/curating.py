@@ -19,7 +19,7 @@ from blindmatch_protocol.codec.errors import DesignError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.centre.keys import CentreKeys, write_references
+from blindmatch_server.centre.keys import CentreKeys, References, write_references
 from blindmatch_server.curator import HashList, ListError, diff, open_list
 from blindmatch_server.epochs import published
 from blindmatch_server.epochs.building import Publishing, publish_epoch, publish_update
@@ -292,8 +292,14 @@ def add_references(
     pictures: Iterable[Picture],
     progress: bm.Progress = bm.no_progress,
 ) -> int:
-    """Give the centre the list's labels, and its second hash of the listed `pictures`; how many those are.
-    Outside of a testbed the centre has the original of every entry."""
+    """Give the centre the list's labels, and its second hash of the listed `pictures`.
+
+    Second hashes that it has of other entries of the list stay. Outside of a testbed the centre has the
+    original of every entry.
+
+    Returns:
+        How many entries it has a second hash of now.
+    """
     hasher = CentreKeys.read(deployment.centre_keys).hasher
     known = {picture.hash: picture for picture in pictures}
     second = {
@@ -301,7 +307,8 @@ def add_references(
         for row in _rows_among(entries, known)
     }
     write_references(deployment.references, entries, second, progress)
-    return len(second)
+    _, known_now = References(deployment.references).counts()
+    return known_now
 
 
 def _rows_among(entries: HashList, hashes: Mapping[bytes, object]) -> list[int]:

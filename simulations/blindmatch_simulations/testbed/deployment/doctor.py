@@ -41,6 +41,7 @@ from blindmatch_simulations.testbed.deployment.folder_checks import (
     Finding,
     Status,
     centre,
+    centre_list,
     certificates,
     clock,
     disk,
@@ -318,5 +319,6 @@ def examine(
     found, epoch = published(deployment, design, now)
     yield from found
     yield from budgets(deployment, design)
+    yield from centre_list(deployment, design, None if epoch is None else epoch.manifest)
     yield from disk(deployment)
     yield from servers(deployment, design, epoch)

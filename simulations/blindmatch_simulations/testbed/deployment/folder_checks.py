@@ -16,10 +16,13 @@ from blindmatch_proofs.endorsement import FILE, Action, EndorsedTable, Endorseme
 from blindmatch_proofs.epoch import EpochLeaf
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import AnyDesign, Learner, Party
+from blindmatch_protocol.messages.epoch_manifest import EpochManifest
 from blindmatch_server.centre.keys import NOTICES_KEY, NOTICES_PUBLIC, PUBLIC_KEY, CentreKeys, References
+from blindmatch_server.centre.store import failed_for_want_of_list
 from blindmatch_server.epochs.published import LEAF, open_publication
 from blindmatch_server.hosting.authority import ROOT_CERTIFICATE, Credentials, Identity
 from blindmatch_server.hosting.certificates import RevocationList
+from blindmatch_server.storage.database import reading
 from blindmatch_server.storage.files import read_key
 from cryptography import x509
 from msgspec import Struct
@@ -179,6 +182,44 @@ def centre(deployment: Deployment, design: AnyDesign) -> Iterator[Finding]:
     else:
         written = datetime.fromtimestamp(deployment.references.stat().st_mtime, UTC)
         yield Finding("references", Status.OK, f"written {written:%Y-%m-%d %H:%M} UTC")
+
+
+def centre_list(deployment: Deployment, design: AnyDesign, epoch: EpochManifest | None) -> Iterator[Finding]:
+    """Hold the centre's copy of the list against the epoch that is in force, and against what failed."""
+    applies = deployment.has_server(Party.CENTRE) and design.info.relation.distance is not None
+    if not applies or not deployment.references.exists():
+        return
+    name = "centre's list"
+    remedy = "learn the list that the epoch was built from: blindmatch centre learn NAME"
+    try:
+        known, _ = References(deployment.references).counts()
+        failed = _failed_for_want_of_list(deployment)
+    except (BlindmatchError, sqlite3.Error):
+        return  # the rows of references and stores say so
+    if epoch is None:
+        yield Finding(name, Status.NOT_MEASURED, f"{known:,} entries; no epoch is published here")
+        return
+    if known != epoch.entries:
+        what = f"it has {known:,} entries, epoch {epoch.epoch} has {epoch.entries:,}: true reports may fail"
+        yield Finding(name, Status.WARNING, what, remedy)
+    elif deployment.references.stat().st_mtime < epoch.valid_from:
+        what = f"it was learnt before epoch {epoch.epoch} was built: true reports of what is new in it fail"
+        yield Finding(name, Status.WARNING, what, remedy)
+    elif failed:
+        what = f"{failed:,} reports wait that failed because the centre does not know their entry"
+        undecided = f"{remedy}; or decide on them: blindmatch centre list"
+        yield Finding(name, Status.WARNING, what, undecided)
+    else:
+        what = f"{known:,} entries, as many as epoch {epoch.epoch} has, and learnt after it was built"
+        yield Finding(name, Status.OK, what)
+
+
+def _failed_for_want_of_list(deployment: Deployment) -> int:
+    path = deployment.server(Party.CENTRE) / "state" / "centre.sqlite"
+    if not path.exists():
+        return 0
+    with reading(path) as connection:
+        return len(failed_for_want_of_list(connection))
 
 
 def _centre_keys(deployment: Deployment) -> Finding:
