@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from email import message_from_string
 from hashlib import sha256
 from importlib.metadata import version
@@ -139,7 +139,8 @@ def made_of(folder: Path, wanted: Kinds, fetch: Callable[[Path, str], str], phas
     digests = (sha256((x / one.file.name).read_bytes()).hexdigest() for one in found)
     paths = (one.file.name.partition("/")[2] for one in found)
     rows = [Row(one.package, one.kind, *more) for one, *more in zip(found, paths, digests, strict=True)]
-    arrays = _edited(folder, found, rows, _chosen(found, rows), phase("pictures edited"))
+    chosen = _chosen(found, rows, wanted.photographs_only)
+    arrays = _edited(folder, found, rows, chosen, phase("pictures edited"))
     packages = {
         name: {"version": told, "licence": _licence(x / name, name), **dict(sorted(counts[name].items()))}
         for name, told in sorted(versions.items())
@@ -151,8 +152,9 @@ def made_of(folder: Path, wanted: Kinds, fetch: Callable[[Path, str], str], phas
 
 
 def merged(first: Made, second: Made) -> Made:
-    """Return the corpus of the packages of both, as if it had been made at once; `ValueError` if they cannot
-    stand in one: a package, a fingerprint or nearly a photograph is in both, or they were made otherwise."""
+    """Return the corpus of the packages of both, as if it had been made at once, where `second` has packages
+    of photographs alone; `ValueError` if they cannot stand in one: a package or a fingerprint is in both, or
+    they were made otherwise."""
     for name in ("corpus", "made_with", "edits"):
         if first.about[name] != second.about[name]:
             raise ValueError(f"{name}: must be the same: {first.about[name]}, {second.about[name]}")
@@ -167,14 +169,15 @@ def merged(first: Made, second: Made) -> Made:
     arrays = {name: np.concatenate([one[name], other[name]])[order] for name in ("prints", "quality")}
     if len(np.unique(arrays["prints"], axis=0)) < len(order):
         raise ValueError("prints: a picture is in both")
-    _check_apart(one["sent"], other["sent"])
-    places = np.argsort(order)[np.concatenate([one["edited"], other["edited"] + len(first.rows)])]
+    free = _apart_from(first, second)
+    places = np.argsort(order)[np.concatenate([one["edited"], other["edited"][free] + len(first.rows)])]
     ahead = np.argsort(places)
     arrays["edited"] = places[ahead].astype(np.uint32)
     for name in ("sides", "sent", "sent_quality", "copies", "copy_quality"):
-        arrays[name] = np.concatenate([one[name], other[name]])[ahead]
+        arrays[name] = np.concatenate([one[name], other[name][free]])[ahead]
     # coefficients stand in the order of the edited ones, as many of each as it has copies near enough
-    parts = [*_coefficients_each(one), *_coefficients_each(other)]
+    left = [part for part, is_free in zip(_coefficients_each(other), free, strict=True) if is_free]
+    parts = [*_coefficients_each(one), *left]
     arrays["coefficients"] = np.concatenate([parts[at] for at in ahead], axis=2)
     return Made({**first.about, "packages": packages}, [every[at] for at in order], arrays)
 
@@ -184,18 +187,24 @@ def _coefficients_each(arrays: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[
     return np.split(arrays["coefficients"], ends, axis=2)
 
 
-def _check_apart(first: Prints, second: Prints) -> None:
-    """Raise `ValueError` if an edited picture of one corpus would not have been edited beside the other's."""
-    for own in second[:, :32]:
-        if hamming(first[:, :32], own).min(initial=256) <= APART:
-            raise ValueError(f"photographs: two of both lie within {APART} bits")
+def _apart_from(first: Made, second: Made) -> npt.NDArray[np.bool_]:
+    """Return which edited pictures of the second corpus would be edited beside those of the first, too."""
+    before = first.arrays["prints"][first.arrays["edited"]][:, :32]
+    kinds = np.array([first.rows[at].kind for at in first.arrays["edited"]])
+    return np.array(
+        [
+            hamming(before[kinds == second.rows[at].kind], second.arrays["prints"][at, :32]).min(initial=256)
+            > APART
+            for at in second.arrays["edited"]
+        ]
+    )
 
 
 def _licence(root: Path, package: str) -> str:
     """The short names of licences in a package's copyright file, or what a package of npm or PyPI states; if
     there are none, where to look."""
     if ":" in package:
-        return _stated(root, "licence") or f"see the licence file of {package}"
+        return _stated(root, "licence") or "not stated in the package"
     try:
         lines = (root / "usr/share/doc" / package / "copyright").read_text("utf-8", "replace").splitlines()
     except OSError:
@@ -235,7 +244,7 @@ def _fetched_elsewhere(folder: Path, name: str, registry: str, package: str) -> 
         part = whole.with_name(f".{name}")
         _unpack(there[-1], part)
         part.rename(whole)
-    return _stated(whole, "version")
+    return _stated(whole, "version") or there[-1].name
 
 
 def _unpack(archive: Path, into: Path) -> None:
@@ -247,7 +256,7 @@ def _unpack(archive: Path, into: Path) -> None:
 
 def _stated(whole: Path, what: str) -> str:
     """Return the version or licence that an npm or Python package states; "" if it states none."""
-    for path in sorted(whole.glob("*/package.json")):
+    for path in sorted(whole.glob("package/package.json")):
         found = json.loads(path.read_text("utf-8")).get(what.replace("licence", "license"), "")
         return found if isinstance(found, str) else json.dumps(found)
     for path in [*sorted(whole.glob("*.dist-info/METADATA")), *sorted(whole.glob("*/PKG-INFO"))]:
@@ -314,10 +323,13 @@ def _originals(
     return sorted(taken.values(), key=lambda one: (one.package, one.file.name)), counts
 
 
-def _chosen(found: Sequence[Found], rows: Sequence[Row]) -> list[int]:
-    """Which are edited: all photographs, and some of each other kind in the order of their digests, each more
-    than `APART` bits from those of its kind before it."""
-    places = sorted(range(len(rows)), key=lambda at: (rows[at].kind, rows[at].sha256))
+def _chosen(found: Sequence[Found], rows: Sequence[Row], last: Collection[str]) -> list[int]:
+    """Return which are edited: all photographs, and some of each other kind in the order of their digests,
+    those of packages of photographs alone last; each more than `APART` bits from those of its kind before
+    it."""
+    places = sorted(
+        range(len(rows)), key=lambda at: (rows[at].kind, rows[at].package in last, rows[at].sha256)
+    )
     taken: dict[str, list[int]] = {}
     for at in places:
         mine = taken.setdefault(rows[at].kind, [])

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from blindmatch_server.hosting.workers import cores
+from blindmatch_server.storage.files import replace_file
 from rich.table import Table
 
 from blindmatch_simulations.cli.bars import phases
@@ -18,10 +19,18 @@ from blindmatch_simulations.cli.console import OUT, several, table
 from blindmatch_simulations.evaluation.corpus.hashing import named
 from blindmatch_simulations.evaluation.corpus.scan import Scan, scanned, state_of
 from blindmatch_simulations.evaluation.studies import reference
-from blindmatch_simulations.evaluation.studies.evidence import RECALL, SESSIONS
+from blindmatch_simulations.evaluation.studies.evidence import RECALL, SESSIONS, matching_of
 from blindmatch_simulations.evaluation.studies.evidence import evidence as measured
 from blindmatch_simulations.evaluation.studies.false_matches import ALL, FALSE
-from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
+from blindmatch_simulations.evaluation.studies.predictions import (
+    FAILED,
+    TESTED,
+    committed_predictions,
+    held_share,
+    tested_rows,
+)
+from blindmatch_simulations.evaluation.studies.predictions import made as predictions_file
+from blindmatch_simulations.evaluation.studies.reference import ASIDE, PHOTOGRAPH
 from blindmatch_simulations.measure.output_file import write_file
 from blindmatch_simulations.measure.results import Figure, Results, Row, Status, results
 from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
@@ -109,17 +118,26 @@ def evidence(
     sessions: Annotated[
         int, typer.Option(min=0, help="Whole sessions of each design; 0 takes hashes alone.")
     ] = 0,
+    predict: Annotated[
+        Path | None, typer.Option(help="Write the intervals as predictions for other packages to this file.")
+    ] = None,
 ) -> Found:
     """Measure recall and false matches of designs on the reference corpus, by its hashes; about a minute.
 
-    The corpus is fingerprints of pictures in Debian packages and of their edits; no picture is needed.
-    Intervals of recall are by photograph; false matches are counted across packages. --sessions runs
-    whole protocols on a sample, half of it near the distance.
+    The corpus is fingerprints of pictures in packages of Debian, npm and PyPI and of their edits; no picture
+    is needed. Intervals of what is found of photographs are for another package; false matches are counted
+    across packages. The committed predictions are tested on the packages that were set aside. --sessions
+    runs whole protocols on a sample, half of it near the distance.
     """
     names = designs.split(",") if designs else sorted(all_designs())
     chosen = [load_design(name) for name in names]
     with phases(people()) as begin:
         rows = measured(reference.read(), chosen, sessions, begin)
+        if reference.is_committed(ASIDE):
+            ways = dict.fromkeys(way for one in chosen if (way := matching_of(one)) is not None)
+            rows += tested_rows(committed_predictions(), reference.read(), reference.read(ASIDE), ways)
+    if predict is not None:
+        replace_file(predict, predictions_file(rows, reference.about()["arrays_sha256"]), 0o644)
     options = {"designs": names, "sessions": sessions, "corpus": reference.about()["arrays_sha256"]}
     made = results(Results[Row], "blindmatch corpus evidence", options, rows)
     return Found(made, list(_evidence(rows)))
@@ -130,7 +148,7 @@ def _evidence(rows: Sequence[Row]) -> Iterator[Table | str]:
     names = ("found", "of_pdq", "beyond_24")
     columns = ("design", "of all copies", "of PDQ's own", "of those beyond 24 bits")
     shown = [[row.parameters["designs"], *(_percent(row.figures[name]) for name in names)] for row in found]
-    yield table("copies of photographs found, 95 % intervals by photograph", columns, shown)
+    yield table("copies of photographs found, with intervals for another package", columns, shown)
     for row in rows:
         if row.id == RECALL and row.status is Status.NOT_MEASURED:
             yield f"{row.parameters['designs']}: not measured: {row.why}"
@@ -142,6 +160,7 @@ def _evidence(rows: Sequence[Row]) -> Iterator[Table | str]:
     counted = [_false(row) for row in false]
     titles = ("within", "pictures", "list", "length", "matches across packages", "packages drawn again")
     yield table("pictures within a distance of a listed one of another package", titles, counted)
+    yield from _tested(rows)
 
 
 def _false(row: Row) -> list[str]:
@@ -153,6 +172,19 @@ def _false(row: Row) -> list[str]:
         _percent(item),
         _percent(row.figures["item_by_package"]),
     ]
+
+
+def _tested(rows: Sequence[Row]) -> Iterator[Table | str]:
+    tested = [row for row in rows if row.id == TESTED]
+    if not tested:
+        return
+    shown = [[*map(str, row.parameters.values()), row.figures["held"].why] for row in tested]
+    yield table("predictions, in packages set aside", ("package", "of", "way to match", "held"), shown)
+    yield f"predictions that held: {_percent(held_share(rows))}"
+    for row in rows:
+        if row.id == FAILED:
+            named = ", ".join(str(one) for one in row.parameters.values() if one)
+            yield f"failed: {named}: {row.figures['seen'].why}"
 
 
 def _percent(figure: Figure) -> str:

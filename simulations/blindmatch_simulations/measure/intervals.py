@@ -22,7 +22,7 @@ _RESAMPLED: Final = 0.97
 _LEAST_RESAMPLED: Final = 6
 _RESAMPLES: Final = 2000
 _CLUSTER_RESAMPLES: Final = 10_000
-RESAMPLES: Final = 10_000
+RESAMPLES: Final = 4_000
 """How often packages are drawn again."""
 
 
@@ -153,6 +153,27 @@ def package_draws(count: int) -> npt.NDArray[np.int64]:
     time, and not to be changed."""
     rng = np.random.Generator(np.random.PCG64([count, 1]))
     return rng.multinomial(count, np.full(count, 1 / count), RESAMPLES)
+
+
+def package_ratio(
+    above: npt.NDArray[np.int64], below: npt.NDArray[np.int64], packages: npt.NDArray[np.str_]
+) -> tuple[float, float]:
+    """Return the 95 % interval of sum(above) / sum(below) over pictures, (m,), with packages drawn again,
+    then pictures of each.
+
+    Of a package with n pictures that is drawn k times, n pictures are drawn k times, which are k n draws.
+    """
+    names, of = np.unique(packages, return_inverse=True)
+    drawn = package_draws(len(names))
+    rng = np.random.Generator(np.random.PCG64([len(names), len(of)]))
+    over, under = np.zeros(RESAMPLES), np.zeros(RESAMPLES)
+    for at in range(len(names)):
+        mine = np.flatnonzero(of == at)
+        weights = rng.multinomial(drawn[:, at] * len(mine), np.full(len(mine), 1 / len(mine)))
+        over += weights @ above[mine]
+        under += weights @ below[mine]
+    low, high = np.quantile(over[under > 0] / under[under > 0], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
 
 
 @lru_cache(maxsize=1)

@@ -28,8 +28,8 @@ from blindmatch_simulations.evaluation.corpus.pairs import REACH, Ints, Prints, 
 from blindmatch_simulations.measure.intervals import (
     CONFIDENCE,
     bounded_mean,
-    clustered_share,
-    resampled_ratio,
+    clopper_pearson,
+    package_ratio,
     share,
 )
 from blindmatch_simulations.measure.results import Figure, Strict
@@ -124,23 +124,31 @@ def share_within(pairs: Sequence[int], units: int, distance: int) -> Figure:
     return Figure(mean, "", low, high, units, sum(pairs), unit=PER_PAIR)
 
 
-def paired(more: Sequence[int], copies: Sequence[int]) -> tuple[Figure, Figure | None]:
-    """What one way to match finds more than another of the same copies, as a share of them, and how many
-    pictures would tell if these do not. `copies` are those of each picture, `more` how many more of them the
-    first way found."""
-    n, total = sum(one > 0 for one in copies), sum(more)
-    value = total / sum(copies)
-    if min(more) < 0 < max(more):
-        low, high = resampled_ratio(more, copies)
+def paired(more: Ints, copies: Ints, packages: npt.NDArray[np.str_]) -> tuple[Figure, Figure | None]:
+    """Return what one way to match finds more than another of the same copies, as a share of them, and how
+    many pictures would tell if these do not. The interval is of the mean over packages: packages are drawn
+    again, then pictures of each.
+
+    Args:
+        more: how many more copies the first way found, of each picture, (m,).
+        copies: of each picture, (m,).
+        packages: of each picture, (m,).
+    """
+    n, total = int((copies > 0).sum()), int(more.sum())
+    value = total / int(copies.sum())
+    if (more == more[0] * copies / max(1, copies[0])).all():
+        # every picture alike: how far others can differ, by Clopper and Pearson over pictures
+        reach = clopper_pearson(0, n)[1]
+        low, high = max(-1.0, value - reach), min(1.0, value + reach)
     else:
-        low, high = clustered_share(list(map(abs, more)), copies)
-        low, high = (-high, high) if not total else (low, high) if total > 0 else (-high, -low)
-    found = Figure(value, f"{sum(copies)} copies of {n} pictures, paired, by picture", low, high, n)
+        low, high = package_ratio(more, copies, packages)
+    words = f"95 %, {int(copies.sum())} copies of {n} pictures, paired, packages drawn again, then pictures"
+    found = Figure(value, words, low, high, n)
     if not low <= 0 <= high:
         return found, None
-    if not any(more):
-        words = f"if none of them differs, either, it is below {LEAST_DIFFERENCE:.0%}"
-        return found, Figure(float(NONE_DIFFERS), words)
+    if not more.any():
+        none = f"if none of them differs, either, it is below {LEAST_DIFFERENCE:.0%}"
+        return found, Figure(float(NONE_DIFFERS), none)
     if not total:
         return found, Figure(None, "they differ both ways alike: no number would tell")
     words = "if the difference is as seen, and its interval narrows with the square root"

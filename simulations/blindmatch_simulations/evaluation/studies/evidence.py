@@ -1,13 +1,14 @@
 """What designs find of the reference corpus, by its hashes: recall of copies, false matches of others.
 
 A design's matching is its relation where it finds all that matches, and bands of tokens where it has them.
-`agreed` runs whole sessions on a sample, to see that they end as the hashes foretell. Intervals are by
-photograph: copies of one hang together, so whole photographs are resampled, or counted once.
+`agreed` runs whole sessions on a sample, to see that they end as the hashes foretell. Intervals of what is
+found of photographs are for another package (`another`); those of other kinds are over pictures of these
+packages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import as_file, files
 from itertools import combinations
@@ -30,6 +31,13 @@ from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.corpus.bounds import paired
 from blindmatch_simulations.evaluation.corpus.pairs import REACH
+from blindmatch_simulations.evaluation.studies.another import (
+    LEAST_PACKAGES,
+    WORDS,
+    Counts,
+    Names,
+    interval,
+)
 from blindmatch_simulations.evaluation.studies.false_matches import (
     ALL,
     FALSE,
@@ -51,12 +59,17 @@ from blindmatch_simulations.testbed.pictures.pool import HashOnly
 
 RECALL: Final = "evidence/recall"
 EDIT: Final = "evidence/edit"
+SIZE: Final = "evidence/size"
+OF: Final = {RECALL: "kind", EDIT: "edit", SIZE: "size"}
+"""Rows of photographs, and the parameter that tells those of one way to match apart."""
 SESSIONS: Final = "evidence/sessions"
 DIFFERENCE: Final = "evidence/difference"
 FILE: Final = "evidence.json"
 _TOKENS: Final = tuple(parameter.name for parameter in TOKENING)
 TUNED_ON: Final = "clip art"
 """Bands of tokens were chosen on crops of scikit-image, which are not in the corpus, and on openclipart."""
+SIZES: Final = (400, 800, 1024)
+"""Pixels of the longer side of a file as it is sent, at most."""
 Found = npt.NDArray[np.bool_]
 Parameters = dict[str, int | float | str]
 Bands: TypeAlias = Tokening | Sizes
@@ -132,68 +145,117 @@ def pdq_of(corpus: Reference) -> Found:
 
 
 def recall_rows(corpus: Reference, named: Parameters, matching: Matching, found: Found) -> list[Row]:
-    """What a matching finds, a row for each kind of picture, photographs first."""
+    """Return what a matching finds of the kinds that are no photographs, a row for each. Intervals are over
+    pictures of these packages, of which there are too few for one that holds for another."""
     pdq, kinds = pdq_of(corpus), corpus.kinds[corpus.edited]
-    far = pdq & (corpus.pairs.distances().reshape(pdq.shape) > FAR)
-    mild = np.isin(corpus.pairs.names, [edit.name for edit in MILD])
     rows = []
-    for kind in [PHOTOGRAPH, *sorted(set(kinds.tolist()) - {PHOTOGRAPH})]:
+    for kind in sorted(set(kinds.tolist()) - {PHOTOGRAPH}):
         of = kinds == kind
         tuned = matching.tokening is not None and kind == TUNED_ON
         why = "not held out: bands were chosen on these" if tuned else ""
-        figures = recall_figures(found[of], pdq[of], far[of], mild)
+        shares = _recalls(corpus, found, pdq, of)
+        figures = {name: by_picture(*share) for name, share in shares.items()}
         rows.append(Row(id=RECALL, parameters={**named, "kind": kind}, figures=figures, why=why))
     return rows
 
 
-def edit_rows(corpus: Reference, named: Parameters, found: Found) -> list[Row]:
-    """Return what is found of photographs, edit by edit, each photograph once. The corpus is keyed by the
-    name of an edit: one of the suite of which it has no copies has a row that says *not measured*."""
-    of, pdq, rows = corpus.photographs, pdq_of(corpus), []
-    for edit in dict.fromkeys([*corpus.pairs.names, *BY_NAME]):
-        parameters = {**named, "edit": edit}
-        if edit not in corpus.pairs.names:
-            why = "the corpus has no copies with this edit"
-            rows.append(Row(id=EDIT, status=Status.NOT_MEASURED, parameters=parameters, why=why))
-            continue
-        at = corpus.pairs.names.index(edit)
-        mine, theirs = found[of, at], pdq[of, at]
-        figures = {
-            "found": share(int(mine.sum()), len(mine)),
-            "pdq": share(int(theirs.sum()), len(theirs)),
-            "of_pdq": share(int((mine & theirs).sum()), int(theirs.sum())),
-        }
-        rows.append(Row(id=EDIT, parameters=parameters, figures=figures))
+Shares: TypeAlias = dict[str, tuple[Found, Found]]
+"""By name, which copies are hits and which ones count, (pictures, edits) each."""
+
+
+def photograph_rows(corpus: Reference, named: Parameters, found: Found) -> list[Row]:
+    """Return what a matching finds of photographs: of all copies, edit by edit, and by size. The corpus is
+    keyed by the name of an edit: one of the suite of which it has no copies is *not measured*."""
+    packages = corpus.packages[corpus.edited][corpus.photographs]
+    rows = []
+    for row, of, shares in shares_of_photographs(corpus, found):
+        hits, trials = counted(shares)
+        # photographs of other sizes are none of these
+        which = trials[:, 0] > 0 if row == SIZE else np.ones(len(packages), np.bool_)
+        names = list(shares)
+        figures = for_another(names, hits[which], trials[which], packages[which]) if which.any() else {}
+        rows.append(Row(id=row, parameters={**named, OF[row]: of}, figures=figures))
+    for edit in (name for name in BY_NAME if name not in corpus.pairs.names):
+        why = "the corpus has no copies with this edit"
+        rows.append(Row(id=EDIT, status=Status.NOT_MEASURED, parameters={**named, "edit": edit}, why=why))
     return rows
 
 
-def recall_figures(found: Found, pdq: Found, far: Found, mild: Found) -> dict[str, Figure]:
-    """Return shares over copies, (pictures, edits), with intervals by picture.
+def shares_of_photographs(corpus: Reference, found: Found) -> Iterator[tuple[str, str, Shares]]:
+    """Yield what is counted of photographs: id of the row, of which kind, edit or size, and the shares."""
+    of, pdq = corpus.photographs, pdq_of(corpus)
+    yield RECALL, PHOTOGRAPH, _recalls(corpus, found, pdq, of)
+    mine, theirs = found[of], pdq[of]
+    for at, edit in enumerate(corpus.pairs.names):
+        one, other = mine[:, [at]], theirs[:, [at]]
+        yield (
+            EDIT,
+            edit,
+            {"found": (one, np.ones_like(one)), "pdq": (other, np.ones_like(one)), "of_pdq": (one, other)},
+        )
+    sides, least = corpus.sides[of].max(axis=1), 0
+    for most in SIZES:
+        every = np.broadcast_to(((sides > least) & (sides <= most))[:, None], mine.shape)
+        words = f"{least + 1} to {most} pixels" if least else f"up to {most} pixels"
+        yield SIZE, words, {"found": (mine, every), "pdq": (theirs, every), "of_pdq": (mine, theirs & every)}
+        least = most
 
-    Args:
-        found: which copies are found.
-        pdq: which ones PDQ itself finds.
-        far: which of these are beyond 24 bits.
-        mild: which edits are mild, (edits,).
-    """
-    every = np.ones_like(found)
+
+def _recalls(corpus: Reference, found: Found, pdq: Found, of: Found) -> Shares:
+    """Return the shares of the edited pictures `of`."""
+    far = (pdq & (corpus.pairs.distances().reshape(pdq.shape) > FAR))[of]
+    mine, theirs, every = found[of], pdq[of], np.ones_like(pdq[of])
+    mild = np.isin(corpus.pairs.names, [edit.name for edit in MILD])
     return {
-        "found": by_picture(found, every),
-        "found_mild": by_picture(found, every & mild),
-        "found_strong": by_picture(found, every & ~mild),
-        "pdq": by_picture(pdq, every),
-        "of_pdq": by_picture(found, pdq),
-        "beyond_24": by_picture(found, far),
+        "found": (mine, every),
+        "found_mild": (mine, every & mild),
+        "found_strong": (mine, every & ~mild),
+        "pdq": (theirs, every),
+        "of_pdq": (mine, theirs),
+        "beyond_24": (mine, far),
     }
 
 
+def for_another(names: Sequence[str], hits: Counts, trials: Counts, packages: Names) -> dict[str, Figure]:
+    """Return shares over copies, with the interval that another package is to lie in.
+
+    Args:
+        names: of the shares.
+        hits, trials: of `counted`.
+        packages: of each photograph, (photographs,).
+    """
+    many = len(np.unique(packages))
+    low, high = interval(hits, trials, packages)
+    figures = {}
+    for at, name in enumerate(names):
+        below, seen = int(trials[:, at].sum()), int((trials[:, at] > 0).sum())
+        if not below:
+            figures[name] = Figure(None, "no such copy in the corpus")
+            continue
+        value = float(hits[:, at].sum()) / below
+        words = f"{below} copies of {seen} photographs of {many} packages"
+        if many < LEAST_PACKAGES:
+            figures[name] = Figure(value, f"{words}: too few for an interval", n=below)
+        else:
+            figures[name] = Figure(value, f"{WORDS}; {words}", float(low[at]), float(high[at]), below)
+    return figures
+
+
+def counted(shares: Shares) -> tuple[Counts, Counts]:
+    """Return how many copies of each picture are hits and how many count, (pictures, shares) each."""
+    hits = [(hit & of).sum(axis=1) for hit, of in shares.values()]
+    trials = [of.sum(axis=1) for _, of in shares.values()]
+    return np.stack(hits, axis=1).astype(np.float64), np.stack(trials, axis=1).astype(np.float64)
+
+
 def by_picture(hits: Found, of: Found) -> Figure:
-    """The share of `of` that are `hits`, over copies; its interval over pictures."""
+    """Return the share of `of` that are `hits`, over copies; its interval, over pictures, is of these
+    packages and not for another."""
     mine, trials = (hits & of).sum(axis=1), of.sum(axis=1)
     if not trials.sum():
         return Figure(None, "no such copy in the corpus")
     low, high = clustered_share(mine.tolist(), trials.tolist())
-    words = f"{int(trials.sum())} copies of {int((trials > 0).sum())} pictures, resampled by picture"
+    words = f"95 %, {int(trials.sum())} copies of {int((trials > 0).sum())} pictures of these packages alone"
     return Figure(int(mine.sum()) / int(trials.sum()), words, low, high, int(trials.sum()))
 
 
@@ -206,7 +268,7 @@ def difference_row(corpus: Reference, first: tuple[str, Found], second: tuple[st
     figures = {}
     for name, copies in (("found", np.ones_like(pdq)), ("of_pdq", pdq), ("beyond_24", far)):
         more = (one & copies).sum(axis=1) - (other & copies).sum(axis=1)
-        figures[name], needed = paired(more.tolist(), copies.sum(axis=1).tolist())
+        figures[name], needed = paired(more, copies.sum(axis=1), corpus.packages[corpus.edited][of])
         if needed is not None:
             figures[f"{name}_needed"] = needed
     return Row(id=DIFFERENCE, parameters={"first": first[0], "second": second[0]}, figures=figures)
@@ -303,7 +365,7 @@ def evidence(
             continue
         named["matching"] = matching.words
         found = known[str(named["designs"])] = found_of(corpus, matching, fill)
-        rows += recall_rows(corpus, named, matching, found) + edit_rows(corpus, named, found)
+        rows += photograph_rows(corpus, named, found) + recall_rows(corpus, named, matching, found)
         if matching.tokening is not None:
             rows.append(token_row(corpus, named, matching.tokening, fill))
     rows += [difference_row(corpus, *two) for two in combinations(known.items(), 2)]

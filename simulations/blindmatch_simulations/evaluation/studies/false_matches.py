@@ -7,14 +7,15 @@ of pictures of a source within PDQ's distance of each other one alone is asked a
 (`set_apart`); the pairs are in the evidence. What this leaves out is a list that holds look-alikes of the
 very source that is asked about, such as another card of the deck.
 
-A rate is one of a kind of picture, a kind of list and a length of list. Pairs across sources are all counted,
-also those that a second hash calls the same picture: a flag that two packages hold is one, and a device
-cannot tell that either.
+A rate is one of a kind of picture, a kind of list and a length of list. Pairs across sources are counted,
+also those that a second hash calls the same picture, such as a flag that two packages hold, which makes the
+rates of all kinds too high. Photographs alone were looked at, and one that two packages have is set apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from math import log
 from pathlib import PurePosixPath
 from typing import Final
@@ -25,10 +26,12 @@ from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from msgspec import Struct
 from msgspec.structs import replace
 
+from blindmatch_simulations.data import table_of
 from blindmatch_simulations.evaluation.corpus.pairs import REACH, Flags, Prints, apart, judged, words_of
+from blindmatch_simulations.evaluation.studies.another import LEAST_PACKAGES, RATE_WORDS, rate_interval
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Reference
 from blindmatch_simulations.evaluation.studies.reference import Row as Original
-from blindmatch_simulations.measure.intervals import RESAMPLES, clustered_share, package_draws, share
+from blindmatch_simulations.measure.intervals import clopper_pearson, package_draws, share
 from blindmatch_simulations.measure.results import Figure, Row
 
 FALSE: Final = "evidence/false"
@@ -41,7 +44,6 @@ PARTS: Final = (64, 32, 16, 8, 4, 2, 1)
 """The list is shortened to one in so many of its pictures, drawn at random."""
 FITTED: Final = 8
 """The exponent is that from one in so many pictures of the list to all of them."""
-LEAST_PACKAGES: Final = 5
 OVER_PICTURES: Final = "95 %, Clopper and Pearson, over pictures as if each were drawn for itself"
 _ROWS: Final = 64
 _GROWN: Final = (ALL, PHOTOGRAPH)
@@ -85,13 +87,22 @@ def inside(corpus: Reference, near: NearPairs) -> Flags:
 
 def set_apart(corpus: Reference, near: NearPairs) -> Flags:
     """Return which originals are near-duplicates, (n,): of the same source and within PDQ's distance of one
-    before them, photographs first, then by line of the corpus."""
+    before them, photographs first, then by line of the corpus; and photographs that another package has."""
     n = len(corpus.rows)
     rank = np.empty(n, np.intp)
     rank[np.lexsort((np.arange(n), corpus.kinds != PHOTOGRAPH))] = np.arange(n)
     close = near.take(inside(corpus, near) & (near.bits <= MATCH_DISTANCE))
     later = np.where(rank[close.first] > rank[close.second], close.first, close.second)
-    return np.isin(np.arange(n), later)
+    again = {first for first, _ in same_photographs()}
+    named = np.array([f"{row.package}/{row.path}" in again for row in corpus.rows])
+    return np.asarray(np.isin(np.arange(n), later) | named)
+
+
+@cache
+def same_photographs() -> frozenset[tuple[str, str]]:
+    """Return the photographs that two packages have, found by looking, ``same_photograph`` of
+    ``reference.toml``: package and path of both."""
+    return frozenset((first, second) for first, second in table_of("reference")["same_photograph"])
 
 
 class Matches(Struct, frozen=True):
@@ -165,15 +176,28 @@ def false_rows(corpus: Reference, near: NearPairs, within: int) -> list[Row]:
 
 def rate(matches: Matches, kind: str, listed: str) -> Figure:
     """Return the share of pictures of a kind that match one of a list of a kind; `pairs` / `n` is the mean
-    length of the list, which lacks the pictures of the asked one's source."""
+    length of the list, which lacks the pictures of the asked one's source.
+
+    Where nothing matched, the interval is that of Clopper and Pearson, which says what rates are excluded if
+    pictures are drawn each for itself; else it is one for another package, with 0 as its lower end as soon as
+    some packages have no match.
+    """
     asked, column = matches.asked(kind), matches.of.index(listed)
     lengths = matches.listed[asked, column]
     if not lengths.sum():
         return Figure(None, "no other source has pictures of this kind")
-    hits = int((matches.near[asked, column] > 0).sum())
-    return replace(
-        share(hits, len(asked), int(lengths.sum())), why=f"{hits} of {len(asked):,}; {OVER_PICTURES}"
-    )
+    hit = matches.near[asked, column] > 0
+    counted = f"{hit.sum()} of {len(asked):,}"
+    found = share(int(hit.sum()), len(asked), int(lengths.sum()))
+    if not hit.any():
+        return replace(found, why=f"{counted}; {OVER_PICTURES}")
+    of_package = _counts_by_package(hit, matches.packages[asked])
+    many = len(of_package[0])
+    if many < LEAST_PACKAGES:
+        words = f"{counted}, of {_packages(many)}: no interval holds for another"
+        return replace(found, why=words, low=None, high=None)
+    low, high = rate_interval(*of_package)
+    return replace(found, why=f"{counted}; {RATE_WORDS}", low=low, high=high)
 
 
 def length(item: Figure) -> Figure:
@@ -186,27 +210,39 @@ def length(item: Figure) -> Figure:
 
 
 def by_package(matches: Matches, kind: str, listed: str, item: Figure) -> Figure:
-    """Return the same rate with packages drawn again, then pictures of each: those of a package are alike."""
-    asked, column = matches.asked(kind), matches.of.index(listed)
-    hit, packages = matches.near[asked, column] > 0, matches.packages[asked]
-    names = sorted(set(packages.tolist()))
+    """Return the same rate with an interval of its mean over packages: packages are drawn again, then
+    pictures of each, since those of a package are alike."""
     if item.value is None:
         return item
-    if len(names) < LEAST_PACKAGES:
-        return Figure(None, f"{len(names)} packages are too few to resample")
-    hits = [int(hit[packages == name].sum()) for name in names]
-    counts = [int((packages == name).sum()) for name in names]
-    if not any(hits):
-        low, high = clustered_share(hits, counts)
-        return replace(item, why=f"95 %, Clopper and Pearson, over {len(names)} packages", low=low, high=high)
+    asked, column = matches.asked(kind), matches.of.index(listed)
+    hits, counts = _counts_by_package(matches.near[asked, column] > 0, matches.packages[asked])
+    many = len(counts)
+    if many < LEAST_PACKAGES:
+        return Figure(None, f"too few to resample: {_packages(many)}")
+    if not hits.any():
+        low, high = clopper_pearson(0, many)
+        words = f"95 %, Clopper and Pearson, over {many} packages"
+        return replace(item, why=words, low=low, high=high)
     # of a package drawn m times, its n pictures are drawn m n times, and each of them matches with its share
-    drawn = package_draws(len(names))
-    rng = np.random.Generator(np.random.PCG64(len(names)))
-    trials = drawn * np.array(counts)
-    found = rng.binomial(trials, np.array(hits) / np.array(counts)).sum(axis=1)
+    drawn = package_draws(many)
+    rng = np.random.Generator(np.random.PCG64(many))
+    trials = drawn * counts
+    found = rng.binomial(trials, hits / counts).sum(axis=1)
     low, high = np.quantile(found / trials.sum(axis=1), [0.025, 0.975])
-    words = f"95 %, {len(names)} packages drawn again, then pictures of each, {RESAMPLES:,} times"
+    words = f"of the mean over packages: 95 %, {many} drawn again, then pictures of each"
     return replace(item, why=words, low=float(low), high=float(high))
+
+
+def _packages(many: int) -> str:
+    return "1 package" if many == 1 else f"{many} packages"
+
+
+def _counts_by_package(
+    hit: Flags, packages: npt.NDArray[np.str_]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return how many pictures of each package match, and how many it has, in the order of their names."""
+    _, of = np.unique(packages, return_inverse=True)
+    return np.bincount(of, hit).astype(np.int64), np.bincount(of).astype(np.int64)
 
 
 def grown(matches: Matches, kind: str, listed: str) -> dict[str, Figure]:
@@ -333,6 +369,8 @@ def _pair_row(corpus: Reference, close: NearPairs, number: int, name: str) -> Ro
     why = f"second hash: {second_hash}"
     if name == NEAR_DUPLICATE:
         why = f"{reason(first, second)}; {why}"
+    elif (str(parameters["first"]), str(parameters["second"])) in same_photographs():
+        why = f"set apart: the same photograph in two packages, by eye; {why}"
     return Row(id=name, parameters=parameters, figures={"bits": Figure(float(close.bits[number]))}, why=why)
 
 

@@ -106,6 +106,11 @@ def read(name: str = REFERENCE) -> Reference:
     return unpacked(*_bytes_of(name), about(name)["edits"])
 
 
+def is_committed(name: str) -> bool:
+    """Return whether the package holds a corpus of this name."""
+    return files("blindmatch_simulations.data").joinpath(f"{name}.json").is_file()
+
+
 def parts_of(name: str) -> tuple[list[Row], dict[str, npt.NDArray[Any]]]:
     """Return the lines and arrays of a committed corpus as they were packed; errors as of `read`."""
     lines, arrays = _bytes_of(name)
