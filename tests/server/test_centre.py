@@ -235,7 +235,7 @@ async def test_vouchers_of_epochs_that_share_a_key_add_up_and_others_do_not(scen
 async def test_the_opener_is_tried_only_after_the_receipt_is_made_however_many_came_before(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the next receipt waits for the processor while it is tried, docs/designs/threshold-psi.md says."""
+    """That it still shares the processor with the centre's other work, `shared-processor` shows."""
     order, take, tried = list[str](), Vouchers.take, Pile.open
 
     async def taken(held: Vouchers, *given: Any) -> wire.Receipt:

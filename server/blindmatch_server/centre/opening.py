@@ -17,7 +17,7 @@ are in the database, so that a centre that is killed goes on where it was; it re
 under way.
 
 A device learns of an attempt by the processor that it takes, and by nothing else: taking vouchers waits for
-neither the worker nor a thread that does.
+neither the worker nor a thread that does. The attack `shared-processor` counts what that tells.
 """
 
 from __future__ import annotations

@@ -196,7 +196,8 @@ VOUCHING: Final = bm.Vouching(
     "of made-up ones alike, which with fewer than `threshold` matches the centre can tell apart by when they "
     "come alone: listed pictures come in albums, made-up ones do not",
     opened="from threshold + s/32 matches of a device and period on, rounded up, of s made-up ones, as long "
-    "as both are among those that the centre tries; with fewer than `threshold` never; in between by more "
+    "as both are among those that the centre tries, and once it tries them: when its visible vouchers of the "
+    "device have grown by 1/32 since it last did; with fewer than `threshold` never; in between by more "
     "work than the centre's decoder does",
 )
 
