@@ -211,8 +211,8 @@ class ThresholdNear(ThresholdPsi):
             opened="from threshold + s/32 matches of a device and period on, rounded up, of s made-up ones, "
             "as long as both are among those that the centre tries, and once it tries them: when its visible "
             "vouchers of the device have grown by 1/32 since it last did; with fewer than `threshold` real "
-            "visible ones never; with these, by more work than the centre's decoder does, or if the centre counts "
-            "pictures near no entry",
+            "visible ones never; with these, by more work than the centre's decoder does, or if the centre "
+            "counts pictures near no entry",
         ),
     )
     vouchers: ClassVar[tuple[type[bm.Message], ...]] = (Voucher,)

@@ -86,7 +86,8 @@ async def _rows_tried(world: World, hashes: Sequence[bytes], folder: Path) -> in
         "docs/designs/threshold-psi.md",
     ),
     budget=f"{GUESSES} listed guesses and as many others, each after "
-    f"{' or '.join(map(str, BEFORE.values()))} visible vouchers; the centre's work is counted in vouchers tried, not timed",
+    f"{' or '.join(map(str, BEFORE.values()))} visible vouchers; "
+    "the centre's work is counted in vouchers tried, not timed",
     needs=(needs.SHARED,),
     exposes="whether guesses are listed",
 )
