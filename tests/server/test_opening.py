@@ -9,18 +9,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
-from itertools import accumulate, repeat, takewhile
+from itertools import accumulate, pairwise, repeat, takewhile
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, NamedTuple
 
 import pytest
 from blindmatch_protocol.contract import Label, Party, Visible
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre import store
+from blindmatch_server.centre.growth import GROWTH, next_attempt
 from blindmatch_server.centre.keys import Deployed
-from blindmatch_server.centre.opening import GROWTH, next_attempt
+from blindmatch_server.centre.opening import Pile as Named
+from blindmatch_server.centre.opening import begun, record_attempt, rows_of
+from blindmatch_server.centre.retention import BY_AGE, Scope, erase
 from blindmatch_server.centre.service import CentreConfig, CentreLimits, open_centre
-from blindmatch_server.centre.vouchers import OpenerFiles, Vouchers
+from blindmatch_server.centre.vouchers import OpenerFiles, Vouchers, add_to_pile
 from blindmatch_server.hosting.authority import Identity, Kind
 from blindmatch_server.hosting.event_log import EventLog
 from blindmatch_server.hosting.limits import under_way
@@ -44,7 +48,7 @@ IN_ALL = 36.0
 
 def schedule(most: int) -> list[int]:
     """The counts at which a pile is tried that grows by one at a time, up to `most`."""
-    steps = accumulate(repeat(most), next_attempt, initial=1)
+    steps = accumulate(repeat(most), lambda at, most: next_attempt(at, min(at, most), most), initial=1)
     return list(takewhile(lambda at: at <= most, steps))
 
 
@@ -156,9 +160,11 @@ def test_an_account_is_tried_at_the_latest_when_its_vouchers_have_grown_by_a_32n
     """Whatever the count it was last tried at, when it crosses its threshold with the next one."""
     crossing = before + 1
     for tried in range(before + 1):
-        later = next_attempt(tried, MOST) - crossing
+        later = next_attempt(tried, min(tried, MOST), MOST) - crossing
         assert later <= max(0, -(-before // GROWTH) - 1)
-    assert before > GROWTH or next_attempt(before, MOST) == crossing, "up to 33 every single one is tried"
+    assert before > GROWTH or next_attempt(before, before, MOST) == crossing, (
+        "up to 33 every single one is tried"
+    )
 
 
 def test_the_last_voucher_that_is_tried_at_all_is_tried() -> None:
@@ -236,3 +242,80 @@ async def test_a_pile_over_which_the_worker_ends_counts_as_tried_and_takes_nothi
             await bob.one("Centre/SubmitVoucher", [voucher(opens)])
         assert [(v.account, v.opened) for v in await counts_of(operator)] == [("bob", 2), (DOOMED, 0)]
         assert [one["error"] for one in deployment.events("opening")] == ["DesignFailedError"]
+
+
+async def erase_all_but_the_last(folder: Path, most: int) -> None:
+    def age_and_erase(connection: sqlite3.Connection) -> None:
+        connection.execute(
+            "UPDATE vouchers SET received_at_ms = 1 + (number = (SELECT MAX(number) FROM vouchers))"
+        )
+        erase(connection, Scope(before_ms=2), 3, BY_AGE, "held 1 days", most)
+
+    database = Database(folder / "centre.sqlite", store.SCHEMA, store.VERSION)
+    await database.run(age_and_erase)
+    await database.close()
+
+
+@pytest.mark.parametrize("lived", [1, 6])
+async def test_the_few_that_are_left_of_a_large_pile_are_tried_as_any_few(tmp_path: Path, lived: int) -> None:
+    """A full pile is erased but for one voucher, `lived` times; then a few more come."""
+    pile, most, given = Places(), 70, 0
+    for _ in range(lived):
+        await hand_in(tmp_path, pile, most, slips(range(given, given + most)))
+        given += most
+        await erase_all_but_the_last(tmp_path, most)
+    pile.tried.clear()
+    await hand_in(tmp_path, pile, most, slips(range(given, given + 5)))
+    assert pile.tried[-5:] == [2, 3, 4, 5, 6]
+
+
+class Tried(NamedTuple):
+    """An attempt: the pile's first voucher, its count, and on how many rows it was made."""
+
+    born: int
+    count: int
+    rows: int
+
+
+def played(seed: int, most: int, erasing: float) -> list[Tried]:
+    """Hand in vouchers of new and known places in runs of both, and erase older ones now and then; try the
+    pile whenever it is due. It is never further from its next attempt than by a 16th of what it holds."""
+    rng, pile, tried = Random(seed), Named("alice", "dummy", b"period"), list[Tried]()
+    newer = 0.5
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(store.SCHEMA)
+        for at in range(1, 10 * most):
+            if not at % (most // 3):
+                newer = rng.choice([0.0, 0.5, 0.97, 1.0])
+            place = at if rng.random() < newer else rng.randrange(at)
+            is_due = add_to_pile(db, pile, b"%d" % at, Visible(b"row", b"%d" % place), at, most)
+            if rng.random() < erasing:
+                erase(db, Scope(before_ms=rng.randrange(1, at + 2)), at, BY_AGE, "held 1 days", most)
+                is_due = bool(db.execute("SELECT 1 FROM piles WHERE next_try <= wanted").fetchone())
+            if is_due:
+                attempt = begun(db, pile, most)
+                assert attempt.rows == len(rows_of(db, pile, most))
+                tried.append(Tried(attempt.born, attempt.count, attempt.rows))
+                record_attempt(db, pile, attempt, {}, most)
+            for left, held in db.execute("SELECT next_try - wanted, MIN(visible, ?) FROM piles", (most,)):
+                assert left <= max(1, -(-held // (GROWTH // 2)))
+    return tried
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_order_of_new_and_known_places_costs_more_than_is_stated(seed: int) -> None:
+    most = 96
+    tried = played(seed, most, erasing=0.0)
+    assert len(tried) > 60 and work((one.rows for one in tried), most) < IN_ALL
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("erasing", [0.002, 0.02, 0.2])
+def test_after_an_erasure_an_attempt_comes_once_the_count_has_grown_by_a_33rd_of_its_rows(
+    seed: int, erasing: float
+) -> None:
+    most = 96
+    tried = played(seed, most, erasing)
+    for one, after in pairwise(tried):
+        if one.born == after.born and after.count != most:
+            assert after.count - one.count >= after.rows / (GROWTH + 1)

@@ -5,16 +5,23 @@
     the centre        checks endorsements; stores the labels, and the count of the next attempt
 
 The work is bounded by account, design and period. Let m be the most vouchers that are tried, C the cost of an
-attempt on m of them, and G = 1/`GROWTH`. Attempts are made at counts a(1) < a(2) < ... with a(k + 1) >=
-(1 + G) a(k), and one more at m itself. An opener's cost may grow with the cube of what it is given, so
+attempt on m of them, and G = 1/`GROWTH`. Attempts are made at counts a(1) < a(2) < ... with
+a(k + 1) >= (1 + G) a(k), and one more at m itself. An opener's cost may grow with the cube of what it is
+given, so
 
     attempts up to m       <= C + C * sum over j of (1 + G)^(-3j)  =  C (1 + 1 / (1 - (32/33)^3))  <  12.4 C
     attempts from m to 2m  <= log 2 / log (1 + G), rounded up      =  23, of C at most
 
-Vouchers that have a place again can take the count beyond m, to less than 2m: less than 36 C in all. Only
-what is erased lets the count go on from there, and each time that it doubles adds at most 23 C. The counts
-are in the database, so that a centre that is killed goes on where it was; it repeats the one attempt that was
-under way.
+Vouchers that have a place again can take the count beyond m, to less than 2m: less than 36 C in all.
+
+Only what is erased lets the count go on from there, and then the count no longer says how large the pile is.
+So the count grows between attempts by a 32nd of it, or by a 16th of the vouchers that are left if that is
+less: the few that a large pile left are tried as any few. An attempt on r vouchers then comes after the count
+has grown by r/33 at least, and costs at most (r/m)^3 C: every m vouchers that are counted after an erasure
+add at most 33 C. A pile of which all is erased begins anew.
+
+The counts are in the database, so that a centre that is killed goes on where it was; it repeats the one
+attempt that was under way.
 
 A device learns of an attempt by the processor that it takes, and by nothing else: taking vouchers waits for
 neither the worker nor a thread that does. The attack `shared-processor` counts what that tells.
@@ -37,14 +44,13 @@ from blindmatch_protocol.contract import Label, Opener
 from msgspec import Struct
 from msgspec.structs import replace
 
+from blindmatch_server.centre.growth import next_attempt
 from blindmatch_server.centre.retention import DAY_MS
 from blindmatch_server.hosting.event_log import EventLog
 from blindmatch_server.hosting.limits import nothing_left
 from blindmatch_server.hosting.workers import WorkerError, Workers
 from blindmatch_server.storage.database import Database, reading
 
-GROWTH: Final = 32
-"""A pile is tried again once its count has grown by one part in so many, and by one at least."""
 _PAUSE_SECONDS: Final = 1.0
 _NICENESS: Final = 10
 """How far the worker stands behind the centre where both want the processor."""
@@ -82,6 +88,7 @@ class Attempt(Redacted, Struct, frozen=True):
 
     Attributes:
         count: of the pile when its rows were read.
+        rows: how many those were.
         born: number of the pile's first voucher ever; another pile may have its name since, if all of it was
             erased meanwhile.
         labels: encoded, of those that open, by the number of the voucher.
@@ -89,15 +96,10 @@ class Attempt(Redacted, Struct, frozen=True):
     """
 
     count: int
+    rows: int
     born: int
     labels: Mapping[int, bytes]
     failed: str = ""
-
-
-def next_attempt(count: int, most: int) -> int:
-    """Return the count at which a pile is tried next, that was tried at `count`; `most` are tried at most."""
-    grown = count + max(1, -(-count // GROWTH))
-    return min(grown, most) if count < most else grown
 
 
 def first_due(connection: Connection, periods: Mapping[str, bytes], most: int) -> Pile | None:
@@ -110,13 +112,14 @@ def first_due(connection: Connection, periods: Mapping[str, bytes], most: int) -
     return next((pile for pile in map(Pile._make, found) if periods.get(pile.design) == pile.period), None)
 
 
-def begun(connection: Connection, pile: Pile) -> Attempt:
+def begun(connection: Connection, pile: Pile, most: int) -> Attempt:
     """Return an attempt on a pile as it is now, with nothing opened yet."""
     found = connection.execute(
-        "SELECT wanted, born FROM piles WHERE (account, design, period) = (?, ?, ?)", pile
+        "SELECT wanted, MIN(visible, ?), born FROM piles WHERE (account, design, period) = (?, ?, ?)",
+        (most, *pile),
     ).fetchone()
-    count, born = found or (0, 0)
-    return Attempt(count, born, {})
+    count, rows, born = found or (0, 0, 0)
+    return Attempt(count, rows, born, {})
 
 
 def rows_of(connection: Connection, pile: Pile, most: int) -> list[tuple[int, bytes]]:
@@ -133,7 +136,7 @@ def try_pile(opener: Opener, database: Path, pile: Pile, most: int) -> Attempt:
     """Read a pile from the database's file, and try to open it. Raises `sqlite3.Error` if it cannot be read;
     a design that fails opens nothing."""
     with reading(database) as connection:
-        attempt, rows = begun(connection, pile), rows_of(connection, pile, most)
+        attempt, rows = begun(connection, pile, most), rows_of(connection, pile, most)
     try:
         found = opener.open(pile.account, pile.period, [row for _, row in rows])
         return replace(attempt, labels={rows[at][0]: label.encode() for at, label in found.items()})
@@ -162,7 +165,7 @@ def record_attempt(
     connection.execute(
         "UPDATE piles SET next_try = MAX(next_try, ?5), opened = opened + ?6 "
         "WHERE (account, design, period) = (?1, ?2, ?3) AND born = ?4",
-        (*pile, attempt.born, next_attempt(attempt.count, most), opened),
+        (*pile, attempt.born, next_attempt(attempt.count, attempt.rows, most), opened),
     )
 
 
@@ -243,7 +246,7 @@ class Openings:
                     self._worker.submit(_try_in_worker, self._database.path, pile, self._most)
                 )
         with reading(self._database.path) as connection:
-            return replace(begun(connection, pile), failed=WorkerError.__name__)
+            return replace(begun(connection, pile, self._most), failed=WorkerError.__name__)
 
 
 class DesignFailedError(Exception):

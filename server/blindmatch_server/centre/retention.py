@@ -19,6 +19,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from msgspec import Struct
 
 from blindmatch_server.centre import decisions
+from blindmatch_server.centre.growth import next_attempt
 from blindmatch_server.hosting.endpoint import OPERATORS, Call, Handler, Method
 from blindmatch_server.hosting.event_log import Clock, EventLog, milliseconds
 from blindmatch_server.storage.database import Database
@@ -65,13 +66,15 @@ def erase(
         values,
     ).fetchall()
     connection.execute(f"DELETE FROM vouchers WHERE {where}", values)  # noqa: S608 - constants
-    # an attempt on a part of what was tried opens nothing more
+    # an attempt on a part of what was tried opens nothing more; what is left grows as a pile of its size
+    connection.create_function("next_attempt", 3, next_attempt, deterministic=True)
     connection.executemany(
-        "UPDATE piles SET (wanted, held, visible, places, opened, first_at_ms) = (SELECT "
-        "piles.wanted + MAX(0, piles.visible - MAX(COUNT(row), ?)), "
+        "UPDATE piles SET (wanted, next_try, held, visible, places, opened, first_at_ms) = (SELECT "
+        "piles.wanted + MAX(0, piles.visible - MAX(COUNT(row), ?1)), "
+        "MIN(piles.next_try, next_attempt(piles.wanted, MIN(COUNT(row), ?1), ?1)), "
         "COUNT(*), COUNT(row), COUNT(row) FILTER (WHERE turn = 0), COUNT(label), "
         "COALESCE(MIN(received_at_ms), 0) FROM vouchers AS v WHERE (v.account, v.design, v.period) = "
-        "(piles.account, piles.design, piles.period)) WHERE (account, design, period) = (?, ?, ?)",
+        "(piles.account, piles.design, piles.period)) WHERE (account, design, period) = (?2, ?3, ?4)",
         [(most_tried, *pile) for *pile, _ in touched],
     )
     connection.execute("DELETE FROM piles WHERE held = 0")
