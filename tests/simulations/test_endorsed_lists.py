@@ -565,3 +565,18 @@ def test_a_change_of_policy_begins_anew_and_gives_no_id_twice(home: Path) -> Non
     leaf.chmod(0o600)
     leaf.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
     assert "leaf must be signed by the curator" in command(home, "list", "audit", code=1)["logged"]
+
+
+def test_publishing_loses_no_entry_that_was_imported_since_without_a_question(
+    home: Path, tmp_path: Path
+) -> None:
+    """The list has the name that the current epoch was published from, and entries that no epoch has."""
+    (tmp_path / "more.txt").write_text(f"pdq {'0f' * 32}\n")
+    command(home, "list", "import", tmp_path / "more.txt", "known", "--onto", "known")
+    command(home, "list", "propose", "known")
+    for name in NAMES:
+        command(home, "list", "endorse", name, "known")
+    said = command(home, "list", "publish", "known", code=2)
+    assert "list known with 3 entries" in " ".join(said.replace("│", " ").split())
+    assert bytes.fromhex("0f" * 32) in hashes(home)
+    assert command(home, "list", "publish", "known", "--yes")["entries"] == 2

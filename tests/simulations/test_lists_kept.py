@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_server.curator import importing, open_list, random_hashes
 from blindmatch_server.epochs import building
 from blindmatch_simulations.cli import list_build
-from support.command import in_process
+from support.command import COMMAND, SECONDS, environment, in_process
 
 USAGE = 2
 REFUSED = 6
@@ -270,3 +271,88 @@ def test_what_an_epoch_is_made_of_is_the_curators_alone_and_is_not_packed(home: 
     assert kept.stat().st_mode & 0o077 == 0
     assert in_process(home, "certs", "pack", "matcher", tmp_path / "packed").code == 0
     assert not list((tmp_path / "packed").rglob("*.list"))
+
+
+def test_a_list_that_is_replaced_while_somebody_is_asked_is_not_published_in_its_place(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who says yes says it of the entries that the question was about."""
+    with open_list(home / "curator/lists/known.list") as listed:
+        kept = listed.hashes[:9].copy()
+    lines = "".join(f"pdq {row.tobytes().hex()}\n" for row in kept)
+    (tmp_path / "nine.txt").write_text(lines)
+    command(home, "list", "import", tmp_path / "nine.txt", "known", "--replace")
+    other = file_of(tmp_path / "other.txt", 4, "other")
+
+    def confirm(*_: object, **__: object) -> None:
+        command(home, "list", "import", other, "known", "--replace")
+
+    monkeypatch.setattr(list_build.sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(list_build.typer, "confirm", confirm)
+    assert command(home, *BUILD, "known")["entries"] == 9
+
+
+def test_no_id_is_given_again_by_lists_that_are_put_back_from_a_copy(home: Path, few: Path) -> None:
+    """The count of ids is put back with them; what was published since says what more was given."""
+    lists = home / "curator/lists"
+    shutil.copytree(lists, home / "copy")
+    command(home, "list", "import", few, "known", "--onto", "known")
+    command(home, *BUILD, "known")
+    shutil.rmtree(lists)
+    (home / "copy").rename(lists)
+    command(home, "list", "random", 2, "other")
+    assert ids_of(home, "other") == [24, 25]
+
+
+def test_a_link_that_has_a_name_is_a_list_that_is_there(home: Path, few: Path) -> None:
+    lists = home / "curator/lists"
+    (lists / "alias.list").symlink_to("known.list")
+    assert "there is a list alias" in command(home, "list", "import", few, "alias", code=USAGE)
+    assert "there is a list alias" in command(
+        home, "list", "import", few, "alias", "--onto", "known", code=USAGE
+    )
+    assert "published from the list known" in command(home, *BUILD, "alias", code=USAGE)
+    command(home, "list", "import", few, "alias", "--onto", "alias")
+    assert ids_of(home, "known") == list(range(1, 21)) and len(ids_of(home, "alias")) == 23
+
+
+def test_imports_at_the_same_time_share_no_id(home: Path, few: Path) -> None:
+    def begin(name: str) -> subprocess.Popen[bytes]:
+        arguments = [*COMMAND, "list", "import", few, name]
+        return subprocess.Popen(arguments, env=environment(home), stdout=subprocess.DEVNULL)
+
+    names = ("one", "two", "three")
+    assert [process.wait(SECONDS) for process in list(map(begin, names))] == [0, 0, 0]
+    given = [number for name in names for number in ids_of(home, name)]
+    assert sorted(given) == list(range(21, 30))
+
+
+def test_what_one_design_was_published_from_binds_no_other_design(home: Path) -> None:
+    command(home, "list", "random", 5, "other")
+    assert command(home, *BUILD, "other", "--design", "hash-upload")["epoch"] == 1
+    said = command(home, *BUILD, "known", "--design", "hash-upload", "--yes", code=USAGE)
+    assert "published from the list other" in said
+    assert command(home, *BUILD, "known", "--design", "oprf-psi")["epoch"] == 2
+
+
+def test_an_epoch_whose_number_is_given_is_followed_like_any_other(home: Path) -> None:
+    command(home, "list", "random", 30, "other")
+    assert command(home, *BUILD, "known", "--epoch", 7)["epoch"] == 7
+    said = command(home, *BUILD, "other", "--epoch", 9, code=USAGE)
+    assert "epoch 7 was published from the list known" in said
+
+
+def test_an_update_from_a_list_that_the_epoch_is_not_of_names_the_one_it_is_of(home: Path, few: Path) -> None:
+    command(home, "list", "import", few, "next", "--onto", "known")
+    command(home, "list", "random", 20, "third")
+    for more in ([], ["--instead-of", "known"]):
+        said = command(home, *BUILD, "next", "--from", "third", *more, "--yes", code=USAGE)
+        assert "published from the list known" in said
+    assert command(home, *BUILD, "next", "--from", "known")["entries"] == 23
+
+
+def test_a_damaged_copy_of_what_was_published_is_no_reason_to_publish_anything(home: Path) -> None:
+    (kept,) = (home / "curator/sources").rglob("*.list")
+    kept.write_bytes(kept.read_bytes()[:-1])
+    command(home, "list", "random", 30, "other")
+    command(home, *BUILD, "other", "--yes", code=BAD_STATE)

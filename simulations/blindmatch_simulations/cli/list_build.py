@@ -104,17 +104,20 @@ def build(
     if previous is not None and (epoch is not None or values):
         raise typer.BadParameter("an update is the epoch after the current one and keeps its parameters")
     rng, given, now = system_randomness(), values_of(values), datetime.now(UTC)
+    # what is approved is what is published, even if an import replaces the list meanwhile
     with open_named(deployment, name) as entries:
         next_up = succession(deployment, loaded.info.name, name, in_memory(entries))
         approve(next_up, previous or instead_of, yes)
-    with open_named(deployment, name) as entries, building() as progress:
-        if previous is None:
-            check_key_lasts(given, now)
-            publication = publish_epoch(deployment, loaded, entries, rng, epoch, given, progress, valid_days)
-        else:
-            check_key_lasts_of_current(deployment, loaded, now)
-            with open_named(deployment, previous) as old:
-                publication = update(deployment, loaded, old, entries, rng, progress, valid_days)
+        with building() as progress:
+            if previous is None:
+                check_key_lasts(given, now)
+                publication = publish_epoch(
+                    deployment, loaded, entries, rng, epoch, given, progress, valid_days
+                )
+            else:
+                check_key_lasts_of_current(deployment, loaded, now)
+                with open_named(deployment, previous) as old:
+                    publication = update(deployment, loaded, old, entries, rng, progress, valid_days)
     note_design(deployment, portable_reference(reference))
     return published(publication, {"endorsement": NO_POLICY})
 

@@ -48,7 +48,12 @@ from blindmatch_simulations.testbed.deployment.curating import (
     throwaway_signer,
 )
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
-from blindmatch_simulations.testbed.deployment.sources import Succession, prepare_ids, succession
+from blindmatch_simulations.testbed.deployment.sources import (
+    Succession,
+    is_as_published,
+    prepare_ids,
+    succession,
+)
 from blindmatch_simulations.testbed.deployment.transparency import (
     check_named,
     key_of,
@@ -224,7 +229,9 @@ def _succession(deployment: Deployment, design: AnyDesign, listed: str, entries:
     if not path.exists():
         return found
     with open_list(path, verify=False) as held:
-        is_ours = found.source == listed or held.footer.source_formats == ENDORSED
+        is_ours = held.footer.source_formats == ENDORSED or is_as_published(
+            deployment, design.info.name, found.epoch, held
+        )
         return found if is_ours else replace(found, lost=len(held))
 
 

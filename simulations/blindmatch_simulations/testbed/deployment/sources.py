@@ -9,6 +9,7 @@ that is done. Epochs of older versions have none, and then it is not known what 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -98,6 +99,15 @@ def check_is_source(deployment: Deployment, design: str, current: Publication, l
             )
 
 
+def is_as_published(deployment: Deployment, design: str, epoch: int, listed: HashList) -> bool:
+    """Are its entries those of an epoch that was published from the list of its name?"""
+    path = _path(deployment, design, epoch)
+    if path is None or path.stem != listed.path.stem:
+        return False
+    with open_list(path) as before:
+        return before.footer.digest() == listed.footer.digest()
+
+
 def keep_source(deployment: Deployment, design: str, epoch: int, name: str, entries: EntrySource) -> None:
     """Note that an epoch was published from list `name`; durable on return."""
     home = deployment.sources / design / str(epoch)
@@ -129,19 +139,27 @@ def forget_sources(deployment: Deployment, design: str, epoch: int) -> None:
 
 
 def prepare_ids(deployment: Deployment) -> None:
-    """Before entries get ids: keep those above every id that was published, by older versions too."""
+    """Before entries get ids: keep those above every id that was published, by older versions too, and also
+    where the lists were put back from a copy that does not know of it."""
     lists = deployment.lists
     lists.mkdir(parents=True, exist_ok=True, mode=0o700)
+    sources = list(deployment.sources.glob(f"*/*/*{_SUFFIX}"))
     if is_counted(lists):
+        if sources:
+            take_ids(lists, 0, _after(sources))
         return
     published = any(deployment.published("").glob(f"*/{CURRENT}"))
-    if not published and not any(deployment.sources.glob(f"*/*/*{_SUFFIX}")):
-        return
+    if published or sources:
+        take_ids(lists, 0, round_up(_after([*lists.glob(f"*{_SUFFIX}"), *sources])))
+
+
+def _after(paths: Iterable[Path]) -> int:
+    """The id after those that these lists, as far as they can be read, know of."""
     after = FIRST_ID
-    for path in [*lists.glob(f"*{_SUFFIX}"), *deployment.sources.glob(f"*/*/*{_SUFFIX}")]:
+    for path in paths:
         with suppress(ListFileError), open_list(path, verify=False) as listed:
             after = max(after, listed.footer.next_id)
-    take_ids(lists, 0, round_up(after))
+    return after
 
 
 def _path(deployment: Deployment, design: str, epoch: int) -> Path | None:
