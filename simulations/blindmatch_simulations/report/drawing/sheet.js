@@ -308,7 +308,7 @@ const foundSaid = () => {
     mixed = recall(all) ? [near, equal].filter(recall).map((row) => percent(recall(row) / recall(all))) : [],
     prices = [near, equal, all].filter((row) => row && cpuOf(row) >= 0).map(priceSaid),
     hundred = [near, equal, all].filter((row) => row && behaviourOf(row)).map((row) => h`${to("year", tenths(hundredOf(behaviourOf(row)).found), "part")} in ${nameOf(row)}`);
-  return h`<b>Found</b>, measured: of the copies that the provider\u2019s own matcher (0a) finds, ${ratios.length ? glue(ratios, ", ") : absent("")}, each edit alike${mixed.length ? h` (in the assumed mix of edits ${glue(mixed, " and ")})` : ""}. ${prices.length ? h`Price: ${glue(prices, "; ")}. ` : ""}${hundred.length ? h`Of 100 known files sent, by assumed shares of videos, modified clients and edits: ${glue(hundred, ", ")} found. ${foundSpan()} ` : ""}${escapes()}`;
+  return h`<b>Found</b>, measured: of the copies that the provider\u2019s own matcher (0a) finds, ${ratios.length ? glue(ratios, ", ") : absent("")}, each edit alike${mixed.length ? h` (in the assumed mix of edits ${glue(mixed, " and ")})` : ""}. ${prices.length ? h`Price: ${glue(prices, "; ")}. ` : ""}${hundred.length ? h`Of 100 known files sent (reported, assumed known), by assumed shares of videos, modified clients and edits: ${glue(hundred, ", ")} found. ${foundSpan()} ` : ""}${escapes()}`;
 };
 const openedFrom = (rows) => {
   const least = unique(rows.map((row) => behaviourOf(row)?.always ?? row.design.parameters.threshold)).sort((a, b) => a - b);
