@@ -13,6 +13,7 @@ from blindmatch_protocol.picture.decode import Picture
 from blindmatch_simulations.evaluation.population import bands, counts, outputs
 from blindmatch_simulations.evaluation.population.centre import worked
 from blindmatch_simulations.evaluation.population.counts import Count, block_counts
+from blindmatch_simulations.evaluation.population.false_matches import break_even
 from blindmatch_simulations.evaluation.population.inputs import Inputs, figures, read_inputs, with_value
 from blindmatch_simulations.evaluation.population.model import (
     COSTS,
@@ -572,8 +573,7 @@ def test_sharers_that_a_threshold_sees_are_those_of_a_simulation() -> None:
 
 
 def test_accounts_that_false_matches_open_are_those_of_a_simulation_with_bursts() -> None:
-    its = opening(365, false_matches__others=0.0)
-    its = replace(its, behaviour=replace(its.behaviour, false_rate=Range(0.02, 0.02, 0.05)))
+    its = opening(365)
     told, rng, opened = opened_accounts(its), np.random.default_rng(8), np.zeros((60, 2))
     bursts, mean = told["bursts"], its.inputs.activity.pictures_a_day.value
     pictures = np.maximum(1, np.round(np.repeat(its.rates, its.counts) * 5)).astype(int)
@@ -587,6 +587,8 @@ def test_accounts_that_false_matches_open_are_those_of_a_simulation_with_bursts(
             (np.minimum(rng.poisson(pictures * 0.02) + sizes, pictures) >= 4).sum(),
         )
     for at, how in enumerate(("independent", "bursts")):
-        assert alike(opened[:, at], told["opened_wrongly_a_year"]["value"][how] * 5 / 365), how
-    high = told["opened_wrongly_a_year"]["high"]
-    assert high["independent"] > told["opened_wrongly_a_year"]["value"]["independent"]
+        assert alike(opened[:, at], told["opened_wrongly_a_year"][how] * 5 / 365), how
+    unknown = replace(its, behaviour=replace(its.behaviour, false_rate=None))
+    even = opened_accounts(unknown)["opened_wrongly_a_year"]
+    assert even["rate"] == pytest.approx(break_even(its.inputs).rate)
+    assert even["at"] == "where half of all matches are wrong"

@@ -187,8 +187,9 @@ def fates() -> str:
             rows.setdefault(cells, []).append(f"`{one.design}`")
     heads = ("designs", *FATES.values(), "found, with shares of videos and modified clients at their ends")
     made = table(heads, [(", ".join(names), *cells) for cells, names in rows.items()])
-    mix = ", ".join(f"{name} {100 * share:.0f} %" for name, share in inputs.edits.mix.items())
-    return f"{made}\nThe mix of edits is assumed ({inputs.edits.source}): {mix}.\n"
+    mix = [(name, f"{100 * share:.0f} %") for name, share in inputs.edits.mix.items()]
+    said = f"The mix of edits is assumed; it has {inputs.edits.source}."
+    return f"{made}\n{said}\n\n{table(('edit', 'share'), mix)}"
 
 
 TABLES: Final[Mapping[str, Callable[[], str]]] = {

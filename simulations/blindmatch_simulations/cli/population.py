@@ -174,11 +174,10 @@ def cores(designs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Over which list servers' cores are told, where that is not the year's."""
     told: dict[str, list[str]] = {}
     for one in designs:
-        figure: Mapping[str, Any] = (
-            one["run"]["server_cores"] if one["status"] == "measured" else {"value": None}
-        )
-        if figure["value"] is not None and "not known beyond" in figure["why"]:
-            told.setdefault(figure["why"], []).append(one["design"])
+        figure = one["run"]["server_cores"] if one["status"] == "measured" else {"value": None}
+        why = str(figure.get("why", ""))
+        if figure["value"] is not None and "not known beyond" in why:
+            told.setdefault(why, []).append(one["design"])
     yield from (f"server cores of {', '.join(names)}: {why}" for why, names in told.items())
 
 

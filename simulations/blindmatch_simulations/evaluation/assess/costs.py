@@ -155,8 +155,9 @@ def server_u(case: Case) -> Figure:
 @cost("Server CPU, growth", "u/1,000 entries", blank=[asks_nobody, one_length], timed=ALONE)
 def server_growth_u(case: Case) -> Figure:
     """Slope of the line of that CPU through the run's list and one of a second length: differences over the
-    same pictures, their interval likewise. Beyond both lengths the line is a model; where the second list is
-    the shorter one the upper end is at least growth in proportion, since a step further up is not seen.
+    same pictures, their interval likewise. Between both lengths the line is a model, and beyond the longer
+    one nothing is known; where the second list is the shorter one the upper end is at least growth in
+    proportion, since a step further up is not seen.
     """
     return _slope(case, lambda row: _in_u(case, row.role_cpu_ms))
 

@@ -53,7 +53,7 @@ const thresholdsSaid = () => {
     ]);
   return h`At ${number(error)} innocent accounts opened, ${number(pictures)} pictures each, assumed rates, a model gives a threshold of ${number(needed[0])} if false matches are independent, ${opens("bursts", number(needed[1]), how)} in bursts (several at once).`;
 };
-const stillAYear = () => number(Number((given("volume") * 1e-6 * DAYS).toPrecision(2)));
+const stillAYear = () => number(Number((given("volume") * 1e-6 * DAYS).toPrecision(3)));
 // rates that others state beside those of this evidence: a hollow mark is a claim, a full one was measured here
 const MARKS = {claimed: "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0z", measured: "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0z"};
 const claimMark = (kind, words) =>

@@ -126,7 +126,7 @@ const changed = () => {
     ? "the run's changes"
     : h`${number(plan.adds)} entries added and ${number(plan.removes)} removed`;
 };
-const listName = (n, row) => (given("list") ? h`a list of ${number(n)} entries` : h`this run's ${number(entries(row))} entries`);
+const listName = (n, row) => (n === entries(row) ? h`this run's ${number(n)} entries` : h`a list of ${number(n)} entries`);
 const costEvidence = (row, n) => {
   const found = cores(row, n),
     setups = fetched(row, n);
