@@ -37,7 +37,7 @@ def _attempt_from(least: int) -> int:
     """Return the first count from `least` on at which vouchers that come one by one are tried."""
     count = 1
     while count < least:
-        count = next_attempt(count, _MOST)
+        count = next_attempt(count, min(count, _MOST), _MOST)
     return count
 
 
@@ -45,7 +45,7 @@ GUESSES: Final = 10
 _TRIED: Final = _attempt_from(2 * GROWTH)
 BEFORE: Final = {
     "a small pile": 3,
-    "one short of an attempt": next_attempt(_TRIED, _MOST) - 1,
+    "one short of an attempt": next_attempt(_TRIED, _TRIED, _MOST) - 1,
     "just after an attempt": _TRIED,
 }
 """An account's visible vouchers before the guess."""
