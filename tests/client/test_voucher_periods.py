@@ -242,3 +242,30 @@ def test_a_device_put_back_from_a_copy_of_before_an_update_goes_on_with_its_matc
     copy.rename(folder)
     service.send(LISTED[2])
     assert service.piles() == [(3, 3)]
+
+
+def test_a_voucher_of_a_period_that_is_over_waits_and_blocks_no_later_one(service: Service) -> None:
+    """It was made while the centre was away, and no centre takes it any more."""
+    service.publish()
+    service.send()
+    with service.device("alice", [Party.PROVIDER]) as device:
+        device.send_picture("bob", LISTED[0])
+    service.publish()
+    with service.device("alice") as device:
+        device.refresh()
+        for data in LISTED[1:3]:
+            assert device.send_picture("bob", data).delivered
+        assert device.standing().vouchers == 1
+    assert service.piles() == [(2, 2)]
+
+
+def test_matches_add_up_for_a_device_that_missed_updates_and_one_that_began_late(service: Service) -> None:
+    service.publish()
+    service.send(LISTED[0])
+    for _ in range(3):
+        service.update()
+    service.send(LISTED[0], name="carol")
+    service.update()
+    service.send(LISTED[1])
+    service.send(LISTED[1], name="carol")
+    assert (service.piles(), service.piles("carol")) == ([(2, 2)], [(2, 2)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -319,3 +320,21 @@ def test_after_an_erasure_an_attempt_comes_once_the_count_has_grown_by_a_33rd_of
     for one, after in pairwise(tried):
         if one.born == after.born and after.count != most:
             assert after.count - one.count >= after.rows / (GROWTH + 1)
+
+
+async def test_a_worker_that_is_killed_between_and_during_attempts_costs_no_opening(scene: Scene) -> None:
+    deployment, services = Deployment(), partial(open_centre, _Centre(scene).config)
+    async with deployment.serving(Party.CENTRE, services, ALICE, OPERATOR) as (alice, operator):
+        killed = set[int]()
+        for opens in range(1, 6):
+            await alice.one("Centre/SubmitVoucher", [voucher(opens)])
+            (counts,) = await counts_of(operator)
+            assert counts.opened == (opens if opens > 1 else 0)
+            with closing(sqlite3.connect(scene.directory / "state/centre.sqlite")) as connection:
+                found = connection.execute("SELECT label FROM vouchers WHERE label IS NOT NULL").fetchall()
+            for (label,) in found:
+                worker = Label.decode(label).entry_id // 100
+                if is_running(worker):
+                    os.kill(worker, signal.SIGKILL)
+                    killed.add(worker)
+        assert len(killed) > 1

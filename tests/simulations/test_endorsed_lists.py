@@ -21,7 +21,7 @@ from blindmatch_proofs.epoch import EpochLeaf
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import system_randomness
-from blindmatch_protocol.contract import Label, Party
+from blindmatch_protocol.contract import EntryBatch, Label, Party
 from blindmatch_protocol.contract.publishing import HeldEntries, joined
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.picture.decode import Picture
@@ -309,6 +309,29 @@ def test_no_set_is_built_of_an_entry_that_devices_would_drop(home: Path) -> None
     path = home / "curator/lists/known.list"
     write_entries(path, bad, 99)
     ran = in_process(home, "list", "inspect", "known")
+    assert ran.code == 4 and "cannot be listed" in ran.err
+
+
+@pytest.mark.parametrize(("entry", "salt"), [(2**64 - 1, 7), (0, 7), (9, 0)])
+def test_no_update_adds_an_entry_that_devices_would_drop(home: Path, entry: int, salt: int) -> None:
+    deployment = Deployment.open(home)
+    adds = EntryBatch(
+        np.full((1, 32), 0x0F, np.uint8), np.array([entry], np.uint64), np.full((1, 16), salt, np.uint8)
+    )
+    with pytest.raises(DesignError, match="1 of 1 cannot be listed: an id of 0 or 2"):
+        curating.publish_change(deployment, DESIGN, HeldEntries(adds), [], RNG)
+    assert open_publication(deployment.published(DESIGN.info.name)).manifest.epoch == 1
+
+
+@pytest.mark.parametrize("arguments", [("new", "--onto", "bad"), ("bad", "--onto", "bad")])
+def test_no_import_starts_from_a_list_with_an_entry_that_devices_would_drop(
+    home: Path, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    with open_list(home / "curator/lists/known.list") as listed:
+        entries = EntryBatch(listed.hashes, listed.ids, np.zeros_like(listed.salts))
+        write_entries(home / "curator/lists/bad.list", entries, 99)
+    (tmp_path / "more.txt").write_text(f"pdq {'0f' * 32}\n")
+    ran = in_process(home, "list", "import", tmp_path / "more.txt", *arguments)
     assert ran.code == 4 and "cannot be listed" in ran.err
 
 
