@@ -16,7 +16,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 import pytest
-from blindmatch_protocol.contract import Label, Party, Visible
+from blindmatch_protocol.contract import Label, Opener, Party, Visible
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre import store
 from blindmatch_server.centre.growth import GROWTH, next_attempt
@@ -274,7 +274,7 @@ class Tried(NamedTuple):
     """An attempt: the pile's first voucher, its count, and on how many rows it was made."""
 
     born: int
-    count: int
+    counted: int
     rows: int
 
 
@@ -318,8 +318,8 @@ def test_after_an_erasure_an_attempt_comes_once_the_count_has_grown_by_a_33rd_of
     most = 96
     tried = played(seed, most, erasing)
     for one, after in pairwise(tried):
-        if one.born == after.born and after.count != most:
-            assert after.count - one.count >= after.rows / (GROWTH + 1)
+        if one.born == after.born and after.counted != most:
+            assert after.counted - one.counted >= after.rows / (GROWTH + 1)
 
 
 async def test_a_worker_that_is_killed_between_and_during_attempts_costs_no_opening(scene: Scene) -> None:
@@ -338,3 +338,29 @@ async def test_a_worker_that_is_killed_between_and_during_attempts_costs_no_open
                     os.kill(worker, signal.SIGKILL)
                     killed.add(worker)
         assert len(killed) > 1
+
+
+def opened_nowhere() -> Opener:
+    raise FileNotFoundError
+
+
+async def test_a_design_whose_opener_is_out_of_reach_keeps_no_other_design_closed(tmp_path: Path) -> None:
+    """Its files are gone, say: its piles stay due, and those of the other design are tried all the same."""
+    lost, other = Dummy(), Dummy()
+    lost.pile, other.pile = Places(), Places()
+    database = Database(tmp_path / "centre.sqlite", store.SCHEMA, store.VERSION)
+    files = {"lost": OpenerFiles(5, {"setup": b"setup of 5"}, in_worker=opened_nowhere)}
+    files |= {"other": OpenerFiles(5, {"setup": b"setup of 5"})}
+    lines: list[Any] = []
+    log = EventLog("centre", sink=lines.append)
+    vouchers = Vouchers(database, {"lost": lost, "other": other}, files, 10, 10, log)
+    async with under_way(vouchers.openings.run()):
+        for design, numbers in (("lost", [1]), ("other", [1, 2])):
+            head = wire.Envelope(design=design, version=3, epoch=5)
+            for body in slips(numbers):
+                await vouchers.take("alice", "alice", head, body, 1)
+        await until(lambda: other.pile.tried[-1:] == [2])
+        due = "SELECT design FROM piles WHERE next_try <= wanted"
+        assert ("lost",) in await database.run(lambda c: c.execute(due).fetchall())
+    await vouchers.openings.close()
+    await database.close()

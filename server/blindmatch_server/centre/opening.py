@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -102,14 +102,18 @@ class Attempt(Redacted, Struct, frozen=True):
     failed: str = ""
 
 
-def first_due(connection: Connection, periods: Mapping[str, bytes], most: int) -> Pile | None:
-    """Return the smallest pile of these designs and periods that is due; None if none is."""
+def first_due(
+    connection: Connection, periods: Mapping[str, bytes], most: int, without: Collection[Pile] = ()
+) -> Pile | None:
+    """Return the smallest pile of these designs and periods that is due, and is not one of those `without`;
+    None if none is."""
     found = connection.execute(
         "SELECT account, design, period FROM piles WHERE next_try <= wanted "
         "ORDER BY MIN(places, ?), first_at_ms",
         (most,),
     )
-    return next((pile for pile in map(Pile._make, found) if periods.get(pile.design) == pile.period), None)
+    due = (pile for pile in map(Pile._make, found) if periods.get(pile.design) == pile.period)
+    return next((pile for pile in due if pile not in without), None)
 
 
 def begun(connection: Connection, pile: Pile, most: int) -> Attempt:
@@ -197,19 +201,25 @@ class Openings:
         await nothing_left(is_left, self._tried, seconds)
 
     async def run(self) -> None:
-        """Try piles as they become due, and first those that were when the centre last ended; never
-        returns."""
+        """Try piles as they become due, and first those that were when the centre last ended; never returns.
+        A pile over which something else than its design fails stays due, and waits for the others."""
+        failed = set[Pile]()
         while True:
             self._due.clear()
+            pile = None
             try:
-                pile = await self._first_due()
-                if pile is None:
-                    await self._due.wait()
-                else:
+                pile = await self._first_due(failed)
+                if pile is not None:
                     await self._open(pile)
+                elif failed:
+                    failed.clear()
+                    await asyncio.sleep(_PAUSE_SECONDS)
+                else:
+                    await self._due.wait()
             except Exception as error:
-                # the store failed: the pile stays due, and is tried again
                 self._log.failure("opening", error)
+                if pile is not None:
+                    failed.add(pile)
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def close(self) -> None:
@@ -217,8 +227,9 @@ class Openings:
         await asyncio.to_thread(self._worker.end)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _first_due(self) -> Pile | None:
-        return await self._database.run(partial(first_due, periods=self._periods, most=self._most))
+    async def _first_due(self, without: Collection[Pile] = ()) -> Pile | None:
+        due = partial(first_due, periods=self._periods, most=self._most, without=without)
+        return await self._database.run(due)
 
     async def _open(self, pile: Pile) -> None:
         loop = asyncio.get_running_loop()
