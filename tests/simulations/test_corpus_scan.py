@@ -23,7 +23,6 @@ from blindmatch_protocol.picture import compiled, pdq
 from blindmatch_protocol.picture.pdq import distance
 from blindmatch_server.storage.errors import StateError
 from blindmatch_simulations.evaluation.corpus import counting, hashing, pairs, scan
-from blindmatch_simulations.evaluation.corpus.bounds import groups_of, tail
 from blindmatch_simulations.evaluation.corpus.cache import NAME, Cache, Print
 from blindmatch_simulations.evaluation.corpus.hashing import files_below, prints
 from blindmatch_simulations.measure.intervals import bounded_mean, clopper_pearson
@@ -32,9 +31,8 @@ from blindmatch_simulations.testbed.pictures.crops import MILD, crops
 from blindmatch_simulations.testbed.pictures.pool import SIDE, picture, random_hashes
 from msgspec.structs import replace
 from PIL import Image
-from scipy.special import gammaln
 from support.command import BAD_STATE, COMMAND, REFUSED, in_process, refused
-from support.schemas import of_scans
+from support.schemas import of_list_scans, of_merged_scans, of_scans
 
 
 def png(number: int) -> bytes:
@@ -351,42 +349,17 @@ def test_edited_copies_do_not_move_the_bound_and_the_one_with_none_set_apart_cou
     assert ends.item_all.value is not None and ends.item_all.value > 20 / 400
 
 
+SCHEMAS = {
+    "scan-v2": of_scans,
+    "list-scan-v1": of_list_scans,
+    "merged-scans-v1": of_merged_scans,
+}
+
+
 def test_the_schema_is_the_committed_one() -> None:
-    path = Path(scan.__file__).with_name("scan-v1.schema.json")
-    assert json.loads(path.read_text("utf-8")) == of_scans()
-
-
-def true_share(distance: int) -> float:
-    """Log10 of the share of pairs of uniform hashes with 128 ones within a distance, exactly."""
-    moved = np.arange(distance // 2 + 1)
-    logs = 2 * (gammaln(129) - gammaln(moved + 1) - gammaln(129 - moved))
-    whole = gammaln(257) - 2 * gammaln(129)
-    return float(np.log(np.exp(logs - whole).sum()) / np.log(10))
-
-
-def test_the_tail_model_says_too_much_of_uniform_hashes_and_is_marked_a_model() -> None:
-    """At 80 bits, where nothing was seen, it is right within its error; at 31 it says too much."""
-    groups = groups_of(np.concatenate([random_hashes(8000, 3)] * 2, axis=1))
-    near, far = tail(groups, 80), tail(groups, 31)
-    assert near.value is not None and far.value is not None and near.low is not None
-    assert sum(sum(one[:81]) for one in groups) == 0 and near.why.startswith("model")
-    assert near.high is not None and near.low < true_share(80) < near.high < near.low + 1
-    assert true_share(31) < far.value < true_share(31) + 8
-
-
-def test_the_tail_model_finds_a_geometric_tail_within_its_error() -> None:
-    rng, groups = np.random.default_rng(2), []
-    for _ in range(8):
-        apart = 130 - 2 * (rng.geometric(0.3, 40_000) - 1)
-        groups.append(np.bincount(apart[apart >= 0], minlength=257))
-    found = tail(groups, 60)  # type: ignore[arg-type]
-    assert found.low is not None and found.high is not None
-    assert found.low < 35 * np.log10(0.7) < found.high and found.high - found.low < 1
-
-
-def test_too_few_pictures_give_no_model() -> None:
-    assert groups_of(planted()[:100]) == () and tail(()).value is None
-    assert tail([[0] * 31 + [9] + [0] * 225] * 8).value is None
+    for name, made in SCHEMAS.items():
+        path = Path(scan.__file__).with_name(f"{name}.schema.json")
+        assert json.loads(path.read_text("utf-8")) == made()
 
 
 def test_what_one_picture_cannot_measure_is_said_in_words(folder: Path, tmp_path: Path) -> None:
@@ -394,7 +367,7 @@ def test_what_one_picture_cannot_measure_is_said_in_words(folder: Path, tmp_path
     picture = next(path for path in sorted(folder.rglob("*.png")))
     shutil.copy(picture, tmp_path / "one")
     ran = in_process(tmp_path, "corpus", "scan", tmp_path / "one", "--state", tmp_path / "s", "--workers", 1)
-    assert "pairs not measured no model of the tail" in " ".join(ran.out.split())
+    assert "pairs not measured" in " ".join(ran.out.split())
     assert "\n1 file: 1 different picture, 0 copies, " in ran.out
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from blindmatch_server.centre.opening import GROWTH, next_attempt
+from blindmatch_server.centre.growth import GROWTH, next_attempt
 from blindmatch_simulations.evaluation.attacks.arena import Arena
 from blindmatch_simulations.evaluation.attacks.openings import BEFORE
 from blindmatch_simulations.evaluation.attacks.run import run_attack
@@ -34,7 +34,7 @@ def test_no_opening_is_late_below_33_vouchers_and_later_by_a_32nd_at_most() -> N
     assert "none is late below 33" in Path("docs/designs/threshold-psi.md").read_text()
     counts = [1]
     while counts[-1] < MOST:
-        counts.append(next_attempt(counts[-1], MOST))
+        counts.append(next_attempt(counts[-1], min(counts[-1], MOST), MOST))
     assert counts[:33] == list(range(1, 34))
     for before, after in pairwise(counts):
         assert after - before <= -(-before // GROWTH)

@@ -6,14 +6,23 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from blindmatch_simulations.data import committed as data
+from blindmatch_simulations.data import table_of
 from blindmatch_simulations.evaluation.population.bands import calibrated
 from blindmatch_simulations.evaluation.population.fates import FATES, declared
 from blindmatch_simulations.evaluation.population.inputs import YEAR, read_inputs
 from blindmatch_simulations.evaluation.population.model import LITERATURE, model
 from blindmatch_simulations.evaluation.population.running import read_results, subjects
 from blindmatch_simulations.evaluation.studies import reference
-from blindmatch_simulations.evaluation.studies.evidence import DIFFERENCE, RECALL, SESSIONS, committed
+from blindmatch_simulations.evaluation.studies.evidence import (
+    DIFFERENCE,
+    EDIT,
+    RECALL,
+    SESSIONS,
+    SIZE,
+    committed,
+)
 from blindmatch_simulations.evaluation.studies.false_matches import ALL, FALSE, GROWTH
+from blindmatch_simulations.evaluation.studies.predictions import TESTED, committed_predictions
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.results import Figure
 
@@ -23,7 +32,8 @@ from support.page_tables import table
 def _percent(figure: Figure, places: int = 1) -> str:
     if figure.value is None:
         return "-"
-    assert figure.low is not None and figure.high is not None
+    if figure.low is None or figure.high is None:
+        return f"{100 * figure.value:.{places}f}"
     ends = (f"{100 * one:.{places}f}" for one in (figure.value, figure.low, figure.high))
     return "{} ({} to {})".format(*ends)
 
@@ -118,6 +128,61 @@ def false_matches() -> str:
     return table(head, lines)
 
 
+def sizes() -> str:
+    """Return what is found of photographs by their size, by way to match."""
+    lines = []
+    for row in committed():
+        if row.id == SIZE and row.figures:
+            of = row.figures["found"].why.rpartition("of ")[0].rpartition(" copies of ")[2]
+            packages = row.figures["found"].why.rpartition("of ")[2]
+            lines.append(
+                (
+                    str(row.parameters["designs"]).split(", ")[0],
+                    str(row.parameters["size"]),
+                    f"{of.strip()} of {packages}",
+                    _percent(row.figures["found"]),
+                    _percent(row.figures["of_pdq"], 2),
+                )
+            )
+    return table(("design", "longer side", "of", "of all copies", "of PDQ's own pairs"), lines)
+
+
+def predicted() -> str:
+    """Return how many predictions held in each package set aside, and how wide they are."""
+    told = committed_predictions().predictions
+    lines = []
+    for name, row in PREDICTED.items():
+        mine = sorted(one.width for one in told if one.row == row)
+        counts: dict[str, list[int]] = {}
+        for one in committed():
+            if one.id == TESTED and one.parameters["row"] == row:
+                held = one.figures["held"]
+                assert held.value is not None and held.n is not None
+                counts.setdefault(str(one.parameters["package"]), []).append(held.n)
+                counts.setdefault(f"held {one.parameters['package']}", []).append(round(held.value * held.n))
+        cells = [
+            f"{sum(counts.get(f'held {package}', []))} of {sum(counts.get(package, []))}"
+            for package in sorted(table_of("reference")["set_aside"])
+        ]
+        widths = f"{100 * mine[len(mine) // 2]:.1f} ({100 * mine[0]:.1f} to {100 * mine[-1]:.1f})"
+        lines.append((name, str(len(mine)), widths, *cells))
+    head = (
+        "predictions of",
+        "number",
+        "width, points: median, least to most",
+        *sorted(table_of("reference")["set_aside"]),
+    )
+    return table(head, lines)
+
+
+PREDICTED: Final = {
+    "recall of all copies": RECALL,
+    "recall by edit": EDIT,
+    "recall by size": SIZE,
+    "false matches": FALSE,
+}
+
+
 def growth() -> str:
     """Return how false matches within PDQ's distance grow with the list."""
     parts = (64, 8, 2, 1)
@@ -197,6 +262,8 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "recall on the reference corpus: make pages": recall,
     "false matches of the reference corpus: make pages": false_matches,
     "growth of false matches with the list: make pages": growth,
+    "recall by size: make pages": sizes,
+    "predictions for packages set aside: make pages": predicted,
     "differences on the reference corpus: make pages": differences,
     "the claims of others: make pages": claims,
     "the residuals of counted years: make pages": residuals,

@@ -18,7 +18,8 @@ from blindmatch_simulations.evaluation.assess.observed import (
 )
 from blindmatch_simulations.evaluation.assess.running import RAW_VERSION
 from blindmatch_simulations.evaluation.conformance.remote import counterpart
-from blindmatch_simulations.evaluation.corpus import scan
+from blindmatch_simulations.evaluation.corpus import list_scan, merging, scan
+from blindmatch_simulations.evaluation.studies import predictions
 from blindmatch_simulations.measure import results
 from blindmatch_simulations.testbed.scenario import recording
 
@@ -58,6 +59,21 @@ def of_recordings() -> dict[str, Any]:
 def of_scans() -> dict[str, Any]:
     """Of scans, by their types."""
     return _made(scan.Scan, f"{scan.FORMAT} {scan.VERSION}")
+
+
+def of_list_scans() -> dict[str, Any]:
+    """Return the schema of scans of one folder against another."""
+    return _made(list_scan.ListScan, f"{list_scan.FORMAT} 1")
+
+
+def of_merged_scans() -> dict[str, Any]:
+    """Return the schema of merged scans."""
+    return _made(merging.Merged, f"{merging.MERGED} 1")
+
+
+def of_predictions() -> dict[str, Any]:
+    """Return the schema of the committed predictions."""
+    return _made(predictions.Predictions, "blindmatch-predictions 1")
 
 
 def of_manifests() -> dict[str, Any]:

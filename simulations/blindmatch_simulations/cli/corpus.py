@@ -17,7 +17,10 @@ from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.commands import Commands, Found, people
 from blindmatch_simulations.cli.console import OUT, several, table
 from blindmatch_simulations.evaluation.corpus.hashing import named
-from blindmatch_simulations.evaluation.corpus.scan import Scan, scanned, state_of
+from blindmatch_simulations.evaluation.corpus.list_scan import DISTANCES as LIST_DISTANCES
+from blindmatch_simulations.evaluation.corpus.list_scan import scanned_lists
+from blindmatch_simulations.evaluation.corpus.merging import drawn, merged
+from blindmatch_simulations.evaluation.corpus.scan import CorpusError, Scan, scanned, state_of
 from blindmatch_simulations.evaluation.studies import reference
 from blindmatch_simulations.evaluation.studies.evidence import RECALL, SESSIONS, matching_of
 from blindmatch_simulations.evaluation.studies.evidence import evidence as measured
@@ -85,7 +88,15 @@ COLUMNS: Final = ("distance", "items with a match", "at most", "pairs", "at most
 
 @app.command("scan")
 def scan(
-    folder: Annotated[Path, typer.Argument(help="A folder of pictures, with folders in it or not.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="A folder of pictures, with folders in it or not.")
+    ] = None,
+    listed: Annotated[
+        Path | None, typer.Option("--list", help="A folder of pictures that are taken as the list.")
+    ] = None,
+    asked: Annotated[
+        Path | None, typer.Option("--asked", help="A folder of other pictures, asked about with --list.")
+    ] = None,
     state: Annotated[
         Path | None,
         typer.Option(help="Folder that keeps fingerprints and counts [default: in the user's cache]."),
@@ -101,13 +112,86 @@ def scan(
     has counts alone, so that it can be handed on: no picture, name or hash, nor which pictures were near.
     Fingerprints stay in --state, which its owner alone can read; remove it when it is needed no more. With
     --ray nodes hold them, too, and must see FOLDER at its path.
+
+    With --list and --asked, in the place of FOLDER: how many of the one folder's pictures match one of the
+    other's, by kind and length of list, for `corpus merge`. The kind is the name of the folder below that a
+    picture lies in, such as photograph; docs/corpus.md has the names, others are counted as other.
     """
+    if (folder is None) == (listed is None and asked is None) or (listed is None) != (asked is None):
+        raise CorpusError("FOLDER: give it alone, or --list and --asked in its place")
+    if listed is not None and asked is not None:
+        if ray:
+            raise CorpusError("--ray: only for a scan of one FOLDER")
+        return _lists(listed, asked, state, workers)
+    assert folder is not None
     kept = state or state_of(folder, cache_home())
     with phases(people()) as begin:
         made, broken = scanned(folder, kept, workers or cores(), begin, ray)
     # names of files, for whoever sits here; they go nowhere else
     unusable = [f"no acceptable picture: {line}" for line in named(broken, MOST_NAMES)]
     return Found(made, (*_shown(made), *unusable, f"fingerprints are kept in {kept}"))
+
+
+def _lists(listed: Path, asked: Path, state: Path | None, workers: int | None) -> Found:
+    kept = state or state_of(listed, cache_home()) / state_of(asked, Path()).name
+    with phases(people()) as begin:
+        made = scanned_lists(listed, asked, kept, workers or cores(), begin)
+    cells = [cell for cell in made.cells if cell.within == MATCH_DISTANCE]
+    rows = [
+        [
+            cell.kind,
+            cell.list_kind,
+            f"{cell.length:,}",
+            f"{cell.matched} of {cell.asked:,}",
+            f"{cell.different}",
+        ]
+        for cell in cells
+        if cell.asked
+    ]
+    title = f"pictures within {MATCH_DISTANCE} bits of a listed one"
+    columns = ("pictures", "list", "length", "matched", "another picture by the second hash")
+    said = (
+        f"{several(made.listed, 'listed picture')}, {several(made.asked, 'other')}; "
+        f"{made.in_both:,} in both, left out; {made.left:,} files left"
+    )
+    return Found(made, (said, table(title, columns, rows), f"fingerprints are kept in {kept}"))
+
+
+@app.command("merge")
+def merge(
+    scans: Annotated[list[Path], typer.Argument(help="Files of `corpus scan --list --asked --json`.")],
+    svg: Annotated[
+        Path | None, typer.Option(help="Draw rates against lengths of lists to this file.")
+    ] = None,
+    within: Annotated[
+        int, typer.Option(help="Bits, of what is shown and drawn: 0, 16 or 31.")
+    ] = MATCH_DISTANCE,
+) -> Found:
+    """Pool scans of several holders: false matches against list length, and the rates they exclude.
+
+    Scans are counts alone; no hash leaves a holder. Pictures that two holders have are counted twice. With no
+    match, 370,000 photographs exclude rates above 1 in 100,000.
+    """
+    if within not in LIST_DISTANCES:
+        raise CorpusError(f"--within: must be one of {', '.join(map(str, LIST_DISTANCES))}")
+    made = merged(scans)
+    if svg is not None:
+        replace_file(svg, drawn(made, within).encode(), 0o644)
+    rows = [
+        [
+            point.kind,
+            point.list_kind,
+            f"{point.length:,.0f}",
+            str(point.holders),
+            f"{round((point.item.value or 0) * (point.item.n or 0))} of {point.item.n:,}",
+            _percent(point.item),
+            f"{100 * point.excludes:.2g} %",
+        ]
+        for point in made.points
+        if point.within == within
+    ]
+    columns = ("pictures", "list", "length", "holders", "matched", "share", "excluded: rates above")
+    return Found(made, (table(f"{several(len(scans), 'scan')}, within {within} bits", columns, rows),))
 
 
 @app.command("evidence")
@@ -180,7 +264,7 @@ def _tested(rows: Sequence[Row]) -> Iterator[Table | str]:
         return
     shown = [[*map(str, row.parameters.values()), row.figures["held"].why] for row in tested]
     yield table("predictions, in packages set aside", ("package", "of", "way to match", "held"), shown)
-    yield f"predictions that held: {_percent(held_share(rows))}"
+    yield f"predictions that held: {held_share(rows).why}"
     for row in rows:
         if row.id == FAILED:
             named = ", ".join(str(one) for one in row.parameters.values() if one)
@@ -188,8 +272,10 @@ def _tested(rows: Sequence[Row]) -> Iterator[Table | str]:
 
 
 def _percent(figure: Figure) -> str:
-    if figure.value is None or figure.low is None or figure.high is None:
+    if figure.value is None:
         return "not measured"
+    if figure.low is None or figure.high is None:
+        return f"{100 * figure.value:.2f} %, n {figure.n:,}"
     return f"{100 * figure.value:.2f} ({100 * figure.low:.2f} to {100 * figure.high:.2f}) %, n {figure.n:,}"
 
 
@@ -212,13 +298,6 @@ def _shown(made: Scan) -> Iterator[Table | str]:
         f"with none set apart, within {MATCH_DISTANCE} bits: items {_words(all_.item_all)}, "
         f"pairs {_words(all_.pair_all)}"
     )
-    if made.tail.value is not None:
-        yield (
-            f"share of pairs within 31 bits, by a model: 10^{made.tail.value:.1f}, 10^{made.tail.low:.1f} to "
-            f"10^{made.tail.high:.1f}; {made.tail.why}"
-        )
-    else:
-        yield f"no model of the tail: {made.tail.why}"
 
 
 def _words(figure: Figure) -> str:

@@ -18,7 +18,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.designs.threshold_psi.opener import ThresholdOpener
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre import store
-from blindmatch_server.centre.opening import GROWTH, next_attempt
+from blindmatch_server.centre.growth import GROWTH, next_attempt
 from blindmatch_server.centre.vouchers import OpenerFiles, Vouchers
 from blindmatch_server.hosting.event_log import EventLog
 from blindmatch_server.hosting.limits import under_way

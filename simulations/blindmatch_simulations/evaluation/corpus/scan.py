@@ -18,16 +18,17 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY
 from msgspec import Struct, field
 
-from blindmatch_simulations.evaluation.corpus.bounds import Bound, Counts, bounds, groups_of, tail
+from blindmatch_simulations.evaluation.corpus.bounds import Bound, Counts, bounds
 from blindmatch_simulations.evaluation.corpus.cache import Cache
 from blindmatch_simulations.evaluation.corpus.counting import counted
 from blindmatch_simulations.evaluation.corpus.hashing import prints
 from blindmatch_simulations.evaluation.corpus.pairs import NONE_NEAR, REACH, Prints, Tally, listed
 from blindmatch_simulations.measure.phases import PhaseProgress
-from blindmatch_simulations.measure.results import Figure, Strict, encode, sealed
+from blindmatch_simulations.measure.results import Strict, encode, sealed
 
 FORMAT: Final = "blindmatch-corpus-scan"
-VERSION: Final = 1
+VERSION: Final = 2
+"""Goes up when a reader of the earlier schema would misread or refuse a file. Of 1 the tail model is gone."""
 ONCE: Final = "once"
 """Below the state, what is counted of pictures that are no repeats."""
 
@@ -37,23 +38,21 @@ class CorpusError(BlindmatchError):
 
 
 class Scan(Strict, frozen=True, kw_only=True):
-    """Version 1 of the file; ``scan-v1.schema.json`` is its schema.
+    """Version 2 of the file; ``scan-v2.schema.json`` is its schema.
 
     Attributes:
         program: version of blindmatch.
         bounds: for distances 0 to 64.
-        tail: a model of the share of pairs within distance 31.
         took: pictures `hashed` in this run, `hash_s`, `pairs_s`, `workers`.
         digest: SHA-256 of this file with an empty `digest`.
     """
 
     format: Literal["blindmatch-corpus-scan"] = "blindmatch-corpus-scan"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     program: str
     made_at: str
     counts: Counts
     bounds: tuple[Bound, ...]
-    tail: Figure
     took: dict[str, float]
     digest: str = ""
 
@@ -149,7 +148,6 @@ def _counts(taken: Taken, every: tuple[Prints, Tally], each_once: tuple[Prints, 
         listed=half,
         items=len(once) - half,
         nearest=_by_distance(of_once.nearest),
-        groups=groups_of(once),
         once=tuple(map(int, of_once.histogram)),
         items_all=int((~listed(distinct)).sum()),
         nearest_all=_by_distance(tally.nearest_all),
@@ -166,7 +164,6 @@ def _sealed(counts: Counts, took: dict[str, float]) -> Scan:
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         counts=counts,
         bounds=bounds(counts),
-        tail=tail(counts.groups),
         took=took,
     )
     # as it will be read: floats that are whole numbers come back as what they are written as

@@ -38,7 +38,6 @@ from blindmatch_simulations.evaluation.studies.false_matches import (
     set_apart,
 )
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Reference
-from blindmatch_simulations.measure.intervals import share
 from blindmatch_simulations.measure.results import Figure, ResultsError, Row, Strict, encode
 
 FILE: Final = "predictions.json"
@@ -232,7 +231,15 @@ def _told(near: NearPairs) -> NearPairs:
 
 
 def held_share(rows: Iterable[Row]) -> Figure:
-    """Return the share of predictions that held, of rows of the evidence."""
-    tested = [row.figures["held"] for row in rows if row.id == TESTED]
-    held = sum(round((one.value or 0) * (one.n or 0)) for one in tested)
-    return share(held, sum(one.n or 0 for one in tested))
+    """Return the share of predictions that held, of rows of the evidence; without an interval, since those of
+    one package hang together."""
+    tested = [row for row in rows if row.id == TESTED]
+    counts = [row.figures["held"] for row in tested]
+    held, many = (
+        sum(round((one.value or 0) * (one.n or 0)) for one in counts),
+        sum(one.n or 0 for one in counts),
+    )
+    packages = len({row.parameters["package"] for row in tested})
+    if not many:
+        return Figure(None, "no package was set aside")
+    return Figure(held / many, f"{held:,} of {many:,}, in {packages} packages", n=many)
