@@ -292,7 +292,7 @@ def _inbox_table(name: str, messages: list[Received]) -> Table:
         )
         for one in messages
     ]
-    return table(f"inbox of {name}", ("from", "text", "pictures", "problem"), rows)
+    return table(f"inbox of {name}", ("from", "text", "pictures", "problem"), rows, ("from",))
 
 
 @app.command("flush")
