@@ -48,7 +48,6 @@ from blindmatch_simulations.evaluation.studies.evidence import committed, false_
 from blindmatch_simulations.evaluation.studies.false_matches import FALSE
 from blindmatch_simulations.measure.intervals import one_sided_most_rate, share
 from blindmatch_simulations.measure.results import Figure, encode, read, sealed
-from blindmatch_simulations.measure.results import short as shortened
 from blindmatch_simulations.report.yearly import _year_behaviour
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME
 from msgspec.structs import replace

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from textwrap import fill
 from typing import Final
 
 from blindmatch_simulations.data import committed as data
 from blindmatch_simulations.data import table_of
+from blindmatch_simulations.evaluation.assess.results import Measured
 from blindmatch_simulations.evaluation.population.bands import calibrated
+from blindmatch_simulations.evaluation.population.false_matches import break_even
 from blindmatch_simulations.evaluation.population.fates import FATES, declared
 from blindmatch_simulations.evaluation.population.inputs import YEAR, read_inputs
 from blindmatch_simulations.evaluation.population.model import LITERATURE, model
-from blindmatch_simulations.evaluation.population.running import read_results, subjects
+from blindmatch_simulations.evaluation.population.running import known_false, read_results, subjects
 from blindmatch_simulations.evaluation.studies import reference
 from blindmatch_simulations.evaluation.studies.evidence import (
     DIFFERENCE,
@@ -257,6 +260,82 @@ def fates() -> str:
     return f"{made}\n{said}\n\n{table(('edit', 'share'), mix)}"
 
 
+def _filled(*paragraphs: str) -> str:
+    """Paragraphs, or items of a list, in lines as pages have them."""
+    return "".join(
+        fill(
+            " ".join(one.split()), 118, break_on_hyphens=False, break_long_words=False,
+            subsequent_indent="  " * one.startswith("- "),
+        )
+        + "\n"
+        for one in paragraphs
+    )  # fmt: skip
+
+
+def _row_of(name: str) -> Measured:
+    return next(one for one in read_results(None).rows if isinstance(one, Measured) and one.id == name)
+
+
+def known_of_false_matches() -> str:
+    """The three parts, of a design for near copies."""
+    inputs = read_inputs(None)
+    known, even = known_false(_row_of("token-psi")), break_even(inputs)
+    assert known is not None and known.seen.value is not None and known.seen.n and known.seen.pairs
+    most = 100 * (known.seen.high or 1)
+    excluded = "" if known.seen.value else f" This excludes only rates above {most:.2f} %."
+    lists = []
+    for one in known.lists:
+        assert one.item.value is not None and one.item.low is not None and one.item.high is not None
+        value, low, high = (f"{100 * end:.2f}" for end in (one.item.value, one.item.low, one.item.high))
+        kind = "photographs" if one.list == "photographs" else "pictures of all kinds"
+        length = (one.item.pairs or 0) / (one.item.n or 1)
+        lists.append(f"{value} % ({low} to {high} %) against a list of {length:,.0f} {kind}")
+    files = inputs.material.files.value * inputs.accounts.number.value / 1e6
+    seen = round(known.seen.value * known.seen.n)
+    return _filled(
+        f"""- **Seen**: {seen} of {known.seen.n} photographs matched a picture of another source, in a list of
+        {known.seen.pairs / known.seen.n:,.0f}.{excluded}""",
+        f"""- **The least flattering rates that can be defended**, of pictures of all kinds that designs for
+        near copies match: {", and ".join(lists)}. Both are against pictures of other sources.""",
+        f"""- **The break-even**: half of all matches are wrong at one error in {even.pictures:,.0f} pictures.
+        A matcher that finds every known picture has as many right matches as known files are sent, less
+        videos. It has as many wrong ones at `e = K (1 - v) / V`, for K known files sent by an account in
+        a year, a share v of videos, and V pictures. The numbers are assumed: {files:.3g} million known
+        files, {100 * inputs.material.video.value:.0f} % videos, {inputs.activity.pictures_a_day.value}
+        pictures for each of {inputs.accounts.number.value / 1e6:.0f} million accounts and day. A matcher
+        that finds a part of the known pictures is there at that part of this rate already.""",
+    )
+
+
+def measured_ratio() -> str:
+    """What near and equal matching find of what the provider's own matcher does, and of which mix."""
+    inputs = read_inputs(None)
+    found = {one.design: one.behaviour for one in subjects(read_results(None), inputs, [])}
+
+    def mixed(name: str) -> float:
+        one, whole = found[name], found["provider-scan"]
+        assert one is not None and whole is not None
+        return 100 * one.recall.value / whole.recall.value
+
+    def alike(name: str) -> float:
+        return 100 * (_row_of(name).figures["corpus_recall_pairs"].value or 0)
+
+    edits = [
+        (figure.value, str(one.parameters["edit"]), figure.n)
+        for one in committed()
+        if one.id == EDIT and "token-psi" in str(one.parameters["designs"]).split(", ")
+        if (figure := one.figures.get("of_pdq", Figure(None))).value is not None
+    ]
+    least, edit, n = min(edits)
+    return _filled(
+        f"""The measured finding is a ratio: of the copies that the provider's own matcher finds, private near
+        matching (`token-psi`) finds {alike("token-psi"):.1f} % if each edit counts alike,
+        {mixed("token-psi"):.1f} % of the mix below, and at least {100 * (least or 0):.1f} % of any one
+        edit ({edit}, {n} copies). Equal hashes (`oprf-psi`) find {alike("oprf-psi"):.1f} %, and
+        {mixed("oprf-psi"):.1f} % of that mix."""
+    )
+
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "the reference corpus: make pages": contents,
     "recall on the reference corpus: make pages": recall,
@@ -268,4 +347,6 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "the claims of others: make pages": claims,
     "the residuals of counted years: make pages": residuals,
     "the fates of 100 known files: make pages": fates,
+    "what is known of false matches: make pages": known_of_false_matches,
+    "the measured ratio: make pages": measured_ratio,
 }
