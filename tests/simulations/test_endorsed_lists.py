@@ -567,6 +567,28 @@ def test_a_proof_of_absence_is_made_and_verified_by_the_command_line(world: Worl
     assert in_process(home, "proof", "verify", proof).code == 4
 
 
+def test_a_list_of_another_name_is_published_only_in_the_place_of_the_one_before(home: Path) -> None:
+    for name, rows in HELD.items():
+        command(home, "list", "submit", name, folder_of(home, name, rows), "other")
+    command(home, "list", "random", 20, "other")
+    command(home, "list", "propose", "other")
+    for name in NAMES:
+        command(home, "list", "endorse", name, "other")
+    lists = home / "curator/lists"
+    before = (lists / "other.list").read_bytes()
+
+    def refused(*options: str) -> str:
+        said = str(command(home, "list", "publish", "other", *options, code=2))
+        assert (lists / "other.list").read_bytes() == before
+        return " ".join(said.replace("│", " ").split())
+
+    assert "a list other with 20 entries that no epoch was published from" in refused()
+    assert "was published from the list known, not from other" in refused("--yes")
+    assert "published from the list known" in refused("--yes", "--instead-of", "third")
+    made = command(home, "list", "publish", "other", "--yes", "--instead-of", "known")
+    assert (made["epoch"], made["entries"]) == (2, 2)
+
+
 def test_a_change_of_policy_begins_anew_and_gives_no_id_twice(home: Path) -> None:
     command(home, "list", "policy", 3, *NAMES)
     submitted(home, dict.fromkeys(NAMES, (2, 3)))
