@@ -39,7 +39,7 @@ from blindmatch_simulations.evaluation.studies.evidence import RECALL, differenc
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.results import Figure, encode
 from blindmatch_simulations.report.page import ATTACKS as ATTACKS_FILE
-from blindmatch_simulations.report.page import MOST_FOLLOWED, asset, report
+from blindmatch_simulations.report.page import MOST_FOLLOWED, report
 from blindmatch_simulations.report.yearly import ASSUMPTION, inputs
 from blindmatch_simulations.testbed.deployment.registry import all_designs
 from defusedxml.ElementTree import fromstring
@@ -52,7 +52,6 @@ from support.drawn import Drawn, called, cells, drawn, pictured
 from support.sample import MADE, PAGE, PICTURE, RECORDINGS, block, moment, sample_runs
 
 MOST_BYTES = 3 << 20
-MOST_WORDS = 1_900
 SAMPLE = Path(__file__).parents[2] / "docs" / "sample"
 
 
@@ -155,32 +154,6 @@ def test_evidence_names_the_row_and_the_command(sample: Drawn) -> None:
     assert "rows/token-psi.jsonl , kind pictures" in sample.opened("token-psi.recall")
     assert "one reading, in the row itself" in sample.opened("he-hamming.setup_bytes")
     assert all(sample.opened(place) for place in sample.evidence)
-
-
-HELD = 20
-"""Designs that both views have room for."""
-
-
-@pytest.mark.parametrize("view", ["parts", "sheet"])
-@pytest.mark.parametrize("more", [False, True])
-def test_each_view_is_short_before_anything_is_opened(sample: Drawn, view: str, more: bool) -> None:
-    """The letters and names of the diagrams count, too: a browser's `innerText` has them."""
-    if more:
-        results, held = check_folder(SAMPLE), _measured()
-        names = [f"another-{at}" for at in range(HELD - len(held))]
-        like = next(one for one in held if one.id == "token-psi")
-        rows = [replace(like, id=name, design=replace(like.design, name=name)) for name in names]
-        sample = drawn(SAMPLE, replace(results, rows=(*results.rows, *rows)))
-    whole = f"<div>{sample.sheet}{sample.nav}</div>"
-    tree = deepcopy(sample.tree()) if view == "parts" else fromstring(whole)
-    for one in tree.iter():
-        if one.tag == "details":
-            one.text, one[:] = "", [each for each in one if each.tag == "summary"]
-    inline = re.sub(r"</?(a|b|i|code|span)\b[^>]*>", "", ElementTree.tostring(tree, "unicode"))
-    unseen = "<title>.*?</title>|<ns0:title>.*?</ns0:title>|<noscript>.*?</noscript>|<[^>]*>"
-    visible = re.sub(unseen, " ", inline + asset("shell.html"))
-    words = visible.replace("\u00a0", "").replace("\u202f", "").split()
-    assert 1_000 < len(words) <= MOST_WORDS
 
 
 def test_first_things_stand_first(sample: Drawn) -> None:
