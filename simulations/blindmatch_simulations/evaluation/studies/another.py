@@ -34,8 +34,8 @@ PHOTOGRAPHS: Final = 10
 LEVEL: Final = 0.98
 LEAST_PACKAGES: Final = 5
 DRAWS: Final = 10_000
-WORDS: Final = f"{LEVEL:.0%} for another package of {PHOTOGRAPHS} photographs or more"
-RATE_WORDS: Final = f"{LEVEL:.0%} for another package like these"
+WORDS: Final = f"{100 * LEVEL:.0f} % for another package of {PHOTOGRAPHS} photographs or more"
+RATE_WORDS: Final = f"{100 * LEVEL:.0f} % for another package like these"
 Counts = npt.NDArray[np.float64]
 Names = npt.NDArray[np.str_]
 

@@ -22,7 +22,7 @@ const corpusCell = (one, name) => {
   if (!figure) return absent("");
   return opens(
     place("corpus", one.kind, String(one.within ?? ""), name),
-    figure.value === null ? absent(figure.why) : h`${percent(figure.value)} ${soft(h`(${between(figure.low, figure.high, percent)})`)}`,
+    figure.value === null ? absent(figure.why) : interval(figure),
     () =>
       evidence(h`${one.kind}, reference corpus`, [
         ["value", figure.value === null ? absent(figure.why) : interval(figure)],

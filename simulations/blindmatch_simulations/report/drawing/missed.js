@@ -1,5 +1,5 @@
 // What is missed: recall by edit, designs that match alike together.
-const interval = (figure) => h`${percent(figure.value)} (${spread(figure, "share")})`;
+const interval = (figure) => h`${percent(figure.value)}${spread(figure, "share") ? h` (${spread(figure, "share")})` : ""}`;
 const editOf = (row, name) => {
   const way = wayOf(row);
   return way && corpus("edit").find((one) => one.designs === way.designs && one.edit === name)?.found;
@@ -91,7 +91,7 @@ const differencesPart = (groups) => {
   if (!found.length) return "";
   const without = groups.filter((rows) => !wayOf(rows[0])).map(named);
   const count = opens("resolved", h`${each.filter(resolved).length} of ${each.length}`, () =>
-    evidence("Resolved", [["what it is", "the 95 % interval of the paired difference leaves out 0; photographs are drawn again"]]),
+    evidence("Resolved", [["what it is", "the 95 % interval of the paired difference leaves out 0; packages are drawn again, then photographs"]]),
   );
   return fold(
     "differences",
