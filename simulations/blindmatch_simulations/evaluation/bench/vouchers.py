@@ -45,8 +45,8 @@ INSERT INTO vouchers (account, design, period, digest, row, received_at_ms)
 SELECT 'account-' || (i / 1000), ?1, x'00', randomblob(32), NULL, i FROM n
 """
 _PILES: Final = """
-INSERT INTO piles (account, design, period, held, first_at_ms, last_at_ms)
-SELECT account, design, period, COUNT(*), 0, 0 FROM vouchers WHERE row IS NULL GROUP BY 1, 2, 3
+INSERT INTO piles (account, design, period, held, born, first_at_ms, last_at_ms)
+SELECT account, design, period, COUNT(*), MIN(number), 0, 0 FROM vouchers WHERE row IS NULL GROUP BY 1, 2, 3
 """
 
 
