@@ -58,7 +58,7 @@ async def raw(client: Client, body: bytes) -> Any:
 async def test_workers_answer_with_the_enrolment_and_are_replaced_when_they_die(tmp_path: Path) -> None:
     deployment = Deployment()
     async with matcher(tmp_path, deployment) as alice:
-        assert (await ask(alice)).entry_id == 3
+        assert (await ask(alice)).entry_id == 4
         (first,) = {label.entry_id for label in [await ask(alice, IN_PROCESSES.WHOSE)]}
         assert first != os.getpid() and is_running(first)
         code, _, _ = await refused(raw(alice, b"no message"))
@@ -71,7 +71,7 @@ async def test_workers_answer_with_the_enrolment_and_are_replaced_when_they_die(
         each = [ask(alice, quality) for quality in (100, IN_PROCESSES.DIE, 100, 100)]
         done = await asyncio.gather(*each, return_exceptions=True)
         assert [isinstance(one, BaseException) or one.entry_id for one in done] == [3, True, 3, 3]
-        assert (await ask(alice)).entry_id == 3
+        assert (await ask(alice)).entry_id == 4
         last = (await ask(alice, IN_PROCESSES.WHOSE)).entry_id
         assert is_running(last)
     assert not is_running(last)

@@ -23,6 +23,7 @@ from .deployment import ALICE, Deployment
 from .test_relay import keys, pieces
 
 LIMITS = RelayLimits(most_stored_bytes=2000)
+MONTH_MS = int(LIMITS.retention_seconds * 1000)
 
 
 def stored(database: Path) -> list[tuple[str, int]]:
@@ -64,10 +65,10 @@ def test_the_number_follows_uploads_refusals_and_expiry(tmp_path: Path) -> None:
         with pytest.raises(QuotaError, match="at most 2000 bytes"):
             store.add_blob(connection, b"9" * 16, "alice", 1, 9, LIMITS)
         assert stored(path) == [("alice", 2000), ("bob", 12)]
-        assert store.expire(connection, 2) == [bytes([0]) * 16, bytes([1]) * 16]
+        assert store.expire(connection, MONTH_MS + 2, LIMITS) == [bytes([0]) * 16, bytes([1]) * 16]
         assert stored(path) == [("alice", 1100), ("bob", 7)]
         store.add_blob(connection, b"9" * 16, "alice", 900, 9, LIMITS)
-        assert len(store.expire(connection, 100)) == 3
+        assert len(store.expire(connection, MONTH_MS + 100, LIMITS)) == 3
     assert stored(path) == []
 
 

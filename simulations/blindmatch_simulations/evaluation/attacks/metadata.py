@@ -239,6 +239,7 @@ def _prevented(arena: Arena, consequence: Consequence) -> Figure:
         bob = held.device("bob")
         alice = held.device("alice", options=Options(consequence=consequence))
         alice.device.send_text("bob", "hello")  # its session, so that no picture begins one
+        alice.device.flush()  # asks the relay what expired, which a device does by its clock
         for picture in arena.each(pictures):
             before = len(alice.recorder.records())
             sent.append(alice.device.send_picture("bob", picture))
