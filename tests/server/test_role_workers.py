@@ -70,7 +70,7 @@ async def test_workers_answer_with_the_enrolment_and_are_replaced_when_they_die(
         # what waits beside it is answered by new processes, and so is the next one
         each = [ask(alice, quality) for quality in (100, IN_PROCESSES.DIE, 100, 100)]
         done = await asyncio.gather(*each, return_exceptions=True)
-        assert [isinstance(one, BaseException) or one.entry_id for one in done] == [3, True, 3, 3]
+        assert [isinstance(one, BaseException) or one.entry_id for one in done] == [4, True, 4, 4]
         assert (await ask(alice)).entry_id == 4
         last = (await ask(alice, IN_PROCESSES.WHOSE)).entry_id
         assert is_running(last)
