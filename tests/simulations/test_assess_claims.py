@@ -323,35 +323,40 @@ def test_a_proof_that_was_measured_is_not_said_to_be_missing(folder: Path) -> No
     assert "no outsider can be shown which list" in page_of(folder, untied).words("abuse")
 
 
-def test_a_longer_list_costs_a_range_where_one_length_was_measured(folder: Path) -> None:
+def test_cores_are_not_told_beyond_the_one_length_that_was_measured(folder: Path) -> None:
     whole = check_folder(folder)
     one = replace(row(observed()), figures={**row(observed()).figures, "server_cpu_ms": Figure(100.0)})
     given = {"volume": 86_400_000, "list": 1_000}
     alone = drawn(folder, replace(whole, rows=(one,)), given=given)
-    assert cell(alone, "quoted.cost").startswith("100\u20131 000 cores")
+    assert cell(alone, "quoted.cost").startswith("100 cores (to 100 entries)")
+    assert "over 100 entries, the longest list measured; not known beyond" in alone.opened("quoted.cost")
     worker = replace(one, figures={**one.figures, "matcher_cpu_ms": Figure(900.0)})
     assert cell(page_of(folder, worker, given=given | {"list": 0}), "quoted.cost").startswith("900 cores")
 
 
-def test_a_run_of_two_lengths_costs_a_line_with_its_band(folder: Path) -> None:
+def test_between_two_lengths_cores_are_on_a_line_with_its_band_and_not_told_beyond(folder: Path) -> None:
     whole, one = check_folder(folder), row(observed())
     known = {"server_cpu_ms": Figure(100.0), "matcher_cpu_ms": Figure(1.0), "server_u": Figure(2.0)}
-    line = {"server_growth_u": Figure(4_000.0, "a line", 2_000.0, 8_000.0, 10)}
+    through = "line through 100 and 1,100 entries"
+    line = {"server_growth_u": Figure(4_000.0, through, 2_000.0, 8_000.0, 10)}
     given = {"volume": 86_400_000, "list": 1_100}
     made = drawn(
         folder, replace(whole, rows=(replace(one, figures={**one.figures, **known, **line}),)), given=given
     )
     assert cell(made, "quoted.cost").startswith("1 100\u20134 100 cores"), "2 to 8 u an entry, half a ms each"
+    further = replace(whole, rows=(replace(one, figures={**one.figures, **known, **line}),))
+    beyond = drawn(folder, further, given=given | {"list": 10**6})
+    assert cell(beyond, "quoted.cost").startswith("1 100\u20134 100 cores (to 1 100 entries)")
     costs = " ".join(made.words("cost").split())
     assert "4000 u/1,000 entries (2000\u20138000)" in costs, "a slope has its band"
     flat = {
-        "server_growth_u": Figure(-1.0, "a line", -2.0, 0.0, 10),
+        "server_growth_u": Figure(-1.0, through, -2.0, 900.0, 10),
         "setup_growth_bytes": Figure(0.0, "exact"),
     }
     made = drawn(
         folder, replace(whole, rows=(replace(one, figures={**one.figures, **known, **flat}),)), given=given
     )
-    assert cell(made, "quoted.cost").startswith("100 cores"), "nothing takes less over a longer list"
+    assert cell(made, "quoted.cost").startswith("100 cores"), "noise is not multiplied"
 
 
 def test_a_picture_to_a_group_and_the_busiest_hour_are_told_for_each_design(folder: Path) -> None:

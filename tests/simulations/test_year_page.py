@@ -311,7 +311,7 @@ def test_of_100_known_files_the_page_says_what_the_command_says() -> None:
         shown = [(one, f"{one:.1f}".removesuffix(".0")) for one in told["fates"].values()]
         words = [word if one == 0 or one >= 0.1 else "< 0.1" for one, word in shown]
         assert shown_at[design] == words, design
-    assert "changes found in 1a plain list from 2.8 to 82.7" in made.words("year")
+    assert "changes found in 1a plain list from 2.8 to 83" in made.words("year")
     moved = drawn(SAMPLE, check_folder(SAMPLE), given={"modified": 0.5})
     halved = with_value(held, "clients", "modified", 0.5)
     found = declared(model(halved, _subjects()["token-psi"], 450_000_000, 365))["fates"]["found"]

@@ -225,7 +225,7 @@ def opened(row: Mapping[str, Any]) -> str:
     one, wrong = row["threshold"], row["threshold"]["opened_wrongly_a_year"]
     seen = " to ".join(short(one["seen"][end]) for end in ("from_utility", "from_t"))
     chance, series, bursts = (short(wrong[how]) for how in ("independent", "in_series", "bursts"))
-    rate = short(1 / wrong["rate"]) if wrong["rate"] else "infinitely many"
+    rate = f"{1 / wrong['rate']:,.0f}" if wrong["rate"] else "infinitely many"
     return (
         f"{row['design']}: an account with fewer than {one['t']} matches in {one['days']} days reports "
         f"nothing; from {one['always']} on, all are opened. Expected: of {one['sharers']:,} sharers their "

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from blindmatch_simulations.data import committed, volumes
 from blindmatch_simulations.evaluation.assess.results import Results
-from blindmatch_simulations.evaluation.population.fates import FATES
+from blindmatch_simulations.evaluation.population.fates import DERIVATION, FATES, UNIT
 from blindmatch_simulations.evaluation.population.inputs import YEAR, Figure, figures, read_inputs
 from blindmatch_simulations.evaluation.population.model import (
     LITERATURE,
@@ -193,6 +193,7 @@ def year_inputs() -> dict[str, Any]:
         "entries": mean_entries(year, YEAR),
         "mix": {"shares": year.edits.mix, "source": year.edits.source, "provenance": year.edits.provenance},
         "fates": FATES,
+        "hundred": {"unit": UNIT, "derivation": DERIVATION},
         "ends": {"video": _ends(year.material.video), "modified": _ends(year.clients.modified)},
         "staff_most": year.centre.staff.high or year.centre.staff.value,
         "load": {name: to_builtins(getattr(year.activity, name)) for name in ("peak", "retries")},

@@ -126,7 +126,7 @@ const loadPart = (rows, n) => {
 };
 const costPart = () => {
   const rows = inOrder().filter((row) => row.design.relation !== "nothing");
-  const head = ["design", "server cores, over the longest list measured", "that list", ...LISTS.map((ident) => h`bytes at ${number(sizeOf(ident))}: ${now.sources.volumes[ident].source}`)];
+  const head = ["design", "server cores, over the longest list measured", ...LISTS.map((ident) => h`bytes at ${number(sizeOf(ident))}: ${now.sources.volumes[ident].source}`)];
   const longest = LISTS[0],
     at = rows.map((row) => ({row, cores: cores(row, sizeOf(longest)), all: moved(row, sizeOf(longest))}));
   const dearest = at.filter((one) => one.cores).sort((a, b) => b.cores[1] - a.cores[1])[0],
@@ -135,7 +135,6 @@ const costPart = () => {
     lines = rows.map((row) => [
       code(row),
       coresAt(row, reached(row), place(row.id, "cores")),
-      number(reached(row)),
       ...LISTS.map(sizeOf).map((n) => movedAt(row, n, place(row.id, "cost", String(n)))),
     ]);
   return section(

@@ -160,14 +160,14 @@ const costEvidence = (row, n) => {
 };
 const coresAt = (row, n, where) => {
   const found = cores(row, n);
-  const words = found ? (vouches(row) ? "not measured" : asksNobody(row) ? "no server asked" : between(found[0], found[1])) : absent("");
+  const words = found ? (vouches(row) ? "not measured" : asksNobody(row) ? "no server asked" : h`${between(found[0], found[1])} (${number(n)} entries)`) : absent("");
   return opens(where, words, () => costEvidence(row, n));
 };
 const costAt = (row, n, where) => {
   const found = cores(row, n),
     all = moved(row, n),
     longest = longestOf(row, "server_growth_u");
-  const words = found ? (vouches(row) ? "cores not measured" : asksNobody(row) ? "no server asked" : h`${between(found[0], found[1])}\u00a0cores${n > longest ? ` (${number(longest)} entries, ${BEYOND})` : ""}`) : absent("");
+  const words = found ? (vouches(row) ? "cores not measured" : asksNobody(row) ? "no server asked" : h`${between(found[0], found[1])}\u00a0cores${n > longest ? ` (to ${number(longest)} entries)` : ""}`) : absent("");
   return opens(where, h`${words}${all === null ? "" : `; ${bytesBetween(all)}`}`, () => costEvidence(row, n));
 };
 const movedAt = (row, n, where) => {

@@ -101,7 +101,7 @@ const wrongly = (row) => {
   }
   const known = behaviourOf(row)?.false;
   if (!known) return h`${valueOf(row, "false_matches") === null ? "" : "not measured at scale; "}${sentFlagged(row)}`;
-  return h`photographs ${number(Math.round(known.seen.value * known.seen.n))} of ${number(known.seen.n)}; all kinds ${glue(known.lists.map((one) => listSaid(one, row.id)), "; ")}`;
+  return listCell(known.lists.at(-1), row.id);
 };
 // bytes of a user and year at a list of `n`, by the lines of the table of costs: [least, most]; nothing if a part was not measured
 const ofUser = (row, n) =>
@@ -222,30 +222,36 @@ const unknown = (row) => {
   return words.length ? to(place(row.id, "status"), glue(words, "; ")) : "\u2013";
 };
 // what designs of a letter find alike is said once; a row says what is its own
-const FOUND = [["Finds", (row) => FINDS[row.design.relation]], ["Found, of edited copies, each edit alike (rest missed)", restored], ["Test pictures that are not listed and matched, of another source", wrongly]];
-const foundWords = (row) => FOUND.map(([, cell]) => saying(cell(row))).join("|");
+const FOUND = () => [["Finds", (row) => FINDS[row.design.relation]], ["Found, of edited copies, each edit alike (rest missed)", restored], [h`Matched one of another source: all kinds, ${listsHead()}`, wrongly]];
+const foundWords = (row) => FOUND().map(([, cell]) => saying(cell(row))).join("|");
 const lettered = () =>
   once("lettered", () =>
     ways()
       .map((rows, at) => [LETTERS[at], rows.filter((row) => foundWords(row) === foundWords(rows[0]))])
       .filter(([, rows]) => rows.length > 1),
   );
+// what it takes wrongly, unless a letter says it
+const likeLetter = (row) => {
+  const said = saying(wordsOf(wrongly(row))),
+    [letter] = lettered().find(([, rows]) => rows[0].design.relation === row.design.relation && saying(wordsOf(wrongly(rows[0]))) === said) || [];
+  return letter ? "" : h`; innocents: ${wrongly(row)}`;
+};
 const finds = (row) => {
   if (row.design.relation === "nothing") return "nothing";
   const [letter] = lettered().find(([, rows]) => rows.includes(row)) || [];
   const name = best(row, "recall");
   return letter
     ? h`<b>${letter}</b> ${RELATIONS[row.design.relation].replace(" copies", "")}, ${fig(row, name, percent(valueOf(row, name)))}`
-    : h`${FINDS[row.design.relation]}; ${restored(row)}; innocents: ${wrongly(row)}`;
+    : h`${FINDS[row.design.relation]}; ${restored(row)}${likeLetter(row)}`;
 };
 // the longest list over which the servers of this run were measured
 const longestRun = () => Math.max(...designs().map((row) => longestOf(row, "server_growth_u")));
 const SHEET = () => [
   ["Option, design", null],
   ["Who learns what of an innocent picture", innocent],
-  ["Found, of known pictures\u2019 copies, each edit alike (rest missed; letter: above)", finds],
+  ["Found, each edit alike (letter: above)", finds],
   [`A user's year: device's CPU, to ${rounded(longestRun())} entries (beyond: not known); data, its price, ${listed()} to ${rounded(realList())}`, userPays],
-  [`Run by; server cores for a million pictures a day, lists to ${rounded(longestRun())} (beyond: not known)`, mustRun],
+  [`Run by; server cores for a million pictures a day, same lists`, mustRun],
   ["Whose stolen files, beside curator's and centre's, tell what of a listed picture", stolen],
   ["Worst abuse declared, or played (who would notice)", worst],
   ["One list for all, if the log\u2019s witnesses are independent", sameList],
@@ -300,15 +306,15 @@ const ratioSaid = (row) => {
   const figure = figureOf(row, best(row, "recall_pairs"));
   return bounded(figure) ? h`${called(nameOf(row))} ${fig(row, best(row, "recall_pairs"), h`${percent(figure.value)} ${soft(h`(${between(figure.low, figure.high, percent)})`)}`)}` : null;
 };
-const priceSaid = (row) => h`${number(Number(cpuOf(row).toPrecision(2)))} ms of servers\u2019 CPU and ${bytes(ASKED.reduce((sum, name) => sum + (valueOf(row, name) ?? 0), 0))} a picture in ${nameOf(row)}, over ${number(entries(row))} entries`;
+const priceSaid = (row) => h`${nameOf(row)} ${number(Number(cpuOf(row).toPrecision(2)))} ms, ${bytes(ASKED.reduce((sum, name) => sum + (valueOf(row, name) ?? 0), 0))}`;
 const foundSaid = () => {
   const [near, equal, all] = ["token-psi", "oprf-psi", "provider-scan"].map(rowOf),
     ratios = [near, equal].filter(Boolean).map(ratioSaid).filter(Boolean),
     recall = (row) => row && behaviourOf(row)?.ranges.recall.value,
     mixed = recall(all) ? [near, equal].filter(recall).map((row) => percent(recall(row) / recall(all))) : [],
-    prices = [near, equal, all].filter((row) => row && cpuOf(row) >= 0).map(priceSaid),
+    prices = [near, all].filter((row) => row && cpuOf(row) >= 0).map(priceSaid),
     hundred = [near, equal, all].filter((row) => row && behaviourOf(row)).map((row) => h`${to("year", tenths(hundredOf(behaviourOf(row)).found), "part")} in ${nameOf(row)}`);
-  return h`<b>Found</b>, measured: of the copies that the provider\u2019s own matcher (0a) finds, ${ratios.length ? glue(ratios, ", ") : absent("")}, each edit alike${mixed.length ? h` (in the assumed mix of edits ${glue(mixed, " and ")})` : ""}. ${prices.length ? h`Price: ${glue(prices, "; ")}. ` : ""}${hundred.length ? h`Of 100 known files sent (reported, assumed known), by assumed shares of videos, modified clients and edits: ${glue(hundred, ", ")} found. ${foundSpan()} ` : ""}${escapes()}`;
+  return h`<b>Found</b>, measured: of what the provider\u2019s matcher (0a) finds, ${ratios.length ? glue(ratios, ", ") : absent("")}, each edit alike${mixed.length ? h` (assumed mix: ${glue(mixed, ", ")})` : ""}. ${prices.length ? h`Price a picture, servers\u2019 CPU and bytes, ${number(entries(near || equal || all))} entries: ${glue(prices, "; ")}. ` : ""}${hundred.length ? h`Of 100 known files sent (reported, assumed known), by assumed shares, found: ${glue(hundred, ", ")}${near && behaviourOf(near) ? foundSpan(behaviourOf(near)) : ""}. ` : ""}${escapes()}`;
 };
 const openedFrom = (rows) => {
   const least = unique(rows.map((row) => behaviourOf(row)?.always ?? row.design.parameters.threshold)).sort((a, b) => a - b);
@@ -344,10 +350,10 @@ const sheetPart = () => {
     h`<b>How</b>. E2EE: only sender and recipient can read; exceptional access: authorities hold keys to accounts. Hash (perceptual): fingerprint of a picture's look, a blurred likeness. Set-up: what a device downloads first; plain or hashed (scrambled) list: in it. Hash, part or prefix sent: a server gets the fingerprint, numbers behind it, or scrambled first bits. Blinded, encrypted (homomorphic): it answers without reading. Tokens: pieces, for near copies. Via provider: who answers does not see who asks. Voucher: a closed report. Classifier: a model guesses a category. Enclave: a chip that computes unseen; sealed: for it alone. Stand-in: an imitation.`,
     h`<b>None finds</b> new material${guess.length ? h` (${named(guess)} may)` : ""}, grooming, live streams or video${never.length ? h`; of edited copies, almost none of these: ${never.join("; ")}` : ""}.`,
     foundSaid(),
-    h`<b>Innocent pictures matched: not known.</b> ${falseSaid(behaviourOf(designs().find((row) => row.design.relation === "near" && behaviourOf(row)?.false) || {})?.false, "sheet")} Designs that find equal hashes alone: in the table below.`,
+    h`<b>Innocent pictures matched: not known.</b> ${falseSaid(behaviourOf(designs().find((row) => row.design.relation === "near" && behaviourOf(row)?.false) || {})?.false, "sheet")}`,
     h`<b>A person wrongly reported</b>, in this prototype: a second hash must agree${guess.length ? h` (not in ${named(guess)})` : ""} and a person decide; ${withstoodOf(now.sources.after[0].attacks)} A device that reports says so at once${caught.length ? h`; where the provider does (${named(caught)}), the sender hears of the decision alone` : ""}${counts.length ? "; of opened vouchers, nothing" : ""}. The sender can complain, which shows the match to whoever sees the traffic. Errors, arrests, blocked accounts: not measured.`,
     h`<b>In every design</b> the provider knows who sends to whom, when and how much, whether a report follows, and can read those who never compared keys. Where there is a list, curator and centre hold it; the curator can list anything.`,
-    h`<b>Threshold</b>: ${counts.length ? h`a voucher leaves for every picture; the centre can open those that match, ${openedFrom(counts)}. Below, cryptography hides pictures, not how many were sent or look listed. ` : ""}${thresholdsSaid()}`,
+    h`<b>Threshold</b>: ${counts.length ? h`a voucher leaves for every picture; the centre can open those that match, ${openedFrom(counts)}. Below, cryptography hides pictures, not how many were sent or look listed.` : "none measured."}`,
     h`<b>Abuse</b>: ${exposedSaid()}`,
     h`<b>Nobody measured</b> real lists, real traffic, decisions of people, leaks by computing time or power, a country's scale. Nothing is ranked.`,
   ];
@@ -355,11 +361,11 @@ const sheetPart = () => {
     "sheet",
     "Decision sheet",
     list(parts),
-    alike_.length ? table("Found, by how designs match", ["letter, finds", ...FOUND.slice(1).map(([name]) => name)], alike_, "flat found") : "",
+    alike_.length ? table("Found, by how designs match", ["letter, finds", ...FOUND().slice(1).map(([name]) => name)], alike_, "flat found") : "",
     table(h`Options, ${now.sources.introduced}`, head, rows, "decision"),
     glue(failed().map((row) => h`<p class="failed">${code(row)} failed: ${row.why}</p>`)),
     para(
-      h`Assumed: ${number(given("items"))} pictures, ${number(given("setups"))} set-ups and ${number(DAYS * given("updates"))} updates a user and year. Price: what operators may charge each other for data, not a bill; servers' euros: not computed. Upper ends: of 95 % bands, wide where few were timed. Run of ${now.run.made_at}, digest ${now.run.digest.slice(0, 16)}.`,
+      h`Assumed: ${number(given("items"))} pictures, ${number(given("setups"))} set-ups and ${number(DAYS * given("updates"))} updates a user and year. Price: what operators may charge each other for data, not a bill; servers' euros: not computed. Run of ${now.run.made_at}, digest ${now.run.digest.slice(0, 16)}.`,
     ),
   );
 };

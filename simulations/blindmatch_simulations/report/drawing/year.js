@@ -504,7 +504,7 @@ const listSaid = ({list: kind, item, exponent}, ident) => {
     there = atLength({item, exponent}, yearList());
   return opens(
     place("year", "list", kind, ident),
-    h`${item.value ? percent(item.value) : h`none of ${number(item.n)}`} ${soft(h`(${between(item.low, item.high, percent)})`)} against a list of ${some(own)} ${kind === "photographs" ? "photographs" : "pictures of all kinds"}`,
+    h`${item.value ? percent(item.value) : h`none of ${number(item.n)}`} ${soft(h`(${between(item.low, item.high, percent)})`)} against a list of ${some(own)} ${kind === "photographs" ? "photographs" : "of all kinds"}`,
     () =>
       evidence(h`All kinds of pictures against a list: ${kind}`, [
         ["of", h`${number(item.n)} pictures of the reference corpus, each against those of other sources`],
@@ -515,11 +515,24 @@ const listSaid = ({list: kind, item, exponent}, ident) => {
       ]),
   );
 };
+// the same where its head names the lists
+const listCell = ({list: kind, item}, ident) =>
+  opens(place("year", "cell", kind, ident), h`${item.value ? percent(item.value) : h`none of ${number(item.n)}`} ${soft(h`(${between(item.low, item.high, percent)})`)}`, () =>
+    evidence(h`All kinds of pictures against a list: ${kind}`, [
+      ["of", h`${number(item.n)} pictures, against a list of ${number(item.pairs / item.n)}`],
+      ["interval", item.why],
+      ["command", h`<code>blindmatch corpus evidence</code>`],
+    ]),
+  );
+const listsHead = () => {
+  const known = behaviours().find((one) => one.false)?.false.lists.at(-1).item;
+  return known ? h`list of ${some(known.pairs / known.n)} of all kinds` : "";
+};
 // the three parts stand together, whatever way to match they are of
 const falseSaid = (known, ident) =>
   known
-    ? h`Seen: ${seenSaid(known)}. Least flattering that can be defended, all kinds of pictures: ${glue(known.lists.map((one) => listSaid(one, ident)), "; ")}. Half of all matches are wrong at ${breakEvenSaid()}. No test here can tell on which side of it reality lies.`
-    : h`Not measured at scale. Half of all matches are wrong at ${breakEvenSaid()}. No test here can tell on which side of it reality lies.`;
+    ? h`Seen: ${seenSaid(known)}. Least flattering defensible rates, all kinds: ${glue(known.lists.map((one) => listSaid(one, ident)), "; ")}. Half of all matches are wrong at ${breakEvenSaid()}. No test here tells on which side reality lies.`
+    : h`Not measured at scale. Half of all matches are wrong at ${breakEvenSaid()}. No test here tells on which side reality lies.`;
 const openedSaid_ = (made) => {
   const {held, at} = made,
     rate = held.ranges.false_rate?.value ?? breakEven() * (1 - held.made_up),
@@ -558,18 +571,31 @@ const yearPart = () => {
     ),
     at.threshold > 1 ? para(openedSaid_(made)) : "",
     table("A year at these settings", ["", "expected", "range, 95 %", "if inputs err, too"], lines, "short flat"),
-    table(
-      "Of 100 known files sent, by assumed shares",
-      ["", ...Object.keys(FATES).map((name) => now.sources.year.fates[name])],
-      fates.map((same) => [glue(same.map(optionLabel), "; "), ...Object.values(hundredOf(same[0])).map((one) => (one > 0 && one < 0.1 ? "< 0.1" : tenths(one)))]),
-      "short flat",
-    ),
-    para(h`Assumed: ${percent(at.video)} videos, ${percent(at.modified)} modified clients, and this mix of edits: ${mixSaid()}. ${foundSpan()}`),
+    fold("hundred", "Of 100 known files sent, by assumed shares; the mix of edits", [
+      table(
+        "Of 100 known files sent, by assumed shares",
+        ["designs", ...Object.keys(FATES).map((name) => now.sources.year.fates[name])],
+        fates.map((same) => [named(same.map((one) => rowOf(one.name))), ...fatesOf(same[0])]),
+        "short flat",
+      ),
+      para(h`Assumed: ${percent(at.video)} videos, ${percent(at.modified)} modified clients, and this mix of edits: ${mixSaid()}. ${foundSpan()}`),
+    ]),
   );
 };
+const fatesOf = (behaviour) => {
+  const made = hundredOf(behaviour),
+    how = (name) => () =>
+      evidence(h`Of 100 known files sent, ${now.sources.year.fates[name]}: ${optionLabel(behaviour)}`, [
+        ["figure", h`${number(made[name])} ${now.sources.year.hundred.unit}`],
+        ["derivation", now.sources.year.hundred.derivation],
+        ["command", h`<code>blindmatch population</code>, <code>of_100</code>`],
+      ]);
+  return Object.entries(made).map(([name, one]) => opens(place("hundred", behaviour.name, name), one > 0 && one < 0.1 ? "< 0.1" : tenths(one), how(name)));
+};
 // what two assumed shares alone, of videos and of modified clients, make of `found`
-const foundSpan = () => {
-  const [one] = behaviours().filter(({name, threshold, ranges}) => ranges.unnoticed.value > 0 && name !== "literature" && threshold === 1).sort((a, b) => b.ranges.recall.value - a.ranges.recall.value);
+const foundSpan = (brief) => {
+  const lasting = ({name, threshold, ranges}) => ranges.unnoticed.value > 0 && name !== "literature" && threshold === 1,
+    one = brief || behaviours().filter(lasting).sort((a, b) => b.ranges.recall.value - a.ranges.recall.value)[0];
   if (!one) return "";
   const {video, modified} = now.sources.year.ends,
     model = yearModel(now.sources.year.model),
@@ -578,7 +604,8 @@ const foundSpan = () => {
         made = countsOf(daysOf(model, {...at, ...atEnds(held, ["value", "value", "value"]), video: video_, modified: modified_}));
       return (100 * made.true_reports) / (at.accounts * at.files);
     });
-  return h`Moving these two shares alone, to ${percent(video.high)} and ${percent(modified.high)} or to ${percent(video.low)} and ${percent(modified.low)}, changes found in ${optionLabel(one)} from ${two(found[0])} to ${two(found[1])}.`;
+  if (brief) return h` (two shares alone move the first to ${tenths(found[0])} or ${tenths(found[1])})`;
+  return h`Moving these two shares alone, to ${percent(video.high)} and ${percent(modified.high)} or to ${percent(video.low)} and ${percent(modified.low)}, changes found in ${optionLabel(one)} from ${tenths(found[0])} to ${tenths(found[1])}.`;
 };
 // what a slider says, and whose behaviour can be chosen
 const slideSaid = (one, value) => {
