@@ -340,3 +340,44 @@ def test_a_packed_server_says_its_share_in_its_log(curator: Path) -> None:
         pass
     told = [one for one in map(json.loads, log.read_text().splitlines()) if one["event"] == "budget-share"]
     assert [one["share"] for one in told] == ["1/2"]
+
+
+def test_packs_of_two_parties_at_once_lose_neither_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    curator = _made(tmp_path / "curator", "split-token-psi", *SET, *LIMITS)
+    options = ("--design", "split-token-psi")
+    write_packs, others = hosting.write_packs, list[Ran]()
+
+    def write_amid(deployment: Deployment, packs: shares.Packs) -> None:
+        if not others:
+            others.append(in_process(curator, "certs", "pack", "party_b", tmp_path / "b", *options))
+        write_packs(deployment, packs)
+
+    monkeypatch.setattr(shares, "HOLD_SECONDS", 0)
+    monkeypatch.setattr(hosting, "write_packs", write_amid)
+    done(in_process(curator, "certs", "pack", "party_a", tmp_path / "a", *options))
+    noted = {one.server for one in shares.read_packs(Deployment.open(curator)).packs}
+    packed = {f"party_{name}" for name in "ab" if (tmp_path / name).exists()}
+    assert noted == packed
+    refused(others[0], 4, "another certs pack", "try again when it has")
+
+
+def test_a_replaced_folder_cannot_be_replaced_again_nor_packed_into(curator: Path) -> None:
+    done(pack(curator, "a", "--share", "1/2"))
+    done(pack(curator, "b", "--share", "1/3"))
+    before = (curator / "authority/packed.json").read_bytes()
+    refused(pack(curator, "a", "--replaces", 1), 4, str(curator.with_name("a")))
+    assert (curator / "authority/packed.json").read_bytes() == before, "a refused pack frees nothing"
+    done(pack(curator, "c", "--replaces", 1, "--replaces", 1))
+    refused(pack(curator, "d", "--replaces", 1), 4, "--replaces 1", "number 3, 1/2")
+    refused(pack(curator, "d", "--replaces", 0), 4, "--replaces 0", "number 3, 1/2")
+
+
+def test_a_replaced_folder_s_counts_hold_under_a_smaller_share(curator: Path) -> None:
+    first, second = (curator.with_name(name) for name in ("first", "second"))
+    done(pack(curator, "first", "--share", "1/2"))
+    spent = granted([first], 1, "token-psi", Party.MATCHER)
+    done(pack(curator, "second", "--share", "1/3", "--replaces", 1))
+    shutil.copy(first / "ledger.sqlite", second / "ledger.sqlite")
+    assert spent[0] > 0 and granted([second], 1, "token-psi", Party.MATCHER) == [0]

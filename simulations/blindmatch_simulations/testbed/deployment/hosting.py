@@ -61,6 +61,7 @@ from blindmatch_simulations.testbed.deployment.shares import (
     add_pack,
     find_too_small,
     has_budget,
+    noting,
     read_packs,
     share_here,
     write_packs,
@@ -285,7 +286,7 @@ def pack_server(
     if not deployment.authority.is_dir():
         raise DeploymentError(f"{party.server}: pack it where the authority is, which notes the shares")
     # the lock keeps this folder's own server, and another pack of it, from granting the same part
-    with alone(deployment, party):
+    with alone(deployment, party), noting(deployment):
         return _pack_share(deployment, party, design, folder, parts, replaces)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from fractions import Fraction
 from math import ceil
@@ -23,7 +24,7 @@ from blindmatch_protocol.contract import AnyDesign, KeyLimits, Party
 from blindmatch_server.epochs.published import open_publication
 from blindmatch_server.matching.epochs import carried_limits
 from blindmatch_server.matching.ledger import divide_limits, has_room
-from blindmatch_server.storage.files import replace_file
+from blindmatch_server.storage.files import hold, replace_file
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
@@ -31,6 +32,9 @@ from blindmatch_simulations.testbed.deployment.folder import Deployment, Deploym
 
 SHARE: Final = "share.json"
 PACKED: Final = "packed.json"
+PACKED_LOCK: Final = "packed.lock"
+HOLD_SECONDS: Final = 5.0
+"""How long another pack is waited for."""
 MOST_PARTS: Final = 1000
 OWN: Final = 0
 """Number of the server that runs in the authority's own folder."""
@@ -119,6 +123,14 @@ def read_packs(deployment: Deployment) -> Packs:
     if len({(one.server, one.design, one.number) for one in found.packs}) < len(found.packs):
         raise DeploymentError(f"{path}: a number is given twice; {what}")
     return found
+
+
+@contextmanager
+def noting(deployment: Deployment) -> Iterator[None]:
+    """Hold the note of what was packed, which all servers share; `DeploymentError` if another pack does."""
+    busy = DeploymentError(f"another certs pack at {deployment.home} has not ended; try again when it has")
+    with hold(deployment.authority / PACKED_LOCK, busy, DeploymentError, HOLD_SECONDS):
+        yield
 
 
 def write_packs(deployment: Deployment, packs: Packs) -> None:
