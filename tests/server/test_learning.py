@@ -187,3 +187,27 @@ async def test_a_report_cannot_be_confirmed_before_the_list_is_learnt_and_can_af
         scene.write(LISTED)
         await rows_of(operator)
         assert (await operator.one("Centre/Move", move)).state == "confirmed"
+
+
+async def test_a_report_that_came_while_the_list_was_unreadable_passes_once_it_is_learnt(
+    scene: Scene,
+) -> None:
+    async with scene.centre() as (alice, _, operator, _):
+        scene.references.write_bytes(b"half of a copy, which is no database yet" * 100)
+        await submit(alice, scene, scene.report())
+        assert (await checks_of(operator))[0][0] != "passed"
+        scene.write(LISTED)
+        assert await checks_of(operator) == [("passed", "")]
+
+
+async def test_an_entry_removed_before_the_centre_learnt_it_stays_failed_until_a_list_with_it(
+    scene: Scene,
+) -> None:
+    learn(scene, OLD)
+    async with scene.centre() as (alice, _, operator, _):
+        await submit(alice, scene, scene.report())
+        for _ in range(2):
+            learn(scene, OLD)
+            assert await checks_of(operator) == [("failed", UNKNOWN)]
+        scene.write(LISTED)
+        assert await checks_of(operator) == [("passed", "")]

@@ -93,3 +93,12 @@ def test_doctor_counts_the_reports_that_wait_for_a_list(home: Path, samples: Pat
         command(home, "centre", "learn", "known", "--pictures", samples / "other")
         command(home, "centre", "list")
         assert row(home)["status"] == "ok"
+
+
+def test_doctor_says_that_the_centre_s_list_is_damaged_inside(home: Path) -> None:
+    path = home / "centre/references.sqlite"
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    rows = {one["check"]: one for one in in_process(home, "doctor", "--json", "-").json}
+    found = [rows[name]["status"] for name in ("references", "centre's list") if name in rows]
+    assert "wrong" in found, found

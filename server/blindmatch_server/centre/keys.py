@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -214,19 +214,23 @@ class References:
 
     def counts(self) -> tuple[int, int]:
         """Return how many entries there are, and how many have a second hash. Raises `StateError` if the file
-        is gone."""
-        with closing(self._open()) as connection:
-            counted = connection.execute("SELECT COUNT(*), COUNT(second_hash) FROM entries")
-            entries, second = counted.fetchone()
+        is gone or damaged."""
+        entries, second = self._first_of("SELECT COUNT(*), COUNT(second_hash) FROM entries") or (0, 0)
         return int(entries), int(second)
 
     def lookup(self, entry_id: int) -> Reference | None:
-        """The entry with this id, if the list has it. Raises `StateError` if the file is gone."""
-        with closing(self._open()) as connection:
-            row = connection.execute(
-                "SELECT entry_hash, salt, second_hash FROM entries WHERE entry_id = ?", (signed(entry_id),)
-            ).fetchone()
+        """The entry with this id, if the list has it. Raises `StateError` if the file is gone or damaged."""
+        row = self._first_of(
+            "SELECT entry_hash, salt, second_hash FROM entries WHERE entry_id = ?", signed(entry_id)
+        )
         return None if row is None else Reference(*row)
+
+    def _first_of(self, query: str, *values: int) -> Any:
+        with closing(self._open()) as connection:
+            try:
+                return connection.execute(query, values).fetchone()
+            except sqlite3.Error as error:
+                raise StateError(f"{self._path.name}: cannot be read: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
         try:

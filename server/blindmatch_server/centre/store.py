@@ -183,6 +183,7 @@ def _write_checks(connection: Connection, report_id: bytes, assessment: Assessme
 
 UNKNOWN_LABEL: Final = "not a label of the list"
 NO_LIST: Final = "the centre has no copy of the list"
+UNREADABLE_LIST: Final = "the centre cannot read its copy of the list"
 """What the check of a label says where the centre may only lack the list of the report's epoch."""
 
 
@@ -193,11 +194,12 @@ def failed_for_want_of_list(connection: Connection) -> list[tuple[Submission, in
     rows = connection.execute(
         "SELECT report_id, digest, blob_id, submitter, received_at_ms, entry_id FROM reports AS r "
         "WHERE state = ? AND EXISTS (SELECT 1 FROM checks AS c WHERE c.report_id = r.report_id "
-        "AND c.verdict IN (?, ?)) ORDER BY received_at_ms, rowid",
+        "AND c.verdict IN (?, ?, ?)) ORDER BY received_at_ms, rowid",
         (
             State.CHECKED,
             describe(label, Failed(UNKNOWN_LABEL)),
             describe(label, NotAvailable(NO_LIST)),
+            describe(label, NotAvailable(UNREADABLE_LIST)),
         ),
     )
     failures = tuple(describe(check, Failed("")) for check in others)

@@ -56,7 +56,7 @@ from blindmatch_server.hosting.event_log import Clock, EventLog, milliseconds
 from blindmatch_server.hosting.limits import nothing_left
 from blindmatch_server.storage.blobs import Blobs
 from blindmatch_server.storage.database import Database
-from blindmatch_server.storage.errors import ConflictError
+from blindmatch_server.storage.errors import ConflictError, StateError
 
 _NOT_TOLD = NotAvailable("the centre was not told what is deployed")
 _NO_ENTRY = NotAvailable("a flag has no entry", needed=False)
@@ -145,7 +145,10 @@ class _Examination(Struct):
         if self.verifier.references is None:
             return NotAvailable(store.NO_LIST)
         label = self.report.label
-        reference = self.verifier.references.lookup(label.entry_id)
+        try:
+            reference = self.verifier.references.lookup(label.entry_id)
+        except StateError:  # a copy may be under way; the check is made again when another file is in place
+            return NotAvailable(store.UNREADABLE_LIST)
         if reference is None or (reference.entry_hash, reference.salt) != (label.entry_hash, label.salt):
             return Failed(store.UNKNOWN_LABEL)
         self.reference = reference

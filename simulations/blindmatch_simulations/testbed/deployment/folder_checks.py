@@ -176,7 +176,7 @@ def centre(deployment: Deployment, design: AnyDesign) -> Iterator[Finding]:
         yield Finding("references", Status.WARNING, what, remedy)
         return
     try:
-        References(deployment.references)
+        References(deployment.references).counts()  # reads it all, so that no damage inside is missed
     except BlindmatchError as error:
         yield Finding("references", Status.WRONG, str(error), remedy)
     else:
