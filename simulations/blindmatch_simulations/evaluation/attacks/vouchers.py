@@ -408,12 +408,12 @@ REACH: Final = 2
 def made_up(arena: Arena) -> Figure:
     """The advantage in telling real from made-up vouchers by what comes beside them, or by a copy."""
     games = GAMES if arena.thorough else GAMES // 4
-    cases = {
-        f"an album, {share / 10:g} % made up": won(_albums(arena, share, EACH * games)) for share in (10, 100)
+    played = {
+        f"an album, {share / 10:g} % made up": _albums(arena, share, EACH * games) for share in (10, 100)
     }
     if needs.COUNTED.met(arena.design):
-        cases["two copies with one hash"] = won(_copies(arena, games))
-    return advantages(cases)
+        played["two copies with one hash"] = _copies(arena, games)
+    return advantages({name: won(one, len(played)) for name, one in played.items()})
 
 
 def _albums(arena: Arena, share: int, games: int) -> list[Played]:

@@ -16,7 +16,7 @@ from msgspec import Struct, field, to_builtins
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.rederived import close
-from blindmatch_simulations.evaluation.studies import evidence, reference
+from blindmatch_simulations.evaluation.studies import evidence, predictions, reference
 from blindmatch_simulations.measure.intervals import share
 from blindmatch_simulations.measure.phases import PhaseProgress
 from blindmatch_simulations.measure.results import Results, Row, Status
@@ -121,7 +121,14 @@ def derive_rows(names: tuple[str, ...], phase: PhaseProgress) -> tuple[Row, ...]
     """Return the rows that the committed hashes give for these designs, without whole sessions."""
     if names not in _DERIVED:
         designs = [load_design(name) for name in names]
-        _DERIVED[names] = tuple(evidence.evidence(reference.read(), designs, 0, phase))
+        rows = evidence.evidence(reference.read(), designs, 0, phase)
+        if reference.is_committed(reference.ASIDE):
+            ways = dict.fromkeys(way for one in designs if (way := evidence.matching_of(one)) is not None)
+            aside = reference.read(reference.ASIDE)
+            rows += predictions.tested_rows(
+                predictions.committed_predictions(), reference.read(), aside, ways
+            )
+        _DERIVED[names] = tuple(rows)
     return _DERIVED[names]
 
 
