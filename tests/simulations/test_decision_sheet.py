@@ -175,7 +175,7 @@ def test_what_a_user_pays_in_a_year_is_computed_from_the_row_and_the_scale(
     query = sum(row[name].value or 0 for name in ("query_up_bytes", "query_down_bytes"))
     setup, update = (row[name].value or 0 for name in ("setup_bytes", "update_bytes"))
     total = GIVEN["items"] * query + GIVEN["setups"] * setup + 365 * GIVEN["updates"] * update
-    cpu = (row["device_cpu_ms"].value or 0) * GIVEN["items"] / 1000
+    cpu = (row["phone_cpu_ms"].value or 0) * GIVEN["items"] / 1000
     cell = _rows(made)["token-psi"][2]
     assert re.match(
         f"{cpu:.2g}(\u2013[0-9]+)? s; {total / 1e6:.3g} MB\u2013.*, \u20ac{total * PRICE:.2f}\u2013", cell
@@ -322,7 +322,7 @@ def test_cpu_is_told_up_to_the_longest_list_measured_and_noise_is_not_multiplied
         row, found = _of(whole, "token-psi"), _rows(made)["token-psi"]
         ms, u = (row.figures[name].value or 0 for name in ("matcher_cpu_ms", "server_u"))
         more = 4.0 * ms / u * 21.028 if grows else 0.0
-        seconds = ((row.figures["device_cpu_ms"].value or 0) + more) * GIVEN["items"] / 1000
+        seconds = ((row.figures["phone_cpu_ms"].value or 0) + more) * GIVEN["items"] / 1000
         assert float(re.findall(r"([\d.]+) s;", found[2])[0]) == pytest.approx(seconds, rel=0.05)
         cores = (max(ms, row.figures["server_cpu_ms"].value or 0) + more) * 1e6 / 86_400_000
         assert float(re.findall(r"[\d.]+$", found[3])[0]) == pytest.approx(cores, rel=0.05)
@@ -374,7 +374,7 @@ def _with(results: Results, figures: dict[str, Figure]) -> Results:
 
 
 def test_what_was_not_measured_is_said_and_never_counted_as_nothing(results: Results) -> None:
-    names = ("device_cpu_ms", "query_up_bytes", "server_cpu_ms", "matcher_cpu_ms", "proof_bytes")
+    names = ("device_cpu_ms", "phone_cpu_ms", "query_up_bytes", "server_cpu_ms", "matcher_cpu_ms", "proof_bytes")
     absent = {name: Figure(None, "no") for name in names}
     found = _rows(drawn(SAMPLE, _with(results, absent)))
     assert found["enclave"][2] == "not measured; not measured"

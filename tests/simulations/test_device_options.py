@@ -109,5 +109,6 @@ def test_when_a_round_begins_hardly_depends_on_how_long_the_one_before_took(
     clock = SimpleNamespace(monotonic=lambda: device.now, sleep=device.sleep)
     monkeypatch.setattr(command, "time", clock)
     for _ in range(3):
-        command._round(device, {"received": 0, "slots": 0, "troubles": 0})
+        shown: Any = SimpleNamespace(show_new=lambda: None)
+        command._round(device, {"received": 0, "slots": 0, "troubles": 0}, shown)
     assert ticks == [0.0, begun, 2 * begun]

@@ -16,5 +16,5 @@ def through(here: int, other: int, grows: bool) -> str:
 
 def lengths_of(why: str) -> tuple[int, ...]:
     """Return the lengths of the list of which `through` speaks; none of another text."""
-    found = _LINE.match(why)
+    found = _LINE.search(why)
     return tuple(int(one.replace(",", "")) for one in found.groups()) if found else ()

@@ -120,9 +120,9 @@ def _behaviour(row: assess.Measured, inputs: Inputs) -> Behaviour:
         opening["made_up"] = parameters.get("synthetic", 0) / COIN_RANGE
         asked, voucher = costs["query_up_bytes"], costs["report_bytes"]
         both = asked if asked.value is None else voucher
-        if asked.value and voucher.value is None:
+        if voucher.value is None:
             # the voucher is among what is sent for a picture; files of before that had it apart
-            both = asked
+            both = asked if asked.value else Figure(None, "the voucher was not measured")
         elif asked.value is not None and voucher.value is not None:
             both = replace(voucher, value=asked.value + voucher.value)
         costs |= {"query_up_bytes": both, "report_bytes": Figure(None, VOUCHERS)}

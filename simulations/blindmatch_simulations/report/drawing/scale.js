@@ -24,7 +24,7 @@ const phoneOf = (row) => (valueOf(row, "phone_cpu_ms") === null ? "device_cpu_ms
 // CPU was measured over two lengths of list, and how it goes on beyond the longer one is not known
 const BEYOND = "not known beyond";
 const longestOf = (row, name) => {
-  const [, ...lengths] = /^line through ([\d,]+) and ([\d,]+) entries/.exec(figureOf(row, name).why) || [];
+  const [, ...lengths] = /line through ([\d,]+) and ([\d,]+) entries/.exec(figureOf(row, name).why) || [];
   return Math.max(entries(row), ...lengths.map((one) => Number(one.replace(/,/g, ""))));
 };
 const atMost = (row, name, n, of, grows) => {
