@@ -239,7 +239,9 @@ def test_what_is_disturbed_is_one_rule_for_all_rows_and_follows_from_no_row() ->
     assert (yardstick.MOST_MOVED, yardstick.MOST_LOAD) == (0.15, 1.15)
     package = Path(yardstick.__file__).parents[1]
     users = [path for path in package.rglob("*.py") if "MOST_MOVED" in path.read_text("utf-8")]
-    assert sorted(path.name for path in users) == ["rederived.py", "yardstick.py"], "and whoever derives it again"
+    assert sorted(path.name for path in users) == ["rederived.py", "yardstick.py"], (
+        "and whoever derives it again"
+    )
 
 
 def test_a_short_task_is_repeated_in_a_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -374,7 +374,14 @@ def _with(results: Results, figures: dict[str, Figure]) -> Results:
 
 
 def test_what_was_not_measured_is_said_and_never_counted_as_nothing(results: Results) -> None:
-    names = ("device_cpu_ms", "phone_cpu_ms", "query_up_bytes", "server_cpu_ms", "matcher_cpu_ms", "proof_bytes")
+    names = (
+        "device_cpu_ms",
+        "phone_cpu_ms",
+        "query_up_bytes",
+        "server_cpu_ms",
+        "matcher_cpu_ms",
+        "proof_bytes",
+    )
     absent = {name: Figure(None, "no") for name in names}
     found = _rows(drawn(SAMPLE, _with(results, absent)))
     assert found["enclave"][2] == "not measured; not measured"
