@@ -85,7 +85,7 @@ async def hand_in(folder: Path, pile: Pile, most: int, bodies: Iterable[bytes]) 
     """A centre's life: hand vouchers in, and wait after each one until nothing is due."""
     design = Dummy()
     design.pile = pile
-    database = Database(folder / "centre.sqlite", store.SCHEMA, store.VERSION)
+    database = Database(folder / "centre.sqlite", store.SCHEMA, store.VERSION, store.UPGRADES)
     files = {"dummy": OpenerFiles(5, {"setup": b"setup of 5"})}
     log = EventLog("centre", sink=lambda line: None)
     vouchers = Vouchers(database, {"dummy": design}, files, 10 * most, most, log)
@@ -252,7 +252,7 @@ async def erase_all_but_the_last(folder: Path, most: int) -> None:
         )
         erase(connection, Scope(before_ms=2), 3, BY_AGE, "held 1 days", most)
 
-    database = Database(folder / "centre.sqlite", store.SCHEMA, store.VERSION)
+    database = Database(folder / "centre.sqlite", store.SCHEMA, store.VERSION, store.UPGRADES)
     await database.run(age_and_erase)
     await database.close()
 
@@ -364,3 +364,55 @@ async def test_a_design_whose_opener_is_out_of_reach_keeps_no_other_design_close
         assert ("lost",) in await database.run(lambda c: c.execute(due).fetchall())
     await vouchers.openings.close()
     await database.close()
+
+
+AS_VERSION_11 = """
+BEGIN;
+CREATE TABLE old (
+    account TEXT NOT NULL,
+    design TEXT NOT NULL,
+    period BLOB NOT NULL,
+    held INTEGER NOT NULL,
+    visible INTEGER NOT NULL DEFAULT 0,
+    places INTEGER NOT NULL DEFAULT 0,
+    wanted INTEGER NOT NULL DEFAULT 0,
+    tried INTEGER NOT NULL DEFAULT 0,
+    opened INTEGER NOT NULL DEFAULT 0,
+    first_at_ms INTEGER NOT NULL,
+    last_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (account, design, period)
+) STRICT, WITHOUT ROWID;
+INSERT INTO old SELECT
+    account, design, period, held, visible, places, wanted, next_try - 1, opened, first_at_ms, last_at_ms
+    FROM piles;
+DROP TABLE piles;
+ALTER TABLE old RENAME TO piles;
+CREATE INDEX piles_due ON piles (design, period) WHERE tried < wanted;
+PRAGMA user_version = 11;
+COMMIT;
+"""
+"""Makes the piles what they were in version 11: a pile was due while `tried` was less than `wanted`."""
+
+
+async def test_a_store_of_version_11_is_converted_and_its_piles_are_tried_on(tmp_path: Path) -> None:
+    path, pile = tmp_path / "centre.sqlite", Places()
+    await hand_in(tmp_path, pile, 10, slips([1, 2, 3]))
+    with closing(sqlite3.connect(path)) as connection:
+        before = connection.execute("SELECT account, held, visible, wanted, born FROM piles").fetchall()
+        vouchers = connection.execute("SELECT * FROM vouchers").fetchall()
+        connection.executescript(AS_VERSION_11)
+    await hand_in(tmp_path, pile, 10, [])
+    assert pile.tried == [1, 2, 3], "what was tried is not due again"
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (store.VERSION,)
+        assert (
+            connection.execute("SELECT account, held, visible, wanted, born FROM piles").fetchall() == before
+        )
+        assert connection.execute("SELECT * FROM vouchers").fetchall() == vouchers
+        connection.executescript(AS_VERSION_11)
+        connection.execute("UPDATE piles SET tried = 1")
+        connection.commit()
+    await hand_in(tmp_path, pile, 10, [])
+    assert pile.tried == [1, 2, 3, 3], "a pile that was due still is"
+    await hand_in(tmp_path, pile, 10, slips([4]))
+    assert pile.tried[-1] == 4

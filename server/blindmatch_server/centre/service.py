@@ -275,7 +275,7 @@ async def open_centre(config: CentreConfig, context: ServerContext) -> AsyncIter
     references = None if config.references is None else References(config.references)
     config.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with AsyncExitStack() as stack:
-        database = Database(config.directory / "centre.sqlite", store.SCHEMA, store.VERSION)
+        database = Database(config.directory / "centre.sqlite", store.SCHEMA, store.VERSION, store.UPGRADES)
         stack.push_async_callback(database.close)
         designs = {one.design.info.name: one.design for one in (config.deployed,) if one is not None}
         most = config.limits.most_vouchers, config.limits.most_tried

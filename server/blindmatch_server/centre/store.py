@@ -301,6 +301,21 @@ def _row(row: Sequence[Any]) -> Row:
 
 
 VERSION: Final = 12
+UPGRADES: Final = {
+    11: """
+DROP INDEX piles_due;
+ALTER TABLE piles ADD COLUMN next_try INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE piles ADD COLUMN born INTEGER NOT NULL DEFAULT 0;
+-- a pile was due while it was tried less often than wanted: the same piles are due, and tried at once
+UPDATE piles SET next_try = tried + 1, born = COALESCE((
+    SELECT MIN(number) FROM vouchers AS v
+    WHERE (v.account, v.design, v.period) = (piles.account, piles.design, piles.period)
+), 0);
+ALTER TABLE piles DROP COLUMN tried;
+CREATE INDEX piles_due ON piles (design, period) WHERE next_try <= wanted
+"""
+}
+"""By an older version, what makes the next one of it: reports and vouchers that were acknowledged stay."""
 SCHEMA: Final = """
 CREATE TABLE reports (
     report_id BLOB PRIMARY KEY,
