@@ -200,6 +200,19 @@ async def test_a_report_that_came_while_the_list_was_unreadable_passes_once_it_i
         assert await checks_of(operator) == [("passed", "")]
 
 
+async def test_nobody_waits_for_repetitions_that_a_damaged_list_prevents(scene: Scene) -> None:
+    """`List` waited its whole limit each time, as long as reports were to be checked again."""
+    learn(scene, OLD)
+    async with scene.centre() as (alice, _, operator, _):
+        await submit(alice, scene, scene.report())
+        assert await checks_of(operator) == [("failed", UNKNOWN)]
+        scene.references.write_bytes(b"half of a copy, which is no database yet" * 100)
+        for _ in range(2):
+            assert await checks_of(operator) == [("failed", UNKNOWN)]
+        scene.write(LISTED)
+        assert await checks_of(operator) == [("passed", "")]
+
+
 async def test_an_entry_removed_before_the_centre_learnt_it_stays_failed_until_a_list_with_it(
     scene: Scene,
 ) -> None:

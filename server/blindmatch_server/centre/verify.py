@@ -55,7 +55,7 @@ from blindmatch_server.hosting.authority import Identity, Kind, identity_of
 from blindmatch_server.hosting.event_log import Clock, EventLog, milliseconds
 from blindmatch_server.hosting.limits import nothing_left
 from blindmatch_server.storage.blobs import Blobs
-from blindmatch_server.storage.database import Database
+from blindmatch_server.storage.database import Database, reading
 from blindmatch_server.storage.errors import ConflictError, StateError
 
 _NOT_TOLD = NotAvailable("the centre was not told what is deployed")
@@ -307,6 +307,7 @@ class Checking:
         self._checked = asyncio.Event()
         self._learnt: tuple[int, int, int] | None = None
         self._again: deque[tuple[store.Submission, int]] = deque()
+        self._is_stuck = False
 
     def wake(self) -> None:
         self._due.set()
@@ -318,7 +319,8 @@ class Checking:
         await nothing_left(self._is_left, self._checked, seconds)
 
     async def _is_left(self) -> bool:
-        is_to_repeat = bool(self._again) or self._has_learnt()
+        # what cannot be repeated now, as with a damaged list, is waited for by nobody
+        is_to_repeat = (bool(self._again) and not self._is_stuck) or self._has_learnt()
         return is_to_repeat or await self._database.run(store.next_received) is not None
 
     def _has_learnt(self) -> bool:
@@ -335,8 +337,10 @@ class Checking:
                 await self._check_all()
                 await self._check_again()
             except Exception as error:
-                # the store failed: what is not checked stays received, and is tried again
+                # the store or the list failed: what is not checked stays as it was, and is tried again
                 self._log.failure("checking", error)
+                self._is_stuck = True
+                self._checked.set()
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
             with suppress(TimeoutError):
@@ -361,7 +365,8 @@ class Checking:
         if self._has_learnt():
             # before it is looked for reports: another list that is learnt meanwhile has another stamp
             self._learnt = references.stamp()
-            self._again = deque(await self._database.run(store.failed_for_want_of_list))
+            self._again = deque(await asyncio.to_thread(self._read_failed))
+            self._is_stuck = False
         while self._again:
             await self._check_all()
             submission, entry_id = self._again[0]
@@ -369,6 +374,11 @@ class Checking:
                 await self._repeat(submission)
             self._again.popleft()
         self._checked.set()
+
+    def _read_failed(self) -> list[tuple[store.Submission, int]]:
+        """Look for reports to check again beside the writer, without a transaction of its thread."""
+        with reading(self._database.path) as connection:
+            return store.failed_for_want_of_list(connection)
 
     async def _repeat(self, submission: store.Submission) -> None:
         identity = await self._database.run(lambda c: signer_of(c, submission.submitter))
