@@ -167,7 +167,7 @@ def test_what_a_design_says_in_an_error_is_shown_as_it_is(
     assert run(["conformance", "quoting.py:DESIGN", "--only", "outcomes"]) == 1
     seen = capsys.readouterr()
     assert "[/b] and [red]" in seen.out
-    assert "outcomes: answer: raises ValueError: [/b] and [red] (seed 1)" in seen.err
+    assert "outcomes: answer: crash: raises ValueError: [/b] and [red] (seed 1)" in seen.err
 
 
 class Silent(Echo):
@@ -187,9 +187,9 @@ class Unsaying(Echo):
             Silent(),
             "outcomes",
             "outcomes: session: an honest session ends in an error: "
-            "design dummy-echo gives 0 replies to one request",
+            "design dummy-echo gives 0 replies to one request, picture listed/0",
         ),
-        (Unsaying(), "list", "list: leakage: raises ValueError: not said"),
+        (Unsaying(), "list", "list: leakage: crash: raises ValueError: not said"),
     ],
 )
 def test_a_step_that_gives_too_little_is_named(design: AnyDesign, check: str, line: str) -> None:

@@ -67,9 +67,10 @@ def run_remote(
         design, read_manifest(manifest), called, seed, only, lambda name: ERR.print(f"  {name}", style="dim")
     )
     title = f"Conformance of {', '.join(remotes)} to {report.design}, seed {seed}"
-    result = as_json(report) | {"remote": {str(role): address for role, address in called.items()}}
     again = [reference, "--manifest", str(manifest), "--seed", str(report.seed)]
     again += [part for remote in remotes for part in ("--remote", remote)]
+    result = as_json(report, ["blindmatch", "conformance", *again])
+    result |= {"remote": {str(role): address for role, address in called.items()}}
     return _found(title, report, result, again)
 
 
@@ -172,13 +173,16 @@ def _check(reference: str, options: Options) -> Found:
     again += ["--games"] if options.games else []
     again += [part for name, value in options.values.items() for part in ("--set", f"{name}={value}")]
     not_seen = f"not seen by any check: {', '.join(NOT_SEEN)} (docs/conformance.md)"
-    return _found(title, report, as_json(report), again, not_seen)
+    command = ["blindmatch", "conformance", *again]
+    return _found(title, report, as_json(report, command), again, not_seen)
 
 
 def _found(title: str, report: Report, result: Any, again: Sequence[str], *lines: str) -> Found:
     """A report, with what failed and the command that checks it again; exit code 1 if anything did."""
     for one in report.failed:
         complain(f"failed: {report.line(one)}")
+        for frame in one.evidence.get("trace", "").splitlines():
+            say(f"  at {frame}", ERR)
         say(f"again: {shlex.join(['blindmatch', 'conformance', *again, '--only', one.check])}", ERR)
     for one in report.unchecked:
         complain(f"not checked: {one.check}: {one.reason}")

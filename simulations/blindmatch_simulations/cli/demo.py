@@ -27,8 +27,10 @@ from blindmatch_simulations.cli.certs import FrankingOption
 from blindmatch_simulations.cli.commands import Found, people
 from blindmatch_simulations.cli.console import DesignOption, table
 from blindmatch_simulations.testbed.audit import Undeclared
+from blindmatch_simulations.testbed.demo.conversation import SENDER
 from blindmatch_simulations.testbed.demo.run import (
     DemoRun,
+    crashes,
     failures,
     intact,
     listed_sent,
@@ -43,9 +45,11 @@ from blindmatch_simulations.testbed.demo.run import (
 from blindmatch_simulations.testbed.demo.stories import STORIES, play_story
 from blindmatch_simulations.testbed.deployment.devices import Options
 from blindmatch_simulations.testbed.deployment.hosting import parties_of
-from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.deployment.registry import load_design, portable_reference
 
-RESULT_VERSION = 5
+RESULT_VERSION = 6
+UNKNOWN: Final = (Undeclared.NOT_COMPARABLE, Undeclared.NOT_CHECKED)
+"""Ends of an audit that give no number of undeclared bytes."""
 
 
 def facts_declared(run: DemoRun, party: Party) -> dict[str, str]:
@@ -55,8 +59,8 @@ def facts_declared(run: DemoRun, party: Party) -> dict[str, str]:
     return {fact.name: fact.says for fact in (*messenger.get(party, ()), *design)}
 
 
-def demo_result(run: DemoRun) -> dict[str, Any]:
-    """The run as JSON (docs/results.md)."""
+def demo_result(run: DemoRun, again: str) -> dict[str, Any]:
+    """The run as JSON (docs/results.md); `again` is the command that runs it again."""
     return {
         "result_version": RESULT_VERSION,
         "design": run.design.info.name,
@@ -87,11 +91,11 @@ def demo_result(run: DemoRun) -> dict[str, Any]:
         "opened_below_threshold": run.opened_below,
         "reports_audited": sum(audit.reports_opened or 0 for audit in run.audits.values()),
         "undeclared_egress": str(undeclared(run)),
-        "undeclared_egress_bytes": None
-        if undeclared(run) is Undeclared.NOT_COMPARABLE
-        else undeclared_bytes(run),
+        "undeclared_egress_bytes": None if undeclared(run) in UNKNOWN else undeclared_bytes(run),
         "compared": compared(run),
         "findings": list(_findings(run)),
+        "crashes": [to_builtins(one) for one in crashes(run)],
+        "again": again,
         "bytes_per_picture_beyond_ciphertext": _beyond_ciphertext(run),
         "parties": {party.server: seen(run, party) for party in parties_of(run.design)},
         "pictures": list(picture_rows(run)),
@@ -102,8 +106,26 @@ def demo_result(run: DemoRun) -> dict[str, Any]:
 
 def _findings(run: DemoRun) -> Iterator[dict[str, Any]]:
     for name, audit in run.audits.items():
-        for f in audit.findings:
-            yield {"account": name, "party": str(f.party), "item": f.item, "rule": f.rule, "bytes": f.size}
+        for one in audit.findings:
+            row = {"account": name, "party": str(one.party), "item": one.item, "rule": one.rule}
+            row |= {"bytes": one.size, "picture": _picture_names(run, name).get(one.item or 0)}
+            if one.told is not None:
+                told, other = one.told, one.other_name(_pool_names(run))
+                row |= {"field": told.field, "value": told.mine, "other": other, "other_value": told.theirs}
+            yield row
+
+
+def _pool_names(run: DemoRun) -> dict[int, str]:
+    """Names of the pictures that sessions are compared with, by their place."""
+    return {at: f"{one.name} ({one.edit})" for at, one in enumerate(run.workload.sendings)}
+
+
+def _picture_names(run: DemoRun, account: str) -> dict[int, str]:
+    """Names of an account's pictures by their numbers on its device: those that the demo sent from it."""
+    if account != SENDER:
+        return {}
+    pairs = zip(run.sent, run.workload.sendings, strict=True)
+    return {one.item: f"{sending.name} ({sending.edit})" for one, sending in pairs if one.item is not None}
 
 
 def _beyond_ciphertext(run: DemoRun) -> dict[str, float]:
@@ -266,7 +288,9 @@ def compared(run: DemoRun) -> dict[str, Any]:
 def undeclared_words(run: DemoRun) -> str:
     """The audit's result in words: a zero only if something was compared."""
     parts = [_words(name, row) for name, row in compared(run).items()]
-    if undeclared(run) is not Undeclared.NOT_COMPARABLE:
+    if undeclared(run) is Undeclared.NOT_CHECKED:
+        parts.insert(0, "undeclared bytes: not checked, the design crashed")
+    elif undeclared(run) is not Undeclared.NOT_COMPARABLE:
         parts.insert(0, f"undeclared bytes: {undeclared_bytes(run)}")
     return "; ".join(parts)
 
@@ -324,7 +348,13 @@ def run_demo(
     made = tempfile.TemporaryDirectory(prefix="blindmatch-") if home is None else nullcontext(home)
     with made as folder, phases(people()) as begin:
         run = play_demo(Path(folder), design, set_size, begin, options, franking)
-    return Found(demo_result(run), list(_shown(run)), exit_codes.WRONG if failures(run) else exit_codes.OK)
+    asked = ["--set-size", str(set_size), "--design", portable_reference(design)]
+    asked += ["--cover-period", str(cover_period)] if cover_period else []
+    asked += ["--consequence", str(consequence)] if consequence is not Consequence.REPORT else []
+    asked += ["--franking", str(franking)] if franking is not DEFAULT_MODE else []
+    again = shlex.join(["blindmatch", "demo", *asked])
+    code = exit_codes.WRONG if failures(run) else exit_codes.OK
+    return Found(demo_result(run, again), list(_shown(run, again)), code)
 
 
 def run_story(
@@ -344,7 +374,7 @@ def run_story(
     return Found({"version": 1, "story": name, "simulated": True, "told": told, "kept": kept}, said + remain)
 
 
-def _shown(run: DemoRun) -> Iterator[Table | Text]:
+def _shown(run: DemoRun, again: str) -> Iterator[Table | Text]:
     declared = [(party.server, ", ".join(facts_declared(run, party))) for party in parties_of(run.design)]
     yield _chain_table(run)
     yield _sent_table(run)
@@ -353,7 +383,14 @@ def _shown(run: DemoRun) -> Iterator[Table | Text]:
     yield _observed_table(run)
     wrong = [f"wrong: {words}" for words in failures(run)]
     told = [f"alice was told: {notice}" for notice in unasked(run)]
-    found = [f"audit of {name}: {one}" for name, audit in run.audits.items() for one in audit.findings[:10]]
-    yield from (Text(line, style="red") for line in (*wrong, *told, *found))
+    ended = [line for one in crashes(run) for line in (one.words, *(f"  at {frame}" for frame in one.trace))]
+    found = [
+        f"audit of {name}: {one.words(_picture_names(run, name), _pool_names(run))}"
+        for name, audit in run.audits.items()
+        for one in audit.findings[:10]
+    ]
+    yield from (Text(line, style="red") for line in (*wrong, *ended, *told, *found))
+    if wrong:
+        yield Text(f"again: {again}")
     if not wrong:
         yield Text(f"right: {RIGHT[run.consequence]}", style="green")

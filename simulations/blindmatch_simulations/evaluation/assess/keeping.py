@@ -301,7 +301,7 @@ def keep_checks(
             if spent > budget_u:
                 continue
             before, began = used_cpu_seconds(), time.perf_counter()
-            result = run.judged(check.name, partial(check.run, fixtures))
+            result = run.judged(check.name, partial(check.run, fixtures), fixtures.design)
             work = round(1e6 * (used_cpu_seconds() - before) / u_us)
             told = str(result.verdict), result.reason, dict(result.figures)
             seconds, key = round(time.perf_counter() - began, 2), keys[check.name][1]

@@ -167,6 +167,8 @@ def audited(
     seen = [*found.items.values(), *found.pool]
     near = near_entries(world.design.info.relation, seen, entries.hashes)
     audit = audit_device(counterpart(world, near), found)
+    if audit.crashes:
+        raise DesignError(f"design {world.design.info.name}: {audit.crashes[0].words}")
     sums = Counter[tuple[str, str]]()
     for finding in audit.findings:
         sums[str(finding.party), finding.rule] += finding.size

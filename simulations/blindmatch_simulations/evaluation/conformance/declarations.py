@@ -40,7 +40,7 @@ from msgspec.structs import replace
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, lowered, rows_of
 from blindmatch_simulations.evaluation.conformance.leakage.game import in_shares
 from blindmatch_simulations.evaluation.conformance.leakage.play import names_of
-from blindmatch_simulations.testbed.audit import Counterpart
+from blindmatch_simulations.testbed.audit import Counterpart, Finding
 from blindmatch_simulations.testbed.audit.audit import audit_sessions
 from blindmatch_simulations.testbed.inprocess.deployed import (
     VOUCHER,
@@ -170,9 +170,9 @@ def audited(fixtures: Fixtures, sessions: Mapping[str, Ran]) -> Passed:
     ran = {pool[name]: (items[pool[name]], of_it, UNBOUND) for name, of_it in sessions.items()}
     kinds = [[pool[one.name] for one in fixtures.pool.of(kind) if one.name in sessions] for kind in AUDITED]
     findings, compared = audit_sessions(counterpart, ran, items, [numbers[0] for numbers in kinds])
+    names = {number: one.name for number, one in enumerate(fixtures.pool.pictures)}
     for finding in findings:
-        words = f"{finding.size} undeclared bytes to {finding.party}: {finding.rule}"
-        raise BrokenError("egress", words, item=fixtures.pool.pictures[finding.item or 0].name)
+        raise _undeclared(finding, names)
     good = [one for one in compared if one.comparable]
     left = dict.fromkeys(one.reason for one in compared if one.reason)
     if not good:
@@ -182,6 +182,17 @@ def audited(fixtures: Fixtures, sessions: Mapping[str, Ran]) -> Passed:
     words += "".join(f"; else {reason}" for reason in left) + limits(fixtures.design)
     figures = {"sessions": len(compared), "compared": len(good), "decoys": least}
     return Passed(f"facts and tape explain every byte: {words}", figures)
+
+
+def _undeclared(finding: Finding, names: Mapping[int, str]) -> BrokenError:
+    """The failure that a finding is, with the field, both pictures and the party."""
+    words = f"{finding.size} undeclared bytes to {finding.party}: {finding.rule}"
+    mine = names[finding.item or 0]
+    seen: dict[str, object] = {"party": finding.party, "item": mine}
+    if finding.told is not None:
+        other = finding.other_name(names)
+        seen |= {"other": other, "field": finding.told.words(mine, other)}
+    return BrokenError("egress", words, **seen)
 
 
 LEAST_TELLING: Final = 2

@@ -26,6 +26,7 @@ from blindmatch_protocol.contract.steps import Done
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published
 from blindmatch_simulations.testbed.inprocess.deployed import VOUCHER, Deployed, unprepared
 from blindmatch_simulations.testbed.inprocess.steps import Stop, ask, below, deliver, hostile, made_up, stops
+from blindmatch_simulations.testbed.inprocess.telling import shown_value
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed, refused
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 
@@ -174,7 +175,7 @@ def _hostile_vouchers(fixtures: Fixtures) -> tuple[int, int]:
     def take(raw: bytes) -> None:
         taken = opener.take("account", "device", period, decode_any(design.vouchers, raw, "conformance"))
         if not isinstance(taken, Hidden | Visible):
-            raise TypeError(f"takes a voucher for {taken!r}")
+            raise TypeError(f"takes a voucher for {shown_value(taken)}")
         rows.append(taken.row if isinstance(taken, Visible) else b"")
 
     for altered in hostile(design.vouchers, raw, fixtures.rng("vouchers"), FLIPS):

@@ -27,6 +27,7 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
     run_session,
 )
 from blindmatch_simulations.testbed.inprocess.steps import below, byte_fields, decided, limits, sent
+from blindmatch_simulations.testbed.inprocess.telling import shown_value
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 
@@ -253,7 +254,7 @@ def check_growth(fixtures: Fixtures) -> Passed:
     grown = {kind: _grown(fixtures, deployed, fixtures.pool.of(kind)[0]) for kind in ("listed", "other")}
     states = {kind: state for kind, (state, _) in grown.items()}
     if len(set(states.values())) > 1:
-        raise BrokenError("start", f"an account's state says whether pictures matched: {states}")
+        raise BrokenError("start", f"an account's state says whether pictures matched: {shown_value(states)}")
     for kind, (state, kept) in grown.items():
         if state:
             rule = f"an account's state grows by {state} bytes in {GROWING} pictures"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, wraps
 from time import perf_counter, process_time
@@ -22,9 +23,10 @@ from blindmatch_simulations.evaluation.conformance import (
     spellings,
     updates,
 )
-from blindmatch_simulations.evaluation.conformance.fixtures import CLOCKS, STEPS, Clocks, Fixtures
+from blindmatch_simulations.evaluation.conformance.fixtures import CLOCKS, Clocks, Fixtures
 from blindmatch_simulations.evaluation.conformance.hand_over import check_hand_over
 from blindmatch_simulations.evaluation.conformance.leakage import games, list_secrecy, relations, timing
+from blindmatch_simulations.testbed.inprocess.crashes import crash_of
 from blindmatch_simulations.testbed.inprocess.verdict import (
     BrokenError,
     NotApplicableError,
@@ -149,6 +151,12 @@ GAMES: Final = (2_000, 10_000)
 """Training and held-out runs: quick, per class of pairs; with the large games, per game."""
 
 
+OF: Final = {"party": "at the", "item": "picture", "items": "pictures"}
+"""Evidence that a failure's line gives, with what stands before it: who sees it, and of which pictures;"""
+TOLD: Final = "field"
+"""and the field that tells one from the other, with both values."""
+
+
 class Options(Struct, frozen=True):
     """How a design is checked.
 
@@ -192,7 +200,9 @@ class Report(Struct, frozen=True):
     def line(self, result: Result) -> str:
         """Design, step, rule and seed of a failure on one line."""
         rule = " ".join(result.rule.split())
-        return f"{self.design}: {result.check}: {result.step}: {rule} (seed {self.seed})"
+        of = [f", {said} {result.evidence[name]}" for name, said in OF.items() if name in result.evidence]
+        of += [f"; {result.evidence[TOLD]}"] if TOLD in result.evidence else []
+        return f"{self.design}: {result.check}: {result.step}: {rule}{''.join(of)} (seed {self.seed})"
 
 
 def check_design(
@@ -218,17 +228,19 @@ def gathered(
 ) -> tuple[tuple[Result, ...], dict[str, float], dict[str, float]]:
     """The verdicts of checks of one subject, and the seconds and CPU seconds that each took."""
     results, seconds, spent = list[Result](), dict[str, float](), dict[str, float]()
+    design = getattr(subject, "design", None)
     for name, run in (one for one in checks if not only or one[0] in only):
         watch(name)
         start, used = perf_counter(), process_time()
-        results.append(judged(name, partial(run, subject)))
+        results.append(judged(name, partial(run, subject), design))
         seconds[name] = round(perf_counter() - start, 2)
         spent[name] = round(process_time() - used, 2)
     return tuple(results), seconds, spent
 
 
-def judged(name: str, act: Callable[[], Passed]) -> Result:
-    """The verdict of the check called `name`; an error nobody foresaw is a failure of the design, too."""
+def judged(name: str, act: Callable[[], Passed], design: AnyDesign | None = None) -> Result:
+    """The verdict of the check called `name`; an error nobody foresaw is a crash, and a failure of the design
+    that it is of, too."""
     try:
         passed = act()
     except NotApplicableError as reason:
@@ -242,27 +254,19 @@ def judged(name: str, act: Callable[[], Passed]) -> Result:
             name, Verdict.FAILED, str(broken), step=broken.step, rule=broken.rule, evidence=broken.evidence
         )
     except Exception as error:
-        rule = f"raises {type(error).__name__}: {error}"
-        return Result(name, Verdict.FAILED, rule, step=_step_of(error), rule=rule)
+        crash = crash_of(error, design)
+        rule = f"crash: raises {crash.error}"
+        seen = {"trace": "\n".join(crash.trace)}
+        return Result(name, Verdict.FAILED, rule, step=crash.step, rule=rule, evidence=seen)
     return Result(name, Verdict.PASSED, passed.reason, passed.figures)
-
-
-def _step_of(error: Exception) -> str:
-    """The design's step that an unforeseen error came out of: the innermost one on the stack."""
-    steps = {*STEPS, "epoch_of", "simulate"}
-    found, trace = "check", error.__traceback__
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_name
-        found = name if name in steps else found
-        trace = trace.tb_next
-    return found
 
 
 RESULT_VERSION: Final = 3
 REPORTED: Final = ("check", "verdict", "reason", "figures", "step", "rule")
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(report: Report, again: Sequence[str] = ()) -> dict[str, Any]:
+    """The report as data; `again` is the command that runs all of it again."""
     return {
         "conformance": RESULT_VERSION,
         "design": report.design,
@@ -272,6 +276,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "failed": [result.check for result in report.failed],
         "not_seen": list(NOT_SEEN),
         "evidence": {result.check: dict(result.evidence) for result in report.failed},
+        "again": {one.check: shlex.join([*again, "--only", one.check]) for one in report.failed if again},
         "checks": [
             {
                 **{name: getattr(result, name) for name in REPORTED},

@@ -50,10 +50,12 @@ from blindmatch_simulations.testbed.audit.records import (
 from blindmatch_simulations.testbed.audit.replay import (
     check_enrolments,
     confirmed,
+    crashes_of,
     explain,
     held_by_roles,
     replay,
 )
+from blindmatch_simulations.testbed.inprocess.crashes import Crash
 from blindmatch_simulations.testbed.inprocess.deployed import (
     Asked,
     Ran,
@@ -221,6 +223,7 @@ class Undeclared(StrEnum):
     NONE = "none"
     FOUND = "found"
     NOT_COMPARABLE = "not comparable"
+    NOT_CHECKED = "not checked"
 
 
 class Audit(Struct, frozen=True):
@@ -232,6 +235,7 @@ class Audit(Struct, frozen=True):
         ciphertext: bytes of end-to-end ciphertext among them.
         comparisons: with how many pictures each session's bytes to each party were compared.
         reports_opened: how many reports were opened and held against what they may open; None: not looked at.
+        crashes: errors of the design's own code, each once, which are no findings: nobody sent anything.
     """
 
     findings: tuple[Finding, ...]
@@ -241,6 +245,7 @@ class Audit(Struct, frozen=True):
     sessions: int = 0
     comparisons: tuple[Comparison, ...] = ()
     reports_opened: int | None = None
+    crashes: tuple[Crash, ...] = ()
 
     @property
     def undeclared_bytes(self) -> int:
@@ -248,9 +253,12 @@ class Audit(Struct, frozen=True):
 
     @property
     def undeclared(self) -> Undeclared:
-        """Whether there were any; not comparable if sessions sent something that nothing agrees with."""
+        """Whether there were any; not comparable if sessions sent something that nothing agrees with, and not
+        checked if the design crashed, so that nothing was sent that could be."""
         if self.findings:
             return Undeclared.FOUND
+        if self.crashes:
+            return Undeclared.NOT_CHECKED
         compared = any(one.comparable for one in self.comparisons)
         return Undeclared.NONE if compared or not self.comparisons else Undeclared.NOT_COMPARABLE
 
@@ -263,12 +271,16 @@ def audit_device(counterpart: Counterpart, evidence: Evidence) -> Audit:
     findings += _check_records(counterpart, readable)
     findings += check_opened(counterpart.design, counterpart.design.epoch_of(counterpart.setup), readable)
     finder, comparisons = DecoyFinder(counterpart, evidence.pool), list[Comparison]()
+    crashes = list[Crash]()
     for trace in evidence.traces:
         item = evidence.items[trace.item]
-        findings += replay(counterpart, trace, item)
-        found, compared = explain(finder, trace, item)
-        findings += found
-        comparisons += compared
+        ended = crashes_of(counterpart, trace, item)
+        if not ended:
+            explained = explain(finder, trace, item)
+            findings += [*replay(counterpart, trace, item), *explained.findings]
+            comparisons += explained.comparisons
+            ended = explained.crashes
+        crashes += ended
     sizes = Counter[tuple[Party, Purpose]]()
     for record in evidence.records:
         sizes[record.party, record.purpose] += record.request_bytes
@@ -280,6 +292,7 @@ def audit_device(counterpart: Counterpart, evidence: Evidence) -> Audit:
         sessions=len(evidence.traces),
         comparisons=tuple(comparisons),
         reports_opened=count_reports(readable),
+        crashes=tuple({(one.step, one.error, one.trace): one for one in reversed(crashes)}.values())[::-1],
     )
 
 
@@ -317,9 +330,9 @@ def audit_sessions(
         if compared is None or number in compared:
             rounds, before = tuple(map(_round, ran.rounds)), ran.state_before.encode()
             trace = SessionTrace(number, before, ran.tape, rounds, ran.outcome, binding)
-            found, of_it = explain(finder, trace, item)
-            findings += [*replay(counterpart, trace, item), *found]
-            comparisons += of_it
+            explained = explain(finder, trace, item, catch=False)
+            findings += [*replay(counterpart, trace, item), *explained.findings]
+            comparisons += explained.comparisons
     return [*findings, *_pieces(counterpart, sessions)], comparisons
 
 

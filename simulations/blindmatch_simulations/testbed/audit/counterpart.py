@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Message, decode_any
+from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness, Recording
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Fact, Item
@@ -19,6 +20,7 @@ from blindmatch_protocol.contract.design import told
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from blindmatch_simulations.testbed.audit.records import FORGED, POOL
 from blindmatch_simulations.testbed.inprocess.deployed import VOUCHER, Deployed
 
 TRIES: Final = 48
@@ -205,6 +207,14 @@ class Counterpart(Redacted, Struct, frozen=True):
         body = decode_any(self.design.requests[role], raw, self.design.info.name)
         return self.design.unsealed(role, self.states[role], body).encode()
 
+    def message(self, party: bm.Party, role: bm.Role, read: bytes) -> Message | None:
+        """What `read` gave, taken apart into its fields; None if there is no such message."""
+        inside = self.design.inside() if self.design.info.roles.get(role) == party else None
+        kinds = self.design.vouchers if role == VOUCHER else (inside or self.design).requests[role]
+        with suppress(ProtocolError):
+            return decode_any(kinds, read, self.design.info.name)
+        return None
+
     def bodies(
         self,
         state: Message,
@@ -283,6 +293,11 @@ class DecoyFinder:
             forged = self._balanced(item, forge.items(self._sources(others)))
             chosen = (*forged, *chosen[: DECOYS - len(forged)])
         return chosen, _left_out(declared, item, chosen, forge)
+
+    def name_of(self, decoy: bm.Item) -> str:
+        """Name a decoy: by its place in the pool, or as forged, by the first bytes of its hash."""
+        place = next((at for at, one in enumerate(self._pool) if one is decoy), None)
+        return f"{FORGED}/{decoy.hash[:4].hex()}" if place is None else f"{POOL}/{place}"
 
     def _telling(self, declared: Declared, party: bm.Party, item: bm.Item) -> tuple[Hashable, ...]:
         """The declared facts of a picture, worked out once: some read all of it."""

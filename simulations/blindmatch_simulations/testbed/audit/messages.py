@@ -260,11 +260,18 @@ def _limits(evidence: Evidence) -> Mapping[Key, int]:
         (Party.CENTRE, "Complain", Purpose.COMPLAINT, None): told.complaints,
         (Party.CENTRE, "Submit", Purpose.COVER, None): slots,
     }
+    # a device whose set failed looks for a newer one with each picture that it is told to send
+    for_newer = told.messages if any(map(_failed_inside, evidence.traces)) else 0
     for party in {record.party for record in evidence.records}:
-        limits[party, "Describe", Purpose.SETUP, None] = looked + refused
+        limits[party, "Describe", Purpose.SETUP, None] = looked + refused + for_newer
     for name, started in _started(evidence.records).items():
         limits[Party.PROVIDER, "FetchBundle", Purpose.ACCOUNT, name] = max(1, len(started))
     return limits
+
+
+def _failed_inside(trace: SessionTrace) -> bool:
+    """Did a session come to no outcome although everything that it asked was answered?"""
+    return trace.outcome is None and all(one.replies for one in trace.rounds)
 
 
 def _started(records: Iterable[EgressRecord]) -> dict[str, set[bytes]]:

@@ -18,6 +18,8 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as Wire
 from msgspec import Struct, field
 
+from blindmatch_simulations.testbed.inprocess.telling import Difference
+
 
 class Told(Struct, frozen=True):
     """What a device was told to do, by whoever drove it: nothing it sends goes beyond.
@@ -81,12 +83,34 @@ class Finding(Struct, frozen=True):
     Attributes:
         party: who got the bytes, or should have and did not.
         size: bytes that are not explained; a request that was skipped counts with its length.
+        told: the field that tells the picture from another one, with both values, if there is such a field.
+        other: the other picture: `POOL` and its number in the pool, or `FORGED` and a number.
     """
 
     party: Party
     item: int | None
     rule: str
     size: int
+    told: Difference | None = None
+    other: str = ""
+
+    def words(self, names: Mapping[int, str], pool: Mapping[int, str]) -> str:
+        """The finding in a sentence, with pictures by the names that are given; else by their numbers."""
+        mine = "no picture" if self.item is None else names.get(self.item, f"picture {self.item}")
+        said = f"{self.party}, {mine}: {self.rule}, {self.size} bytes"
+        return f"{said}; {self.told.words(mine, self.other_name(pool))}" if self.told else said
+
+    def other_name(self, pool: Mapping[int, str]) -> str:
+        """The name of the other picture."""
+        kind, _, number = self.other.partition("/")
+        if kind == POOL:
+            return pool.get(int(number), self.other)
+        return f"a forged picture that agrees ({self.other})"
+
+
+POOL: Final = "pool"
+FORGED: Final = "forged"
+"""Of a picture that was put together from views of others (`counterpart.Forge`)."""
 
 
 def found(record: EgressRecord, rule: str, size: int) -> Finding:

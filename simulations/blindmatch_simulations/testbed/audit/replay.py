@@ -22,10 +22,11 @@ from blindmatch_client.trace import EgressRecord, EnrolmentTrace, SessionTrace
 from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness, TapeExhaustedError, replayed
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Item, Party, Role, Session
 from blindmatch_protocol.contract.steps import Flag, Match, Voucher
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from msgspec import Struct
+from msgspec import Struct, field
 
 from blindmatch_simulations.testbed.audit.counterpart import (
     Bodies,
@@ -35,8 +36,10 @@ from blindmatch_simulations.testbed.audit.counterpart import (
     voucher_of,
 )
 from blindmatch_simulations.testbed.audit.records import ENROLMENTS, Evidence, Finding, found, is_all_of
+from blindmatch_simulations.testbed.inprocess.crashes import Crash, crash_of
 from blindmatch_simulations.testbed.inprocess.deployed import VOUCHER, seen_by, seers
 from blindmatch_simulations.testbed.inprocess.steps import decided
+from blindmatch_simulations.testbed.inprocess.telling import longer_field, telling_field
 
 FRESH_TAPES = 64
 """The most that are tried of one picture: a random bit stays the same over them with probability 2^-64."""
@@ -112,17 +115,30 @@ def _derive_again(counterpart: Counterpart, trace: SessionTrace, item: Item) -> 
     return derived
 
 
-def explain(finder: DecoyFinder, trace: SessionTrace, item: Item) -> tuple[list[Finding], list[Comparison]]:
-    """Findings for bytes, lengths and rounds that neither randomness nor the declared facts explain; and
-    with how many pictures each party's were compared."""
+class Explained(Struct, frozen=True):
+    """What came of holding a session against others.
+
+    Attributes:
+        findings: bytes, lengths and rounds that neither randomness nor the declared facts explain.
+        comparisons: with how many pictures each party's were compared.
+        crashes: where the design's own code ended in an error.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    crashes: list[Crash] = field(default_factory=list)
+
+
+def explain(finder: DecoyFinder, trace: SessionTrace, item: Item, catch: bool = True) -> Explained:
+    """Hold a session against ones of the same picture on fresh tapes, and against ones of pictures that agree
+    on what is declared. A crash of the design is gathered if `catch`, else raised."""
     counterpart = finder.counterpart
     state = counterpart.design.device_state.decode(trace.state_before)
     actual = _recorded(trace)
     # a design of large sizes is run no further than it was: an answer takes seconds of work
     dear = counterpart.design.reduced() is not None and not isinstance(trace.outcome, Voucher)
     rounds = len(actual) if dear or trace.outcome is None else None
-    findings: list[Finding] = []
-    comparisons: list[Comparison] = []
+    found = Explained()
 
     def run(one: Item, most: int | None, tape: bytes = b"") -> Bodies:
         rng = _continued(tape, counterpart.rng) if tape else None
@@ -130,45 +146,124 @@ def explain(finder: DecoyFinder, trace: SessionTrace, item: Item) -> tuple[list[
 
     for party in seers(counterpart.design):
         decoys, reason = finder.decoys(item, party)
-        comparisons.append(Comparison(trace.item, party, len(decoys), reason))
+        found.comparisons.append(Comparison(trace.item, party, len(decoys), reason))
         try:
             others = [run(decoy, rounds, trace.tape) for decoy in decoys]
             deep = max(map(len, [actual, *others]), default=0)
             again = (run(item, 1 if deep <= 1 else rounds) for _ in range(FRESH_TAPES))
-            findings += _compare(counterpart, party, trace.item, actual, again, others)
+            mine = Sent(trace.item, actual)
+            named = [Sent(finder.name_of(one), sent) for one, sent in zip(decoys, others, strict=True)]
+            found.findings.extend(_compare(counterpart, party, mine, again, named))
         except BlindmatchError as error:
             size = sum(len(body) for one in actual for body in one.values())
-            findings.append(Finding(party, trace.item, f"cannot be run again: {error}", size))
-    return findings, comparisons
+            found.findings.append(Finding(party, trace.item, f"cannot be run again: {error}", size))
+        except Exception as error:
+            if not catch:
+                raise
+            found.crashes.append(crash_of(error, counterpart.design, trace.item))
+    return found
+
+
+def crashes_of(counterpart: Counterpart, trace: SessionTrace, item: Item) -> list[Crash]:
+    """Return the crash that ended a session without an outcome: of one of the device's steps, as its tape and
+    replies give them again, or of a role that did not answer. Empty if none of them crashes."""
+    if trace.outcome is not None:
+        return []
+    design, step = counterpart.design, "start"
+    session = Session(
+        design,
+        counterpart.setup,
+        design.device_state.decode(trace.state_before),
+        _continued(trace.tape, counterpart.rng),
+    )
+    try:
+        sent: object = session.start(item, trace.binding)
+        for recorded in trace.rounds:
+            if not isinstance(sent, Mapping):
+                return []
+            for role, body in () if recorded.replies else sorted(recorded.bodies.items()):
+                step = f"answer of {role}"
+                counterpart.answer(role, decode_any(design.requests[role], body, design.info.name))
+            if not recorded.replies:
+                return []
+            step = "receive"
+            replies = recorded.replies.items()
+            sent = session.receive(
+                {role: decode_any(design.replies[role], raw, design.info.name) for role, raw in replies}
+            )
+        step = "conclude"
+        if not isinstance(sent, Mapping):
+            session.conclude()
+    except BlindmatchError:
+        return []  # a refusal, or a fault with a text of its own, which the device tells
+    except Exception as error:
+        return [crash_of(error, design, trace.item, step)]
+    return []
+
+
+class Sent(Struct, frozen=True):
+    """The bodies of a session, and whose they are: a picture's number, or a decoy's name."""
+
+    whose: int | str
+    bodies: Bodies
 
 
 def _compare(
     counterpart: Counterpart,
     party: Party,
-    item: int,
-    actual: Bodies,
+    actual: Sent,
     again: Iterator[Bodies],
-    others: Sequence[Bodies],
+    others: Sequence[Sent],
 ) -> list[Finding]:
     """`again` are runs of the same picture on fresh tapes; they are made as far as they are needed."""
-    findings, fresh = [], [next(again)]
-    for at in range(max(map(len, [actual, *others]), default=0)):
+    findings, fresh, item = list[Finding](), [next(again)], int(actual.whose)
+    deepest = max((len(one.bodies) for one in [actual, *others]), default=0)
+    for at in range(deepest):
         for role in seen_by(counterpart.design, party):
 
             def read(bodies: Bodies, at: int = at, role: Role = role) -> bytes:
                 body = bodies[at].get(role, b"") if at < len(bodies) else b""
                 return counterpart.read(party, role, body)
 
-            mine, theirs = read(actual), list(map(read, others))
-            gap = max((abs(len(mine) - len(body)) for body in theirs), default=0)
-            if gap:
-                findings.append(Finding(party, item, f"round {at + 1}: length depends on the picture", gap))
-            while told := _unexplained(mine, list(map(read, fresh)), theirs):
+            mine, theirs = read(actual.bodies), [read(one.bodies) for one in others]
+            seen = _Seen(counterpart, party, role, mine, theirs)
+            if gap := max((abs(len(mine) - len(body)) for body in theirs), default=0):
+                rule = f"round {at + 1}: length depends on the picture"
+                findings.append(seen.finding(item, rule, gap, others))
+            while size := _unexplained(mine, list(map(read, fresh)), theirs):
                 if (one := next(again, None)) is None:
-                    findings.append(Finding(party, item, f"round {at + 1}: bytes tell of the picture", told))
+                    rule = f"round {at + 1}: bytes tell of the picture"
+                    findings.append(seen.finding(item, rule, size, others, list(map(read, fresh))))
                     break
                 fresh.append(one)
     return findings
+
+
+class _Seen(Redacted, Struct, frozen=True):
+    """What a party reads of one body for a role: of a picture, and of its decoys on the same tape."""
+
+    counterpart: Counterpart
+    party: Party
+    role: Role
+    mine: bytes
+    theirs: Sequence[bytes]
+
+    def finding(
+        self, item: int, rule: str, size: int, others: Sequence[Sent], again: Sequence[bytes] | None = None
+    ) -> Finding:
+        """A finding, with the field that tells the picture from a decoy of `others`, if there is one: by its
+        length, or given bodies of the picture on fresh tapes (`again`), by a value that they all have."""
+        first, *rest = map(self._message, (self.mine, *self.theirs))
+        told = None
+        if first is not None and again is None:
+            told = longer_field(first, rest)
+        elif first is not None:
+            fresh = map(self._message, again or ())
+            told = telling_field(first, [one for one in fresh if one is not None], rest)
+        return Finding(self.party, item, rule, size, told, str(others[told.other].whose) if told else "")
+
+    def _message(self, read: bytes) -> Message | None:
+        return self.counterpart.message(self.party, self.role, read)
 
 
 def _unexplained(mine: bytes, again: Sequence[bytes], theirs: Sequence[bytes]) -> int:

@@ -36,6 +36,7 @@ from blindmatch_simulations.testbed.demo.conversation import (
 from blindmatch_simulations.testbed.deployment.curating import add_references, open_named
 from blindmatch_simulations.testbed.deployment.devices import Options
 from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.inprocess.crashes import Crash
 from blindmatch_simulations.testbed.pictures.crops import TEXTS, Workload, demo_workload
 from blindmatch_simulations.testbed.scenario.run import Player
 from blindmatch_simulations.testbed.scenario.world import World
@@ -236,9 +237,16 @@ def undeclared_bytes(run: DemoRun) -> int:
 
 
 def undeclared(run: DemoRun) -> Undeclared:
-    """Whether there were any; not comparable if nothing was found and no session could be compared."""
+    """Whether there were any; not checked if nothing was found and the design crashed; not comparable if no
+    session could be compared."""
     ends = {audit.undeclared for audit in run.audits.values()}
-    return next(end for end in (Undeclared.FOUND, Undeclared.NOT_COMPARABLE, Undeclared.NONE) if end in ends)
+    worst = (Undeclared.FOUND, Undeclared.NOT_CHECKED, Undeclared.NOT_COMPARABLE, Undeclared.NONE)
+    return next(end for end in worst if end in ends)
+
+
+def crashes(run: DemoRun) -> list[Crash]:
+    """Errors of the design's own code on devices and in roles, each once."""
+    return list(dict.fromkeys(one for audit in run.audits.values() for one in audit.crashes))
 
 
 def failures(run: DemoRun) -> list[str]:
@@ -258,6 +266,7 @@ def failures(run: DemoRun) -> list[str]:
         ),
         f"{verified} reports verified, {expected_reports(run)} expected": verified == expected_reports(run),
         f"{run.opened_below} vouchers were opened below the threshold": not run.opened_below,
+        "the design crashed, so its devices' egress is not checked": not crashes(run),
         f"{unverified} reports did not pass the checks": unverified == 0,
         f"{undeclared_bytes(run)} undeclared bytes left a device": undeclared_bytes(run) == 0,
         "the audit of a device is not clean": not any(audit.findings for audit in run.audits.values()),

@@ -24,6 +24,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, OpenDesign, enrolled
+from blindmatch_simulations.testbed.inprocess.telling import shown_value
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError
 
 
@@ -252,7 +253,7 @@ def ask(deployed: Deployed, role: Role, raw: bytes, rng: Randomness) -> Message 
     except Exception as error:
         raise BrokenError(step, raised(error), body=raw[:4096]) from error
     if type(reply) not in design.replies[role]:
-        raise BrokenError(step, f"answers with {reply!r}, which is not declared", body=raw[:4096])
+        raise BrokenError(step, f"answers with {shown_value(reply)}, which is not declared", body=raw[:4096])
     return reply
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from msgspec import Struct, field
 
+from blindmatch_simulations.testbed.inprocess.telling import shown_value
+
 
 class Verdict(StrEnum):
     """Not comparable if a check that applies found nothing to hold the design against; not checked if it did
@@ -28,9 +30,7 @@ class BrokenError(BlindmatchError):
     def __init__(self, step: str, rule: str, **evidence: object) -> None:
         self.step = step
         self.rule = rule
-        self.evidence = {
-            name: value.hex() if isinstance(value, bytes) else str(value) for name, value in evidence.items()
-        }
+        self.evidence = {name: shown_value(value) for name, value in evidence.items()}
         super().__init__(f"{step}: {rule}")
 
 
@@ -58,6 +58,7 @@ class Result(Struct, frozen=True):
 
     Attributes:
         step, rule: where a failure happened and which rule it broke; empty otherwise.
+        evidence: what is needed to look at a failure, by name; ``trace`` of a crash has one frame a line.
     """
 
     check: str

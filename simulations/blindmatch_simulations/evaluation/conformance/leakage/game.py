@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hmac
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b, sha256, sha512
 from typing import Any, Final, TypeAlias
 
@@ -236,11 +236,14 @@ class Finding(Struct, frozen=True):
     measured: Advantage
     right: int
 
-    def not_told(self, step: str, says: str) -> Finding:
-        """The same; `BrokenError` at `step`, if the class was told apart, for `says` and by which
-        advantage."""
+    def not_told(
+        self, step: str, says: str, evidence: Callable[[], Mapping[str, object]] = dict[str, object]
+    ) -> Finding:
+        """The same; `BrokenError` at `step`, if the class was told apart, for `says`, by which advantage,
+        and with what `evidence` gives."""
         if self.measured.told_apart:
-            raise BrokenError(step, f"{says.format(self.best)}, advantage {self.measured.words()}")
+            words = f"{says.format(self.best)}, advantage {self.measured.words()}"
+            raise BrokenError(step, words, **evidence())
         return self
 
 

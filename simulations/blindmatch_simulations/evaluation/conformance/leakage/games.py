@@ -44,6 +44,7 @@ from blindmatch_simulations.evaluation.conformance.leakage.game import (
     judge,
     together,
 )
+from blindmatch_simulations.evaluation.conformance.leakage.named import evidence_of
 from blindmatch_simulations.evaluation.conformance.leakage.play import (
     SCENARIOS,
     Behaviour,
@@ -293,8 +294,22 @@ def _play(
             [Run(seen_by(opponent, game, run), run.pair, run.coin) for run in runs] for runs in shared[key]
         )
         finding = judge(one.name, mine, theirs, game.known, len(classes))
-        findings.append(finding.not_told(f"{opponent.name}: {one.name}", "told apart by {!r}"))
+        seen = partial(_evidence, fixtures, game, opponent, one)
+        findings.append(finding.not_told(f"{opponent.name}: {one.name}", "told apart by {}", seen))
     return findings
+
+
+def _evidence(fixtures: Fixtures, game: GameSetup, opponent: Opponent, one: Class) -> dict[str, str]:
+    """Who tells a class of pairs apart, its first pair, and the field in which the first pictures of the two
+    sides that are not the same one differ, if there is one."""
+    pair = one.pairs[0]
+    sides = [", ".join(names) for names in pair.names]
+    seen = {"party": " with ".join(sorted(opponent.parties)), "items": " and ".join(sides)}
+    moves = zip(pair.left, pair.right, strict=False)
+    apart = next(((a.one, b.one) for a, b in moves if a.one is not b.one), None)
+    if apart is None:
+        return seen
+    return evidence_of(fixtures, game.table.deployed, opponent.parties, *apart) | seen
 
 
 def play_class(fixtures: Fixtures, game: GameSetup, one: Class, classes: int) -> tuple[list[Run], list[Run]]:
@@ -405,7 +420,7 @@ def _role(fixtures: Fixtures, game: GameSetup, role: Role, classes: int, figures
         run = partial(_view, game, role, kind)
         made = played(fixtures, f"simulator/{role}/{kind}", run_counts(fixtures, classes), run)
         finding = judge(kind, *made, game.known, classes)
-        says = "real and simulated views told apart by {!r}"
+        says = "real and simulated views told apart by {}"
         findings.append(finding.not_told(f"simulate, role {role}, {kind}", says))
     together(f"simulate, role {role}", findings)
     found = figures[str(role)] = bound(findings)

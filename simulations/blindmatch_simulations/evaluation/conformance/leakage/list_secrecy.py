@@ -65,6 +65,7 @@ from blindmatch_simulations.evaluation.conformance.leakage.play import Event, ev
 from blindmatch_simulations.evaluation.conformance.spellings import spells_all
 from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, enrolled, opened, run_session
 from blindmatch_simulations.testbed.inprocess.steps import flag, set_file
+from blindmatch_simulations.testbed.inprocess.telling import shown_value
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 
@@ -275,7 +276,9 @@ def _words_if_alike(fixtures: Fixtures) -> str:
     one, other = fixtures.build, fixtures.publish(fixtures.pool.others, "publish")
     lengths = [[len(raw) for raw in build.setup_files.values()] for build in (one, other)]
     if lengths[0] != lengths[1]:
-        raise BrokenError("publish", f"set-ups of two lists of one size differ in length: {lengths}")
+        raise BrokenError(
+            "publish", f"set-ups of two lists of one size differ in length: {shown_value(lengths)}"
+        )
     if _replies(fixtures, one) != _replies(fixtures, other):
         raise BrokenError("answer", "for a picture on neither list, lengths of replies depend on the list")
     return "; two lists of one size give set-ups and replies of the same lengths"
@@ -384,7 +387,7 @@ def check_lists(fixtures: Fixtures) -> Passed:
     for name, pair in classes.items():
         runs = play_lists(fixtures, game, name, pair, len(classes))
         finding = judge(name, *runs, NO_GUESSES, len(classes), LIST_DISTINGUISHERS)
-        findings.append(finding.not_told(f"{DEVICE}: {name}", "lists told apart by {!r}"))
+        findings.append(finding.not_told(f"{DEVICE}: {name}", "lists told apart by {}"))
     words = [summary(DEVICE, findings, figures, len(classes))]
     words += [f"{name}: {how}" for name, how in figures["known_to"].items()]
     return Passed("; ".join(words), figures)

@@ -18,6 +18,7 @@ from blindmatch_protocol.contract import CERTIFYING, UNBOUND, Adversary, Item, P
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, Setting, as_published, settings
 from blindmatch_simulations.evaluation.conformance.leakage.game import Guesses, guesses
+from blindmatch_simulations.evaluation.conformance.leakage.named import evidence_of
 from blindmatch_simulations.evaluation.conformance.leakage.play import (
     Behaviour,
     Event,
@@ -210,7 +211,8 @@ class _Looked:
 
     def _told(self, opponent: Opponent, rule: str, first: Pooled, other: Pooled) -> BrokenError:
         step = f"{opponent.name}, {self._setting.name}"
-        return BrokenError(step, rule, items=f"{first.name} and {other.name}")
+        parties, deployed = opponent.parties, self._setting.deployed
+        return BrokenError(step, rule, **evidence_of(self._fixtures, deployed, parties, first, other))
 
 
 def one_of_each_kind(found: Sequence[Pooled], seed: int) -> tuple[list[Pooled], list[Pooled]]:

@@ -24,6 +24,7 @@ from blindmatch_simulations.evaluation.conformance.remote.counterpart import Ans
 from blindmatch_simulations.evaluation.conformance.remote.material import Material
 from blindmatch_simulations.testbed.inprocess.deployed import manifest_of
 from blindmatch_simulations.testbed.inprocess.steps import hostile, set_file
+from blindmatch_simulations.testbed.inprocess.telling import shown_value
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 FLIPS: Final = 64
@@ -196,7 +197,9 @@ def _describes(material: Material, party: Party) -> None:
     has = {field: getattr(found, field) for field in wanted} | {"roles": sorted(found.roles)}
     for field, value in (wanted | {"roles": roles}).items():
         if has[field] != value:
-            raise BrokenError(step, f"field {field}: must be {value!r}, not {has[field]!r}")
+            raise BrokenError(
+                step, f"field {field}: must be {shown_value(value)}, not {shown_value(has[field])}"
+            )
     if party == info.callees[0]:
         files = {file.name: (file.size, file.sha256) for file in found.setup}
         if files != {name: (len(raw), sha256(raw).digest()) for name, raw in material.files.items()}:
