@@ -11,6 +11,7 @@ from blindmatch_protocol.designs.facts import EVERY_HASH, QUALITY, QUERY_TIME, l
 from dummy_designs import MATCHER, NO_LABEL, Dummy, Found, declared, ended, find
 
 from planted.mutations.hooks import About, PaddedPsi
+from planted.mutations.rounds import TicketFirst
 
 TICKET = 16
 
@@ -104,7 +105,7 @@ class Coin(PaddedPsi):
         return b"ab" if rng.take(1)[0] & 1 else b"ba"
 
 
-HONEST = (Tickets, TicketsInMessages, Lengths, Zeros, Order, Coin)
+HONEST = (Tickets, TicketsInMessages, Lengths, Zeros, Order, Coin, TicketFirst)
 CHECKS = (
     "outcomes",
     "tape",

@@ -1,6 +1,13 @@
 """What is drawn is long enough, and is drawn anew: keys, blinds and nonces hang on 128 bits of the tape at
 least, and look it; no two proofs share a nonce.
 
+In: the design's steps that draw, each on tapes of this run's randomness. Out: how many bytes of a tape count,
+that is, change what is sent or published when they are altered. A field that tells pictures apart on one tape
+has to be hidden by what is drawn, so 16 bytes of the tape, or as many as a shorter field has, must count in
+that very field: what is drawn for another field or round hides nothing there. In all fields together 16 bytes
+must count, too. At first one byte of the tape in each stride is altered. Before a failure, those that lie
+between are altered as well: of 16 bytes in a row a stride of 2 meets 8.
+
 No blind of b bits comes twice in n = `SESSIONS` sessions with a probability of exp(-n^2 / 2^(b+1)). A proof
 of knowledge of a key k is a challenge c and a response s = r - c*k (RFC 9497, section 2.2.1; one of Schnorr's
 has the other sign). Two proofs of one nonce r give k = (s' - s) / (c - c').
@@ -9,8 +16,8 @@ has the other sign). Two proofs of one nonce r give k = (s' - s) / (c - c').
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import reduce
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial, reduce
 from itertools import combinations, pairwise
 from operator import and_, or_
 from typing import Any, Final, TypeAlias
@@ -18,22 +25,35 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
-from blindmatch_protocol.codec.randomness import Recording, replayed
+from blindmatch_protocol.codec.randomness import Randomness, Recording, replayed
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import CERTIFYING, UNBOUND, Role
-from blindmatch_protocol.contract.steps import Send
+from blindmatch_protocol.contract.steps import Done, Send, Voucher
 from blindmatch_protocol.group import ORDER, sodium
-from msgspec import Struct
+from msgspec import Struct, field
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published, lowered
-from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, enrolled, publish
+from blindmatch_simulations.evaluation.conformance.leakage.relations import groups, role_players
+from blindmatch_simulations.testbed.inprocess.deployed import (
+    VOUCHER,
+    Build,
+    Deployed,
+    Ran,
+    drawn_binding,
+    enrolled,
+    publish,
+    run_session,
+)
 from blindmatch_simulations.testbed.inprocess.steps import fields_of, limits, sent
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.testbed.pictures.pool import Pooled
 
 SESSIONS: Final = 1_024
 SETS: Final = 48
 TRIED: Final = 96
-"""Bytes of a tape that are altered, one after the other."""
+"""Bytes of a tape that are altered at first, one after the other."""
+MOST_TRIED: Final = 1_024
+"""Bytes of a tape that are altered before too few are said to count: those beside what counts come first."""
 LEAST_BYTES: Final = 16
 LEAST_BITS: Final = 120
 SCALAR_BYTES: Final = 32
@@ -41,21 +61,38 @@ FEW: Final = 3
 """Entries of the sets that are published to look at their keys."""
 DEEP: Final = 4
 PUBLISH: Final = "publish"
+SESSION: Final = "session"
+FIRST: Final = "round 1"
+ALL: Final = "all fields"
+Rounds: TypeAlias = dict[str, list[tuple[str, bytes]]]
+"""The byte fields that are seen, with their paths, by round."""
 
 
 class Drawing(Redacted, Struct, frozen=True):
-    """Something that draws: its step, what comes of it from a source, and what it keeps."""
+    """Something that draws.
+
+    Attributes:
+        step: of the design.
+        run: what comes of it from a source of randomness.
+        seen: the fields of what comes of it that others see, by round.
+        kept: what it keeps.
+        times: how often it is run to look for values that repeat.
+        hidden: the fields that tell pictures apart on one tape, and how many bytes must count in each.
+        counts: whether the bytes of its tape that count are counted.
+    """
 
     step: str
     run: Callable[[Any], Any]
-    seen: Callable[[Any], list[tuple[str, bytes]]]
+    seen: Callable[[Any], Rounds]
     kept: Callable[[Any], Any]
     times: int
+    hidden: Mapping[str, int] = field(default_factory=dict)
+    counts: bool = True
 
 
 def check_draws(fixtures: Fixtures) -> Passed:
-    """16 drawn bytes at least count (96 places are altered); of 1,024 sessions, 48 sets and 48 replies no
-    varying field repeats; 32-byte values vary in 120 bits."""
+    """16 drawn bytes at least count (96 places are altered), also in each field that a picture changes; of
+    1,024 sessions, 48 sets and 48 replies no varying field repeats; 32-byte values vary in 120 bits."""
     found = {one.step: _looked_at(fixtures, one) for one in _drawings(fixtures)}
     drawn = {step: influence for step, influence in found.items() if influence is not None}
     if not drawn:
@@ -68,26 +105,88 @@ def check_draws(fixtures: Fixtures) -> Passed:
 def _drawings(fixtures: Fixtures) -> Iterator[Drawing]:
     deployed, one = as_published(fixtures).deployed, fixtures.pool.of("other")[0]
     design, state = fixtures.design, enrolled(deployed, fixtures.rng("draws/account"))
+    whole = partial(_session, fixtures, deployed, state)
+    ran = whole(one)(fixtures.rng("draws/rounds"))
+    # what leaves after `start`: bodies of later rounds, or a voucher that replies have a part in
+    is_later = len(ran.rounds) > 1 or (bool(ran.rounds) and isinstance(ran.outcome, Voucher))
 
     def start(rng: Any) -> Any:
         return design.start(state, deployed.setup, one.item, UNBOUND, rng).step
 
-    yield Drawing("start", start, _bodies, lambda step: getattr(step, "session", None), SESSIONS)
+    hidden = _hidden(fixtures, whole)
+    yield Drawing(
+        "start",
+        start,
+        lambda step: {FIRST if isinstance(step, Send) else VOUCHER: _bodies(step)},
+        lambda step: getattr(step, "session", None),
+        SESSIONS,
+        hidden,
+        counts=not is_later,
+    )
+    if is_later:
+        yield Drawing(SESSION, whole(one), _by_round, lambda _: None, SETS, hidden)
     entries = fixtures.pool.entries[:FEW]
 
     def made(rng: Any) -> Build:
         return publish(design, entries, rng, 1, lowered(fixtures))
 
-    yield Drawing(PUBLISH, made, lambda build: sorted(build.files.items()), _states, SETS)
+    yield Drawing(PUBLISH, made, lambda build: {PUBLISH: sorted(build.files.items())}, _states, SETS)
     step = start(fixtures.rng("draws/asked"))
     for role, body in step.bodies.items() if isinstance(step, Send) else ():
         yield Drawing(
             f"answer of {role}",
             lambda rng, role=role, body=body: deployed.answer(role, body, rng)[0],  # type: ignore[misc]
-            lambda reply: list(_leaves_of(reply)),
+            lambda reply: {"reply": list(_leaves_of(reply))},
             lambda reply: None,
             SETS,
         )
+
+
+def _session(fixtures: Fixtures, deployed: Deployed, state: Any, one: Pooled) -> Callable[[Randomness], Ran]:
+    """Runs a picture's sessions, in which the tape of the device alone decides: roles draw the same again."""
+
+    def run(rng: Randomness) -> Ran:
+        replies = fixtures.rng("draws/replies")
+        binding = drawn_binding(fixtures.design, fixtures.rng("draws/message"))
+        answering = partial(_answered, deployed, replies)
+        return run_session(deployed, one.item, rng, state, answering, binding)
+
+    return run
+
+
+def _answered(deployed: Deployed, rng: Randomness, role: Role, body: Message) -> Any:
+    return deployed.answer(role, body, rng)
+
+
+def _by_round(ran: Ran) -> Rounds:
+    """What a session sends, by round; a voucher is a round of its own."""
+    found: Rounds = {}
+    for number, asked in enumerate(ran.rounds, 1):
+        found[f"round {number}"] = [leaf for one in asked for leaf in _leaves_of(one.body)]
+    if isinstance(ran.outcome, Voucher):
+        found[VOUCHER] = list(_leaves_of(ran.outcome.body))
+    return found
+
+
+def _hidden(fixtures: Fixtures, whole: Callable[[Pooled], Callable[[Randomness], Ran]]) -> dict[str, int]:
+    """Fields that differ, on one tape, between two pictures that agree on all that is declared; and how many
+    drawn bytes must count in each."""
+    setting = as_published(fixtures)
+    pairs = [group[:2] for one in role_players(fixtures) for group in groups(fixtures, setting, one)]
+    if fixtures.design.info.native_randomness or not pairs:
+        return {}
+    mine, theirs = (_by_field(_by_round(whole(one)(fixtures.rng("draws/hidden")))) for one in pairs[0])
+    apart = {name: values for name, values in mine.items() if values != theirs.get(name, values)}
+    return {name: min(LEAST_BYTES, max(map(len, values))) for name, values in apart.items()}
+
+
+def _by_field(seen: Rounds) -> dict[str, list[bytes]]:
+    """The values of each field of each round; rows and elements of one field come together."""
+    found: dict[str, list[bytes]] = defaultdict(list)
+    for part, leaves in seen.items():
+        for path, value in leaves:
+            found[f"{part}, field {path}"].append(value)
+    return found
 
 
 def _looked_at(fixtures: Fixtures, one: Drawing) -> int | None:
@@ -98,39 +197,86 @@ def _looked_at(fixtures: Fixtures, one: Drawing) -> int | None:
     made = [one.run(fixtures.rng(f"draws/{one.step}/{at}")) for at in range(one.times)]
     _never_twice(one, [one.seen(result) for result in made])
     _full_range(one, [one.kept(result) for result in made])
+    if not one.counts:
+        return None
     by_tape = one.step == PUBLISH or not fixtures.design.info.native_randomness
     return _influence(fixtures, one) if by_tape else 0
 
 
 def _influence(fixtures: Fixtures, one: Drawing) -> int:
-    """How many bytes of a tape change what is seen, of those that are tried."""
-    recording = Recording(fixtures.rng(f"draws/{one.step}/0"))
-    honest, tape = one.seen(one.run(recording.rng)), recording.tape()
-    more = fixtures.rng("draws/more").take(len(tape))
-    count = 0
-    for at in range(0, len(tape), -(-len(tape) // TRIED)) if tape else ():
-        altered = bytearray(tape)
-        altered[at] ^= 0xFF
-        try:
-            count += bool(one.seen(one.run(replayed(bytes(altered) + more))) != honest)
-        except BlindmatchError:
-            count += 1  # it draws otherwise then
-    if count < min(LEAST_BYTES, len(tape)) or len(tape) < LEAST_BYTES:
-        rule = f"of {len(tape)} bytes that are drawn {count} count, so what they hide can be tried out"
-        raise BrokenError(one.step, rule)
+    """How many bytes of a tape change what is seen, of those that are tried at first."""
+    recording = _taped(fixtures.rng(f"draws/{one.step}/0"), one)
+    honest, tape = recording.seen, recording.tape
+    stride = max(1, -(-len(tape) // TRIED))
+    found = {at: _changed(fixtures, one, recording, at) for at in range(0, len(tape), stride)}
+    count = sum(map(bool, found.values()))
+    # one in each stride is too few to call a part short: what lies between is altered as well
+    names = _by_field(honest).keys()
+    wanted = {ALL: LEAST_BYTES} | {name: least for name, least in one.hidden.items() if name in names}
+    short = [part for part, least in wanted.items() if _counted(found, part) < least]
+    for at in _between(found, len(tape), stride) if short and tape else ():
+        found[at] = _changed(fixtures, one, recording, at)
+        short = [part for part in short if _counted(found, part) < wanted[part]]
+        if not short:
+            break
+    for part in short:
+        where = "" if part == ALL else f" in {part}, which pictures change"
+        words = f"of {len(tape)} bytes that are drawn {_counted(found, part)} count{where}"
+        rule = f"{words}, so what they hide can be tried out"
+        raise BrokenError(one.step, rule, tried=len(found))
     return count
 
 
-def _never_twice(one: Drawing, runs: list[list[tuple[str, bytes]]]) -> None:
+class Taped(Redacted, Struct, frozen=True):
+    """One run of something that draws: its tape, and what was seen."""
+
+    tape: bytes
+    seen: Rounds
+
+
+def _taped(rng: Randomness, one: Drawing) -> Taped:
+    recording = Recording(rng)
+    seen = one.seen(one.run(recording.rng))
+    return Taped(recording.tape(), seen)
+
+
+def _changed(fixtures: Fixtures, one: Drawing, taped: Taped, at: int) -> frozenset[str]:
+    """The fields that are seen otherwise once one byte of the tape is another one."""
+    altered = bytearray(taped.tape)
+    altered[at] ^= 0xFF
+    more = fixtures.rng("draws/more").take(len(altered))
+    try:
+        seen = one.seen(one.run(replayed(bytes(altered) + more)))
+    except BlindmatchError:
+        return frozenset({ALL, *_by_field(taped.seen)})  # it draws otherwise then
+    others = _by_field(seen)
+    parts = {name for name, values in _by_field(taped.seen).items() if others.get(name) != values}
+    return frozenset(parts | ({ALL} if parts else set()))
+
+
+def _counted(found: Mapping[int, frozenset[str]], part: str) -> int:
+    return sum(part in parts for parts in found.values())
+
+
+def _between(found: Mapping[int, frozenset[str]], length: int, stride: int) -> list[int]:
+    """Places that were not tried, those beside one that counts before others; `MOST_TRIED` at most."""
+    left = [at for at in range(length) if at not in found]
+    beside = [at for at in left if any(found.get(at // stride * stride + more) for more in (0, stride))]
+    return [*beside, *(at for at in left if at not in set(beside))][: MOST_TRIED - len(found)]
+
+
+def _never_twice(one: Drawing, runs: Sequence[Rounds]) -> None:
     """A field of `LEAST_BYTES` and more that is not always the same is never the same twice."""
-    values: dict[tuple[str, int], list[bytes]] = defaultdict(list)
+    values: dict[tuple[str, str, int], list[bytes]] = defaultdict(list)
     for run in runs:
-        for at, (path, value) in enumerate(run):
-            if len(value) >= LEAST_BYTES:
-                values[path, at].append(value)
-    for (path, _), found in values.items():
+        for part, leaves in run.items():
+            for at, (path, value) in enumerate(leaves):
+                if len(value) >= LEAST_BYTES:
+                    values[part, path, at].append(value)
+    for (part, path, _), found in values.items():
         if 1 < len(set(found)) < len(found) and not _arranged(found):
-            raise BrokenError(one.step, f"field {path}: two of {len(found)} draws are the same")
+            where = "" if len(runs[0]) == 1 else f"{part}, "
+            raise BrokenError(one.step, f"{where}field {path}: two of {len(found)} draws are the same")
 
 
 def _arranged(found: list[bytes]) -> bool:
@@ -172,6 +318,8 @@ def leaves_of(held: Any, path: str = "", depth: int = DEEP) -> Iterator[tuple[st
 
 
 def _bodies(step: Any) -> list[tuple[str, bytes]]:
+    if isinstance(step, Done) and isinstance(step.outcome, Voucher):
+        return list(_leaves_of(step.outcome.body))
     if not isinstance(step, Send):
         return []
     return [leaf for role in sorted(step.bodies) for leaf in _leaves_of(step.bodies[role])]

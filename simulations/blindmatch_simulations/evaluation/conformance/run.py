@@ -23,7 +23,7 @@ from blindmatch_simulations.evaluation.conformance import (
     spellings,
     updates,
 )
-from blindmatch_simulations.evaluation.conformance.fixtures import CLOCKS, Clocks, Fixtures
+from blindmatch_simulations.evaluation.conformance.fixtures import CLOCKS, Clocks, Fixtures, lowered
 from blindmatch_simulations.evaluation.conformance.hand_over import check_hand_over
 from blindmatch_simulations.evaluation.conformance.leakage import games, list_secrecy, relations, timing
 from blindmatch_simulations.testbed.inprocess.crashes import crash_of
@@ -68,6 +68,45 @@ def within(check: Callable[[Fixtures], Passed]) -> Callable[[Fixtures], Passed]:
         return Passed("; ".join(one.reason for one in found), figures)
 
     return both
+
+
+def with_parameters(check: Callable[[Fixtures], Passed]) -> Callable[[Fixtures], Passed]:
+    """The check, whose failures name the parameters that were lowered for it: with other values the design is
+    another one, which may not fail."""
+
+    @wraps(check)
+    def named(fixtures: Fixtures) -> Passed:
+        try:
+            return check(fixtures)
+        except BrokenError as broken:
+            values = lowered_values(fixtures)
+            if not values or PARAMETERS in broken.evidence:
+                raise
+            evidence = {**broken.evidence, PARAMETERS: ", ".join(f"{name} {n}" for name, n in values.items())}
+            raise BrokenError(broken.step, broken.rule, **evidence) from broken
+
+    return named
+
+
+def lowered_values(fixtures: Fixtures) -> dict[str, int]:
+    """The parameters that were lowered to make requests and files shorter, with their values."""
+    asked = {one.name: one.default for one in fixtures.design.info.parameters} | fixtures.values
+    return {name: value for name, value in lowered(fixtures).items() if asked.get(name) != value}
+
+
+PARAMETERS: Final = "parameters"
+"""Evidence: the lowered parameters, with their values."""
+LOWERED: Final = frozenset(
+    (
+        "draws", "proofs", "repetition", "replays", "growth", "declarations", "relations", "simulator",
+        "games", "malicious games", "list games", "timing",
+    )
+)  # fmt: skip
+"""Checks for which parameters are lowered."""
+
+
+def _naming(one: Check) -> Callable[[Fixtures], Passed]:
+    return with_parameters(one.run) if one.name in LOWERED else one.run
 
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -202,6 +241,8 @@ class Report(Struct, frozen=True):
         rule = " ".join(result.rule.split())
         of = [f", {said} {result.evidence[name]}" for name, said in OF.items() if name in result.evidence]
         of += [f"; {result.evidence[TOLD]}"] if TOLD in result.evidence else []
+        lowered_to = result.evidence.get(PARAMETERS)
+        of += [f"; parameters lowered to {lowered_to}"] if lowered_to else []
         return f"{self.design}: {result.check}: {result.step}: {rule}{''.join(of)} (seed {self.seed})"
 
 
@@ -214,7 +255,7 @@ def check_design(
     fixtures = Fixtures(design, options.seed, runs, options.values, options.clocks, options.device)
     fixtures.held_out = GAMES[1] if options.games else 0
     try:
-        found = gathered(((one.name, one.run) for one in CHECKS), fixtures, options.only, watch)
+        found = gathered(((one.name, _naming(one)) for one in CHECKS), fixtures, options.only, watch)
     finally:
         fixtures.close()
     return Report(design.info.name, design.info.version, options.seed, options.games, *found)

@@ -1,0 +1,142 @@
+"""Cheats of what is drawn after the first round, and of what hides a picture in one round alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
+
+from blindmatch_protocol import contract as bm
+from blindmatch_protocol.codec import Fixed, Message, Variable, decode_any
+from blindmatch_protocol.codec.randomness import Randomness, replayed, seeded
+from blindmatch_protocol.designs import oprf_psi
+from blindmatch_protocol.designs.voprf import MATCHER
+from blindmatch_protocol.designs.voprf.round import CertifyRequest
+from msgspec import Struct
+
+from planted.mutations.hooks import PaddedPsi, Psi, planted, variant
+
+FILLER, UNIFORM = 32, 64
+"""Bytes that `start` of oprf-psi draws: for a picture that is too poor, and for the blind."""
+
+
+class Knock(Message, tag=0x71, name="cheat/knock"):
+    """The first request, which no picture has a part in."""
+
+    ticket: Annotated[bytes, Fixed(16)]
+
+
+class Opened(Message, tag=0x72, name="cheat/opened"):
+    """The reply to it."""
+
+
+class Waits(Struct, frozen=True):
+    """A session after the first request, with what it sends in the second round."""
+
+    then: bm.Started[Any, Any]
+
+
+class TicketFirst(Psi):
+    """Honest: draws a ticket of 16 bytes, sends it alone, and oprf-psi's request in the second round."""
+
+    requests: ClassVar[Mapping[bm.Role, tuple[type[Message], ...]]] = {
+        MATCHER: (Knock, oprf_psi.Request, CertifyRequest)
+    }
+    replies: ClassVar[Mapping[bm.Role, tuple[type[Message], ...]]] = {
+        MATCHER: (Opened, *Psi.replies[MATCHER])
+    }
+
+    def ticket(self, rng: Randomness) -> bytes:
+        """What is sent first."""
+        return rng.take(16)
+
+    def start(self, state: Any, setup: Any, item: bm.Item, binding: bm.Binding, rng: Randomness) -> Any:
+        ticket = self.ticket(rng)
+        started = super().start(state, setup, item, binding, rng)
+        return bm.Started(started.state, bm.Send(Waits(started), {MATCHER: Knock(ticket)}))
+
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Any:
+        if isinstance(session, Waits):
+            return session.then.step
+        return super().receive(session, setup, replies, rng)
+
+    def answer(
+        self, role: bm.Role, state: Any, requests: Sequence[bm.Request], rng: Randomness, executor: Any
+    ) -> bm.Answer:
+        found: list[Any] = []
+        for one in requests:
+            if isinstance(one.body, Knock):
+                found.append(Opened())
+            else:
+                found += super().answer(role, state, [one], rng, executor).replies
+        return bm.Answer(found)
+
+
+def short_randomness(rng: Randomness, count: int) -> Randomness:
+    """Randomness of which a blind is made that so many bytes decide."""
+    return replayed(rng.take(FILLER + UNIFORM)[: FILLER + count] + bytes(UNIFORM - count))
+
+
+planted("a blind of 32 bits beside a long salt", "draws", "start")(
+    variant(
+        PaddedPsi,
+        salt=lambda _, rng: rng.take(16),
+        drawn=lambda _, about, rng: seeded(rng.take(FILLER + UNIFORM)[:4].hex()),
+    )
+)
+
+
+@planted("a blind of 16 bits after a long ticket", "draws", "session")
+class ShortAfterTicket(TicketFirst):
+    """The ticket's 16 bytes hide nothing of the second round, in which the picture is."""
+
+    def drawn(self, about: Any, rng: Randomness) -> Randomness:
+        return short_randomness(rng, 2)
+
+
+@planted("a blind of 16 bits beside long tickets, drawn later", "draws", "session")
+class DrawnLater(TicketFirst):
+    """Draws the blind in `receive`, of which no start says anything."""
+
+    def start(self, state: Any, setup: Any, item: bm.Item, binding: bm.Binding, rng: Randomness) -> Any:
+        later = (state, item, binding)
+        return bm.Started(state, bm.Send(Later(*later), {MATCHER: Knock(self.ticket(rng))}))
+
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Any:
+        if isinstance(session, Later):
+            drawn = short_randomness(rng, 2)
+            return Psi.start(self, session.state, setup, session.item, session.binding, drawn).step
+        return super().receive(session, setup, replies, rng)
+
+
+class Later(Struct, frozen=True):
+    """A session that has not looked at its picture."""
+
+    state: Any
+    item: bm.Item
+    binding: bm.Binding
+
+
+class Nonced(Message, tag=0x73, name="cheat/nonced"):
+    """A request, and a nonce beside it."""
+
+    request: Annotated[bytes, Variable(4096)]
+    nonce: Annotated[bytes, Fixed(16)]
+
+
+@planted("a nonce of the second round comes again", "draws", "session")
+class NonceAgain(TicketFirst):
+    """Bears beside its second request a nonce of 16 bytes that follows from four drawn bits."""
+
+    requests: ClassVar[Mapping[bm.Role, tuple[type[Message], ...]]] = {MATCHER: (Knock, Nonced)}
+
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Any:
+        step = super().receive(session, setup, replies, rng)
+        if not isinstance(session, Waits):
+            return step
+        nonce = bytes([rng.take(1)[0] & 15]) * 16
+        return bm.Send(step.session, {MATCHER: Nonced(step.bodies[MATCHER].encode(), nonce)})
+
+    def handed(self, state: Any, requests: Sequence[bm.Request]) -> Sequence[bm.Request]:
+        bodies: list[Any] = [asked.body for asked in requests]
+        kinds = (oprf_psi.Request, CertifyRequest)
+        return [bm.Request(decode_any(kinds, body.request, "cheat")) for body in bodies]

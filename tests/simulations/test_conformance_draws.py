@@ -1,0 +1,56 @@
+"""Drawn bytes are counted in every round and field that a picture changes, and counted, not sampled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from blindmatch_protocol.codec.randomness import seeded
+from blindmatch_protocol.designs.token_psi import TokenPsi
+from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design
+from msgspec.structs import replace
+from planted.mutations.hooks import CHEAT, Hooked, variant
+from planted.mutations.rounds import TicketFirst
+from planted.mutations.table import CHEATS
+
+LATER = [cheat for cheat in CHEATS if cheat.weakness.__module__ == "planted.mutations.rounds"] + [
+    cheat for cheat in CHEATS if cheat.name == "a blind of 32 bits beside a long salt"
+]
+
+
+def test_a_ticket_of_16_bytes_before_the_blind_is_counted_and_not_sampled() -> None:
+    (result,) = check_design(TicketFirst(), Options(only=["draws"])).results
+    assert result.verdict is Verdict.PASSED
+    assert "session" in result.figures["influence"]
+
+
+@pytest.mark.parametrize("cheat", LATER, ids=lambda cheat: cheat.name.replace(" ", "-"))
+def test_what_hides_another_round_or_field_hides_nothing_here(cheat: Any) -> None:
+    (failure,) = check_design(cheat.weakness(), Options(only=["draws"])).failed
+    assert cheat.move.where in failure.step
+    assert "field" in failure.rule
+
+
+class Tokens(Hooked, TokenPsi):
+    """token-psi under another name, with all its tokens."""
+
+    info = replace(TokenPsi.info, name=CHEAT)
+
+
+Short = variant(Tokens, drawn=lambda _, about, rng: seeded(rng.take(2).hex()))
+"""Blinds that 16 bits decide."""
+
+
+def test_a_failure_names_the_parameters_that_were_lowered() -> None:
+    report = check_design(Short(), Options(only=["draws"]))
+    (failure,) = report.failed
+    assert failure.evidence["parameters"] == "bands 2, probes 2"
+    assert "; parameters lowered to bands 2, probes 2 (seed 1)" in report.line(failure)
+
+
+def test_parameters_that_were_given_are_not_said_to_be_lowered(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["conformance", "hash-upload", "--only", "draws"]) == 0
+    options = Options(only=["draws"], values={"bands": 2, "probes": 2})
+    (failure,) = check_design(Short(), options).failed
+    assert "parameters" not in failure.evidence
