@@ -20,8 +20,8 @@ from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.testbed.demo import run as simulated
+from blindmatch_simulations.testbed.demo.workload import ANSWER, LISTED, TEXTS, Workload, demo_workload
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs, load_design
-from blindmatch_simulations.testbed.pictures.crops import ANSWER, LISTED, TEXTS, Workload, demo_workload
 from msgspec import Struct
 from msgspec.structs import replace
 from support.command import COMMAND, environment, processes_of
@@ -61,13 +61,19 @@ def whole() -> Workload:
 
 @pytest.fixture(scope="module", autouse=True)
 def workload(whole: Workload) -> Iterator[Workload]:
-    """One of each edit of a listed picture, one not listed, the poor one: few, since each costs."""
-    kinds = {(one.listed, one.listed and one.edit, one.name == "gradient"): one for one in whole.sendings}
+    """One of each edit of a listed picture, one not listed, a phone's, a screenshot, the poor one: few, since
+    each costs."""
+    often = ("gradient", "phone", "screenshot")
+    kinds = {
+        (one.listed, one.listed and one.edit, one.name if one.name in often else ""): one
+        for one in whole.sendings
+        if one.name != "camera"
+    }
     few = replace(whole, sendings=tuple(one for one in whole.sendings if one in kinds.values()))
     real = Picture.fingerprint.fget  # type: ignore[attr-defined]
     of_file = cache(lambda data: real(Picture.from_bytes(data)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulated, "demo_workload", lambda: few)
+        patch.setattr(simulated, "demo_workload", lambda *_: few)
         # three organisations hash each picture of the list in each run, always the same ones
         patch.setattr(
             Picture, "fingerprint", property(lambda one: of_file(one._data) if one._data else real(one))
@@ -152,7 +158,7 @@ def test_the_demo_is_right_for_a_built_in_design(
 ) -> None:
     # a message tells the prefix: few pictures may have none that agrees on it, to be compared with
     sent = whole if name == "prefix-bucket" else workload
-    monkeypatch.setattr(simulated, "demo_workload", lambda: sent)
+    monkeypatch.setattr(simulated, "demo_workload", lambda *_: sent)
     check_right(demo(tmp_path, name), sent, load_design(name))
 
 
@@ -214,7 +220,7 @@ def test_a_leaking_design_makes_the_demo_wrong(tmp_path: Path, capsys: pytest.Ca
 def private(tmp_path_factory: pytest.TempPathFactory, whole: Workload) -> Demo:
     """A run of oprf-psi with all pictures, the same one for all workers."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulated, "demo_workload", lambda: whole)
+        patch.setattr(simulated, "demo_workload", lambda *_: whole)
         return read(once(tmp_path_factory, "private", lambda folder: by_processes(folder, "oprf-psi")))
 
 
@@ -245,7 +251,7 @@ def test_on_a_cover_schedule_no_party_is_told_when_there_is_a_match(
 ) -> None:
     few = replace(workload, sendings=workload.sendings[:4])
     assert any(sending.listed for sending in few.sendings)
-    monkeypatch.setattr(simulated, "demo_workload", lambda: few)
+    monkeypatch.setattr(simulated, "demo_workload", lambda *_: few)
     monkeypatch.setattr(config, "LEAST_PERIOD_S", 1)
     done = demo(tmp_path, "oprf-psi", "--cover-period", "1")
     assert (done.code, done.result["failures"], done.result["cover_schedule"]) == (0, [], True)

@@ -20,8 +20,9 @@ from blindmatch_simulations.cli.demo import listed_words, matches_words
 from blindmatch_simulations.testbed.audit import Audit, Counterpart, Undeclared
 from blindmatch_simulations.testbed.audit.audit import audit_sessions
 from blindmatch_simulations.testbed.demo.run import failures
+from blindmatch_simulations.testbed.demo.workload import TEXTS
 from blindmatch_simulations.testbed.inprocess.deployed import drawn_binding, opened, publish, run_session
-from blindmatch_simulations.testbed.pictures.crops import TEXTS, crops
+from blindmatch_simulations.testbed.pictures.crops import crops
 from dummy_designs import VOUCHERS
 from msgspec.structs import replace
 from planted.mutations.hooks import PaddedPsi, variant

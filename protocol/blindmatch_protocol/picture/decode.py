@@ -232,6 +232,15 @@ class Picture:
         """Decoded pixels, (h, w, 3) uint8."""
         return cls(pixels=pixels)
 
+    @classmethod
+    def from_views(cls, pixels: pdq.Pixels, luminance: pdq.Floats, fingerprint: pdq.Fingerprint) -> Picture:
+        """A picture of given views, which need not follow from one another: a test of what a design makes of
+        each of them."""
+        made = cls(pixels=pixels)
+        made._luminance = luminance
+        made._fingerprint = fingerprint
+        return made
+
     @property
     def pixels(self) -> pdq.Pixels:
         """(h, w, 3) uint8, sRGB; `PictureError` if the bytes are no acceptable picture."""

@@ -104,9 +104,10 @@ class Task(msgspec.Struct):
         module: that holds the design; `file`: where it lies, if it was loaded from a path.
         name: of the design's object in it, or of its class.
         files, epoch, setup, roles: the build, and whose files are whose.
-        pictures: name, height, width and pixels.
+        pictures: name, height, width and pixels of each.
         seed: of the randomness; each session has a purpose of its own.
-        clock: Unix time in seconds; `host`, `pid`, `environment`: what is read instead of the machine's.
+        clocks: Unix times in seconds, one for each picture; while the design is loaded, the first holds.
+        host, pid, environment: what is read instead of the machine's.
     """
 
     module: str
@@ -118,7 +119,7 @@ class Task(msgspec.Struct):
     roles: dict[str, list[str]]
     pictures: list[tuple[str, int, int, bytes]]
     seed: int
-    clock: int
+    clocks: list[int]
     host: str
     pid: int
     environment: dict[str, str]
@@ -169,24 +170,21 @@ def _listening() -> Iterator[Callable[[], int]]:
 def surround(task: Task) -> None:
     """Replace what can be read of clock, host, process and environment."""
 
-    def at(scale: int) -> Callable[..., Any]:
-        return lambda *_: task.clock if scale == 1 else task.clock * scale
-
     for name in ("time", "monotonic", "perf_counter", "process_time", "thread_time", "clock_gettime"):
-        setattr(time, name, lambda *_: float(task.clock))
-        setattr(time, f"{name}_ns", at(10**9))
+        setattr(time, name, lambda *_: float(task.clocks[0]))
+        setattr(time, f"{name}_ns", lambda *_: task.clocks[0] * 10**9)
     gmtime = time.gmtime
     for name in ("gmtime", "localtime"):
-        setattr(time, name, lambda seconds=None: gmtime(task.clock if seconds is None else seconds))
+        setattr(time, name, lambda seconds=None: gmtime(task.clocks[0] if seconds is None else seconds))
 
     class Fixed(datetime.datetime):
         @classmethod
         def now(cls, tz: datetime.tzinfo | None = None) -> Any:
-            return cls.fromtimestamp(task.clock, tz)
+            return cls.fromtimestamp(task.clocks[0], tz)
 
         @classmethod
         def utcnow(cls) -> Any:
-            return cls.fromtimestamp(task.clock, datetime.UTC).replace(tzinfo=None)
+            return cls.fromtimestamp(task.clocks[0], datetime.UTC).replace(tzinfo=None)
 
         today = utcnow
 
@@ -204,13 +202,16 @@ def _run(task: Task, said: Callable[[], int]) -> Done:
     import numpy as np
     from blindmatch_protocol.codec.randomness import seeded
     from blindmatch_protocol.contract import Role
-    from blindmatch_protocol.picture.decode import Picture
 
     from blindmatch_simulations.testbed.inprocess.deployed import OpenDesign, run_session
+    from blindmatch_simulations.testbed.pictures.pool import from_file
 
-    design, module = _loaded(task)
+    load = _loader(task)
+    hidden = hide_harness()
+    design, module = load()
+    hidden += hide_harness()  # what the design's own module imports of it
     pictures = [
-        (name, Picture.from_pixels(np.frombuffer(raw, np.uint8).reshape(height, width, 3)))
+        (name, from_file(np.frombuffer(raw, np.uint8).reshape(height, width, 3)))
         for name, height, width, raw in task.pictures
     ]
     for _, picture in pictures:
@@ -232,6 +233,9 @@ def _run(task: Task, said: Callable[[], int]) -> Done:
         after = watch.state(design, module)
         done.kept += [one for one in after if before and before.get(one) != after[one]]
         before = after
+        if len(task.clocks) > 1:
+            del task.clocks[0]
+    hidden.clear()
     done.refused += dict.fromkeys(watch.notes)
     done.refused += ["output"] if said() > quiet else []
     done.refused += ["atexit"] if atexit._ncallbacks() > ends else []
@@ -243,15 +247,33 @@ def _some(task: Task, names: list[str]) -> dict[str, bytes]:
     return {name: task.files[name] for name in names}
 
 
-def _loaded(task: Task) -> tuple[Any, ModuleType]:
+def _loader(task: Task) -> Callable[[], tuple[Any, ModuleType]]:
+    """Load the task's design when called."""
     from importlib import import_module
     from pathlib import Path
 
     from blindmatch_simulations.testbed.deployment.registry import module_of
 
-    module = module_of(Path(task.file)) if task.file else import_module(task.module)
-    found = getattr(module, task.name)
-    return (found() if isinstance(found, type) else found), module
+    def load() -> tuple[Any, ModuleType]:
+        module = module_of(Path(task.file)) if task.file else import_module(task.module)
+        found = getattr(module, task.name)
+        return (found() if isinstance(found, type) else found), module
+
+    return load
+
+
+HARNESS: Final = "blindmatch_simulations"
+
+
+def hide_harness() -> list[ModuleType]:
+    """Remove the testbed's modules from `sys.modules`, so that a design finds there what it finds on a
+    device. Return them: they live only as long as somebody holds them."""
+    names = [name for name in sys.modules if name.partition(".")[0] == HARNESS]
+    held = [sys.modules[name] for name in (*names, "__main__")]
+    for name in names:
+        del sys.modules[name]
+    sys.modules["__main__"] = ModuleType("__main__")
+    return held
 
 
 class Watch:

@@ -22,7 +22,6 @@ from blindmatch_protocol.contract.publishing import Executor
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.conformance import confined
-from blindmatch_simulations.evaluation.conformance.correctness import of_all_kinds
 from blindmatch_simulations.evaluation.conformance.fixtures import (
     Fixtures,
     Setting,
@@ -43,7 +42,7 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
     run_again,
     run_session,
 )
-from blindmatch_simulations.testbed.inprocess.steps import Stop, decided, hostile, limits
+from blindmatch_simulations.testbed.inprocess.steps import Stop, below, decided, hostile, limits
 from blindmatch_simulations.testbed.inprocess.verdict import (
     BrokenError,
     NotCheckedError,
@@ -51,6 +50,7 @@ from blindmatch_simulations.testbed.inprocess.verdict import (
     Passed,
 )
 from blindmatch_simulations.testbed.pictures.pool import Pooled
+from blindmatch_simulations.testbed.pictures.sent import of_all_kinds
 
 KINDS = ("listed", "other", "poor", "near-30")
 MESSAGES: Final = 3
@@ -310,11 +310,14 @@ def _bad(fixtures: Fixtures, role: Role, good: Message) -> Message | None:
     return None
 
 
-CONFINED: Final = ("listed/0", "near-30/0", "other/0", "poor/0")
+CONFINED: Final = ("listed/0", "near-30/0", "other/0", "poor/0", "screenshot/0")
 SECONDS: Final = 1_800.0
 """After so long the other process is given up; that is no verdict on the design."""
 CLOCK: Final = 4_070_908_800
-"""1 January 2099."""
+"""1 January 2099, while the design is loaded and for the first picture."""
+CLOCKS_FROM: Final = 1_798_761_600
+"""1 January 2027; the other pictures have a clock of the ten years from then on."""
+CLOCKS_SPAN: Final = 315_532_800
 _HASH_SEED: Final = "7"
 
 
@@ -354,11 +357,16 @@ def _task(fixtures: Fixtures, chosen: list[Pooled]) -> confined.Task:
         roles={str(role): list(build.role_files(role)) for role in build.published.roles},
         pictures=[(one.name, *one.item.pixels.shape[:2], one.item.pixels.tobytes()) for one in chosen],
         seed=fixtures.seed,
-        clock=CLOCK,
+        clocks=_clocks(fixtures, len(chosen)),
         host="elsewhere",
         pid=4711,
         environment={"HOME": "/", "LANG": "C", "USER": "nobody"},
     )
+
+
+def _clocks(fixtures: Fixtures, count: int) -> list[int]:
+    rng = fixtures.rng("clocks")
+    return [CLOCK, *(CLOCKS_FROM + below(rng, CLOCKS_SPAN) for _ in range(count - 1))]
 
 
 def _reference(design: AnyDesign) -> tuple[str, str, str]:

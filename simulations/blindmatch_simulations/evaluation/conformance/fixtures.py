@@ -16,7 +16,8 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import BlindmatchError, DesignError
 from blindmatch_protocol.codec.randomness import Randomness, seeded
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import AnyDesign
+from blindmatch_protocol.contract import AnyDesign, Category
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import rows
 from msgspec import Struct
 from msgspec.structs import replace
@@ -37,9 +38,18 @@ from blindmatch_simulations.testbed.pictures.pool import (
     Pooled,
     faint,
     flipped,
+    in_drawn_order,
     make_pool,
-    picture,
     random_hashes,
+    small_picture,
+)
+from blindmatch_simulations.testbed.pictures.sent import (
+    CAMERA,
+    SCREEN,
+    SENT,
+    of_category,
+    photograph,
+    sent_pictures,
 )
 
 WORKERS = 2
@@ -97,8 +107,14 @@ class Fixtures:
 
     @cached_property
     def pool(self) -> Pool:
-        """The pictures, and the list of epoch 1."""
-        return make_pool(self.seed)
+        """The pictures, and the list of epoch 1: those of `make_pool`, one of each kind that people send and,
+        for a category, some that belong to it."""
+        made, relation = make_pool(self.seed), self.design.info.relation
+        more = sent_pictures(1000 * self.seed + SENT)
+        if isinstance(relation, Category):
+            more += of_category(relation, self.seed)
+        pictures = in_drawn_order([*made.pictures, *more], self.seed)
+        return Pool(tuple(pictures), made.entries, made.others)
 
     @cached_property
     def build(self) -> Build:
@@ -120,7 +136,7 @@ class Fixtures:
 
     @cached_property
     def executor(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(WORKERS, thread_name_prefix="conformance")
+        return ThreadPoolExecutor(WORKERS)
 
     def run(self, one: Pooled, purpose: str = "honest") -> Ran:
         """One session that must go well."""
@@ -177,8 +193,9 @@ LARGE: Final = 2_000
 """Entries of the large set."""
 CROWD: Final = 160
 """Pictures of the large set's list, and as many that are on no list."""
-SHAPES: Final = ((1536, 2048), (64, 1024))
-"""Height and width of the pictures that differ from the others in that."""
+SHAPES: Final = ((1536, 2048), (64, 1024), SCREEN, CAMERA)
+"""Height and width of the pictures that differ from the others in that. The last one takes as long to hash as
+300 small ones; no run has more than four as large as the first (`test_pictures_sent`)."""
 CONTRASTS: Final = (0.3, 0.4)
 """Of faint pictures, whose quality lies between what is too poor and the best."""
 BEYOND: Final = (34, 36, 40, 48, 64)
@@ -239,10 +256,12 @@ def crowd(seed: int) -> tuple[Pooled, ...]:
     front = (1 << 24) + 1000 * seed
     sizes = [(CROWD, "listed"), (CROWD, "other")]
     numbers = iter(range(front, front + 1000))
-    found = [Pooled(f"{kind}/{i}", kind, picture(next(numbers))) for n, kind in sizes for i in range(n)]
-    found += [Pooled(f"large/{h}x{w}", "other", picture(next(numbers), (h, w))) for h, w in SHAPES]
+    found = [Pooled(f"{kind}/{i}", kind, small_picture(next(numbers))) for n, kind in sizes for i in range(n)]
+    for shape in SHAPES:
+        item = Picture.from_bytes(photograph(next(numbers), shape))
+        found.append(Pooled(f"large/{shape[0]}x{shape[1]}", "other", item))
     found += [Pooled(f"faint/{c}", "other", faint(next(numbers), c)) for c in CONTRASTS]
-    found += [Pooled(f"beyond/{distance}", "other", picture(next(numbers))) for distance in BEYOND]
+    found += [Pooled(f"beyond/{distance}", "other", small_picture(next(numbers))) for distance in BEYOND]
     return tuple(found)
 
 

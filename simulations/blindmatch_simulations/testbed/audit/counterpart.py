@@ -17,6 +17,8 @@ from blindmatch_protocol.codec.randomness import Randomness, Recording
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Fact, Item
 from blindmatch_protocol.contract.design import told
+from blindmatch_protocol.picture.decode import Picture
+from blindmatch_protocol.picture.pdq import Fingerprint
 from msgspec import Struct, field
 from msgspec.structs import replace
 
@@ -30,7 +32,7 @@ HASH_BITS: Final = 256
 
 
 class Forged(Redacted, Struct, frozen=True, eq=False):
-    """An `Item` of given views."""
+    """An `Item` of given views, while they are chosen; a design gets it as a `picture`."""
 
     hash: bytes
     quality: int
@@ -47,6 +49,13 @@ class Forged(Redacted, Struct, frozen=True, eq=False):
         size = np.abs(self.coefficients) + np.float32(1e-3)
         signs = np.where(_bits(value) == 1, np.float32(1), np.float32(-1))
         return replace(self, hash=value, coefficients=(size * signs).astype(np.float32))
+
+    @property
+    def picture(self) -> Picture:
+        """The same views in the class of every picture that a device asks about: a design that looks at the
+        class cannot tell that it is being tested."""
+        found = Fingerprint(self.hash, self.quality, self.coefficients)
+        return Picture.from_views(self.pixels, self.luminance, found)
 
 
 class Declared(Struct, frozen=True):
@@ -290,7 +299,8 @@ class DecoyFinder:
         forge = None
         if len(chosen) < DECOYS or all(one.hash == item.hash for one in chosen):
             forge = Forge.of(declared, item)
-            forged = self._balanced(item, forge.items(self._sources(others)))
+            made = (one.picture for one in forge.items(self._sources(others)))
+            forged = self._balanced(item, made)
             chosen = (*forged, *chosen[: DECOYS - len(forged)])
         return chosen, _left_out(declared, item, chosen, forge)
 

@@ -28,12 +28,12 @@ from msgspec.structs import replace
 
 from blindmatch_simulations.measure.phases import PhaseTimes, each
 from blindmatch_simulations.testbed.audit import Audit, audit_device
+from blindmatch_simulations.testbed.demo.workload import ANSWER, TEXTS, Workload
 from blindmatch_simulations.testbed.deployment import endorsing
 from blindmatch_simulations.testbed.deployment.devices import Options
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.operators import evidence_of
 from blindmatch_simulations.testbed.deployment.transparency import make_policy
-from blindmatch_simulations.testbed.pictures.crops import ANSWER, TEXTS, Workload
 from blindmatch_simulations.testbed.scenario import operations
 from blindmatch_simulations.testbed.scenario.operations import Check, Receive
 from blindmatch_simulations.testbed.scenario.run import Counted, Player, counterpart, evidence

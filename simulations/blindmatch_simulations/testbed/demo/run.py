@@ -16,6 +16,7 @@ from blindmatch_client.messages.receiving import Received
 from blindmatch_client.settings import Consequence, check_consequence
 from blindmatch_proofs.tlog import TlogProof
 from blindmatch_protocol.codec.errors import DesignError
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Learner, Party
 from blindmatch_protocol.messages.franking import DEFAULT_MODE, FrankingMode
@@ -33,17 +34,20 @@ from blindmatch_simulations.testbed.demo.conversation import (
     Conversation,
     endorsed_list,
 )
+from blindmatch_simulations.testbed.demo.workload import TEXTS, Workload, demo_workload
 from blindmatch_simulations.testbed.deployment.curating import add_references, open_named
 from blindmatch_simulations.testbed.deployment.devices import Options
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.inprocess.crashes import Crash
-from blindmatch_simulations.testbed.pictures.crops import TEXTS, Workload, demo_workload
+from blindmatch_simulations.testbed.inprocess.steps import below
 from blindmatch_simulations.testbed.scenario.run import Player
 from blindmatch_simulations.testbed.scenario.world import World
 
 LIST: Final = "demo"
 WITNESSES: Final = 2
 """Of the log that the demo runs."""
+NUMBERS: Final = 1 << 20
+"""Of which one is drawn, as conformance's seed decides: what a design meets in one it meets in the other."""
 
 
 class DemoRun(Redacted, Struct, frozen=True):
@@ -114,7 +118,7 @@ def play_demo(
     if options.cover is not None and Learner.DEVICE not in design.info.learns:
         raise DesignError(f"design {design.info.name}: its devices make no reports for a cover schedule")
     with phases("pictures"):
-        workload = demo_workload()
+        workload = demo_workload(below(system_randomness(), NUMBERS), design.info.relation)
     with World.create(home, reference, design, WITNESSES, franking=franking) as world:
         with phases("log started"):  # the list's epoch is logged before it is served
             world.start(world.log_parties)

@@ -7,13 +7,16 @@
     twin          same hash and quality as the picture before it, other pixels
     poor          quality below 50; one of them has its hash on the list
 
+Their sides are drawn (`small_shape`), and so is their order. Each comes from a file, as on a device.
+
 Documents, screenshots, drawings and clip art: each number determines a picture, from PCG64's raw stream,
 which NumPy promises not to change. They have the layout of their kind and nothing of its variety.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
 from typing import ClassVar, Final
 
 import numpy as np
@@ -27,6 +30,9 @@ from msgspec import Struct
 from PIL import Image, ImageDraw, ImageFont
 
 SIDE: Final = 96
+"""Pixels; the least side of a picture."""
+LONGEST: Final = 512
+"""The longest side of a small picture."""
 COARSE: Final = 12
 DISTANCES: Final = {"near-30": 30, "near-31": 31, "far-32": 32, "far-33": 33}
 OCTAVES: Final = 6
@@ -73,8 +79,8 @@ def make_pool(seed: int) -> Pool:
     numbers = iter(range(1000 * seed, 1000 * seed + 1000))
     pictures: list[Pooled] = []
     for kind, count in (("listed", 3), ("near-30", 2), ("near-31", 2), ("far-32", 2), ("far-33", 1)):
-        pictures += [Pooled(f"{kind}/{i}", kind, picture(next(numbers))) for i in range(count)]
-    pictures += [Pooled(f"other/{i}", "other", picture(next(numbers))) for i in range(4)]
+        pictures += [Pooled(f"{kind}/{i}", kind, small_picture(next(numbers))) for i in range(count)]
+    pictures += [Pooled(f"other/{i}", "other", small_picture(next(numbers))) for i in range(4)]
     twins = [one for one in pictures if one.kind in ("listed", "other")]
     pictures += [Pooled(f"twin/{one.name}", f"twin-{one.kind}", _twin(one.item)) for one in twins]
     pictures += [Pooled(f"poor/{i}", "poor", _poor(i)) for i in range(2)]
@@ -82,7 +88,16 @@ def make_pool(seed: int) -> Pool:
     hashes += [flipped(one.item, DISTANCES[one.kind]) for one in pictures if one.kind in DISTANCES]
     entries = np.concatenate([random_hashes(FILLERS, seed), rows(hashes)])
     order = np.argsort(np.asarray(np.random.PCG64(seed).random_raw(len(entries))), kind="stable")
+    pictures = in_drawn_order(pictures, seed)
     return Pool(tuple(pictures), entries[order], random_hashes(len(entries), seed + (1 << 20)))
+
+
+def in_drawn_order(pictures: Sequence[Pooled], seed: int) -> list[Pooled]:
+    """The pictures in an order that the seed decides; those of one kind keep theirs."""
+    raw = np.asarray(np.random.PCG64(seed + (1 << 21)).random_raw(len(pictures)))
+    kinds = [pictures[at].kind for at in np.argsort(raw, kind="stable")]
+    by_kind = {kind: iter([one for one in pictures if one.kind == kind]) for kind in kinds}
+    return [next(by_kind[kind]) for kind in kinds]
 
 
 def random_hashes(count: int, seed: int) -> Rows:
@@ -101,7 +116,8 @@ def flipped(item: Item, count: int) -> bytes:
     return np.packbits(bits).tobytes()
 
 
-def _pixels(number: int, shape: tuple[int, int], cells: int = COARSE) -> npt.NDArray[np.uint8]:
+def color_field(number: int, shape: tuple[int, int], cells: int = COARSE) -> npt.NDArray[np.uint8]:
+    """Pixels (h, w, 3) of `cells` times `cells` colours, with smooth changes between them."""
     raw = np.asarray(np.random.PCG64(number).random_raw(cells * cells * 3)) % np.uint64(256)
     field_ = Image.fromarray(raw.astype(np.uint8).reshape(cells, cells, 3))
     return np.asarray(field_.resize(shape[::-1], Image.Resampling.BICUBIC))
@@ -109,29 +125,55 @@ def _pixels(number: int, shape: tuple[int, int], cells: int = COARSE) -> npt.NDA
 
 def picture(number: int, shape: tuple[int, int] = (SIDE, SIDE)) -> Picture:
     """The picture that `number` determines, of this height and width."""
-    return Picture.from_pixels(_pixels(number, shape))
+    return from_file(color_field(number, shape))
+
+
+def small_shape(number: int) -> tuple[int, int]:
+    """Height and width that `number` determines: each the least of three draws from `SIDE` to `LONGEST`, so
+    that small ones are more frequent, as they are cheaper to hash."""
+    raw = np.asarray(np.random.PCG64(number + (1 << 40)).random_raw(6)) % np.uint64(LONGEST - SIDE + 1)
+    height, width = raw.reshape(2, 3).min(axis=1)
+    return SIDE + int(height), SIDE + int(width)
+
+
+def small_picture(number: int) -> Picture:
+    """The picture that `number` determines, of a drawn height and width."""
+    return picture(number, small_shape(number))
+
+
+def from_file(pixels: npt.NDArray[np.uint8]) -> Picture:
+    """A picture of these pixels that comes from a file, as a device's does."""
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=0)
+    return Picture.from_bytes(file.getvalue())
 
 
 def detailed(number: int) -> Picture:
-    """One with detail of every size, as photographs have it: as much contrast in each octave (Field 1987,
-    "Relations between the statistics of natural images and the response properties of cortical cells")."""
-    octaves = [_pixels(OCTAVES * number + at, (SIDE, SIDE), 3 << at) for at in range(OCTAVES)]
+    """One with detail of every size (`detailed_field`)."""
+    return from_file(detailed_field(number, (SIDE, SIDE)))
+
+
+def detailed_field(number: int, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Pixels (h, w, 3) with detail of every size, as photographs have it: as much contrast in each octave
+    (Field 1987, "Relations between the statistics of natural images and the response properties of cortical
+    cells")."""
+    octaves = [color_field(OCTAVES * number + at, shape, 3 << at) for at in range(OCTAVES)]
     mixed = 128 + sum(one.astype(np.float32) - 128 for one in octaves) / np.sqrt(OCTAVES)
-    return Picture.from_pixels(np.clip(mixed, 0, 255).astype(np.uint8))
+    return np.clip(mixed, 0, 255).astype(np.uint8)
 
 
 def faint(number: int, contrast: float) -> Picture:
     """The picture that `number` determines, with less contrast around middle grey."""
-    grey = 128 + (_pixels(number, (SIDE, SIDE)).astype(np.float32) - 128) * np.float32(contrast)
-    return Picture.from_pixels(grey.astype(np.uint8))
+    field = color_field(number, small_shape(number)).astype(np.float32)
+    return from_file((128 + (field - 128) * np.float32(contrast)).astype(np.uint8))
 
 
 def _twin(item: Picture) -> Picture:
     """Another picture of the same hash and quality: one level in one corner is changed."""
-    for row, column in ((0, 0), (0, SIDE - 1), (SIDE - 1, 0), (SIDE - 1, SIDE - 1)):
+    for row, column in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
         pixels = item.pixels.copy()
         pixels[row, column, 0] ^= 1
-        twin = Picture.from_pixels(pixels)
+        twin = from_file(pixels)
         if (twin.hash, twin.quality) == (item.hash, item.quality):
             return twin
     return item
@@ -139,8 +181,9 @@ def _twin(item: Picture) -> Picture:
 
 def _poor(index: int) -> Picture:
     """A faint ramp: its hash means nothing."""
-    ramp = np.linspace(100 + index, 110 + 2 * index, SIDE).astype(np.uint8)
-    return Picture.from_pixels(np.repeat(np.tile(ramp, (SIDE, 1))[:, :, None], 3, axis=2))
+    height, width = small_shape(index)
+    ramp = np.linspace(100 + index, 110 + 2 * index, width).astype(np.uint8)
+    return from_file(np.repeat(np.tile(ramp, (height, 1))[:, :, None], 3, axis=2))
 
 
 _LETTERS: Final = "eeeetaoinshrdlucmwfgypbvk"

@@ -61,7 +61,7 @@ from blindmatch_simulations.evaluation.conformance.leakage.play import (
 from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, opened, run_session
 from blindmatch_simulations.testbed.inprocess.steps import below, flag, resealed, set_file
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
-from blindmatch_simulations.testbed.pictures.pool import Pool, Pooled, picture
+from blindmatch_simulations.testbed.pictures.pool import Pool, Pooled, small_picture
 
 LONE: Final = 2
 HALF: Final = 128
@@ -72,10 +72,10 @@ FIRST: Final = 900
 def with_worst(fixtures: Fixtures, setup: Any) -> Pool:
     """The pool of `fixtures` and its design's worst cases; `setup` has the parameters that are played."""
     pool, front = fixtures.pool, 1000 * fixtures.seed + FIRST
-    lone = [Pooled(f"lone/{i}", "lone", picture(front + i)) for i in range(LONE)]
+    lone = [Pooled(f"lone/{i}", "lone", small_picture(front + i)) for i in range(LONE)]
     found = [lone_entry(fixtures.design, setup, one.item, at) for at, one in enumerate(lone)]
     kept = [(one, entry) for one, entry in zip(lone, found, strict=True) if entry is not None]
-    unopened = Pooled("unopened/0", "unopened", picture(front + LONE))
+    unopened = Pooled("unopened/0", "unopened", small_picture(front + LONE))
     hashes = [entry for _, entry in kept] + [unopened.item.hash]
     pictures = (*pool.pictures, *(one for one, _ in kept), unopened)
     return Pool(pictures, np.concatenate([pool.entries, rows(hashes)]), pool.others)

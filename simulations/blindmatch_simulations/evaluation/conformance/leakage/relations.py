@@ -42,6 +42,7 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
 from blindmatch_simulations.testbed.inprocess.steps import below, sent
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotComparableError, Passed
 from blindmatch_simulations.testbed.pictures.pool import Pooled
+from blindmatch_simulations.testbed.pictures.sent import size_class
 
 SETTLED: Final = 64
 SPANNED: Final = 3_000
@@ -221,7 +222,7 @@ def one_of_each_kind(found: Sequence[Pooled], seed: int) -> tuple[list[Pooled], 
     turned = [*found[seed % len(found) :], *found[: seed % len(found)]]
     order = {kind: at for at, kind in enumerate(FRONT)}
     turned.sort(key=lambda one: order.get(_kind(one), len(FRONT)))
-    front = list({(_kind(one), one.item.pixels.shape): one for one in turned}.values())
+    front = list({(_kind(one), size_class(one.item.pixels.shape)): one for one in turned}.values())
     return [*front, *(one for one in turned if one not in front)], front
 
 
