@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -89,25 +90,46 @@ class Pile:
 
 DOOMED = "eve"
 """An account over whose vouchers the process of `opened_elsewhere` ends."""
+SPINS = "spin"
+WAITS = "wait"
+"""Accounts over whose vouchers it never returns: it computes, and it waits."""
 
 
 class Elsewhere(Pile):
-    """As its base; the entry of a label is the process that opened it, and its niceness."""
+    """As its base; the entry of a label is the process that opened it, and its niceness.
+
+    Args:
+        file: gets a line for each attempt: the process, and the account.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        super().__init__()
+        self._file = file
 
     def take(self, account: str, device: str, period: bytes, voucher: Message) -> Taken:
         raise NotImplementedError
 
     def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Mapping[int, Label]:
+        if self._file is not None:
+            with self._file.open("a") as file:
+                file.write(f"{os.getpid()} {account}\n")
         if account == DOOMED:
             os._exit(1)
+        while account == SPINS:
+            pass
+        while account == WAITS:
+            time.sleep(SECONDS)
         number = os.getpid() * 100 + os.nice(0)
         return {
             at: replace(label, entry_id=number) for at, label in super().open(account, period, rows).items()
         }
 
 
-def opened_elsewhere() -> Opener:
-    return Elsewhere()
+def opened_elsewhere(file: Path | None = None) -> Opener:
+    return Elsewhere(file)
+
+
+SECONDS = 3600.0
 
 
 class Noting(Pile):

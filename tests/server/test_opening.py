@@ -21,8 +21,8 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre import store
 from blindmatch_server.centre.growth import GROWTH, next_attempt
 from blindmatch_server.centre.keys import Deployed
+from blindmatch_server.centre.opening import OpeningLimits, begun, record_attempt, rows_of
 from blindmatch_server.centre.opening import Pile as Named
-from blindmatch_server.centre.opening import begun, record_attempt, rows_of
 from blindmatch_server.centre.retention import BY_AGE, Scope, erase
 from blindmatch_server.centre.service import CentreConfig, CentreLimits, open_centre
 from blindmatch_server.centre.vouchers import OpenerFiles, Vouchers, add_to_pile
@@ -88,7 +88,7 @@ async def hand_in(folder: Path, pile: Pile, most: int, bodies: Iterable[bytes]) 
     database = Database(folder / "centre.sqlite", store.SCHEMA, store.VERSION, store.UPGRADES)
     files = {"dummy": OpenerFiles(5, {"setup": b"setup of 5"})}
     log = EventLog("centre", sink=lambda line: None)
-    vouchers = Vouchers(database, {"dummy": design}, files, 10 * most, most, log)
+    vouchers = Vouchers(database, {"dummy": design}, files, 10 * most, OpeningLimits(most), log)
     head = wire.Envelope(design="dummy", version=3, epoch=5)
     async with under_way(vouchers.openings.run()):
         await vouchers.openings.finished(SECONDS)
@@ -353,7 +353,7 @@ async def test_a_design_whose_opener_is_out_of_reach_keeps_no_other_design_close
     files |= {"other": OpenerFiles(5, {"setup": b"setup of 5"})}
     lines: list[Any] = []
     log = EventLog("centre", sink=lines.append)
-    vouchers = Vouchers(database, {"lost": lost, "other": other}, files, 10, 10, log)
+    vouchers = Vouchers(database, {"lost": lost, "other": other}, files, 10, OpeningLimits(10), log)
     async with under_way(vouchers.openings.run()):
         for design, numbers in (("lost", [1]), ("other", [1, 2])):
             head = wire.Envelope(design=design, version=3, epoch=5)

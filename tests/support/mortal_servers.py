@@ -20,7 +20,7 @@ from blindmatch_server.matching.service import MatchingConfig, open_matching
 from blindmatch_server.relay.service import RelayConfig, open_services
 from blindmatch_server.relay.store import RelayLimits
 from msgspec import Struct
-from server.designs_for_tests import ROLE, Dummy, Noting
+from server.designs_for_tests import ROLE, Dummy, Noting, opened_elsewhere
 from server.scene import EPOCH
 
 from support.forked import context
@@ -53,7 +53,10 @@ class Plan(Struct, frozen=True):
 
 
 def centre_life(
-    plan: Plan, openers: Mapping[str, OpenerFiles] | None = None, design: Dummy | None = None
+    plan: Plan,
+    openers: Mapping[str, OpenerFiles] | None = None,
+    design: Dummy | None = None,
+    limits: CentreLimits = CentreLimits(list_wait_seconds=START_SECONDS),  # noqa: B008 - frozen
 ) -> None:
     armed(plan.arm, plan.noted)
     config = CentreConfig(
@@ -62,7 +65,7 @@ def centre_life(
         Deployed(design or Dummy(), lambda: {EPOCH, 5}),
         plan.folder / "references.sqlite",
         openers or {},
-        CentreLimits(list_wait_seconds=START_SECONDS),
+        limits,
     )
     plan.serve(partial(open_centre, config))
 
@@ -77,6 +80,14 @@ def noting_life(plan: Plan) -> None:
     design = Dummy()
     design.pile = Noting(plan.folder / "tried")
     centre_life(plan, {"dummy": OpenerFiles(5, {"setup": b"setup of 5"})}, design)
+
+
+def unbounded_life(plan: Plan) -> None:
+    """A centre whose opener is in a process of its own and may take all the work there is; the file `tried`
+    has the process and account of each attempt."""
+    in_worker = partial(opened_elsewhere, plan.folder / "tried")
+    openers = {"dummy": OpenerFiles(5, {"setup": b"setup of 5"}, in_worker=in_worker)}
+    centre_life(plan, openers, limits=CentreLimits(list_wait_seconds=0.1, most_opener_u=1 << 40))
 
 
 def matcher_life(plan: Plan) -> None:
@@ -102,10 +113,11 @@ def relay_life(plan: Plan) -> None:
 
 
 @contextmanager
-def living(life: Callable[[Any], None], plan: Plan) -> Iterator[int | None]:
-    """A server; yields its port, or None if it died before it took calls. It is killed at the end."""
+def living(life: Callable[[Any], None], plan: Plan, has_children: bool = False) -> Iterator[int | None]:
+    """A server; yields its port, or None if it died before it took calls. It is killed at the end.
+    `has_children`: it starts processes of its own, which a daemon may not."""
     plan.port_file.unlink(missing_ok=True)
-    process = context().Process(target=life, args=(plan,), daemon=True)
+    process = context().Process(target=life, args=(plan,), daemon=not has_children)
     process.start()
     try:
         yield _port(process, plan)

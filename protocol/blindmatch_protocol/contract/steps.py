@@ -202,6 +202,9 @@ class Opener(Protocol):
 
         Called after the receipt, with the first of each place in the order in which they were taken, then the
         others, whenever there are new ones; several new ones may come together.
+
+        It computes in its own process and waits for no other: the centre gives an attempt up that waits, or
+        takes more than its budget of work.
         """
         ...
 

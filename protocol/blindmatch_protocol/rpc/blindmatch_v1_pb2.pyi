@@ -1712,7 +1712,9 @@ Global___VoucherRow: _TypeAlias = VoucherRow  # noqa: Y015
 
 @_typing.final
 class VoucherPile(_message.Message):
-    """What an account handed in of a design in a period; times in Unix milliseconds."""
+    """What an account handed in of a design in a period; times in Unix milliseconds. `problem`: why the last attempt to open
+    it was given up; empty if it was not.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1724,6 +1726,7 @@ class VoucherPile(_message.Message):
     OPENED_FIELD_NUMBER: _builtins.int
     FIRST_AT_MS_FIELD_NUMBER: _builtins.int
     LAST_AT_MS_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
     account: _builtins.str
     design: _builtins.str
     period: _builtins.bytes
@@ -1732,6 +1735,7 @@ class VoucherPile(_message.Message):
     opened: _builtins.int
     first_at_ms: _builtins.int
     last_at_ms: _builtins.int
+    problem: _builtins.str
     def __init__(
         self,
         *,
@@ -1743,10 +1747,11 @@ class VoucherPile(_message.Message):
         opened: _builtins.int = ...,
         first_at_ms: _builtins.int = ...,
         last_at_ms: _builtins.int = ...,
+        problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "design", b"design", "first_at_ms", b"first_at_ms", "held", b"held", "last_at_ms", b"last_at_ms", "opened", b"opened", "period", b"period", "visible", b"visible"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "design", b"design", "first_at_ms", b"first_at_ms", "held", b"held", "last_at_ms", b"last_at_ms", "opened", b"opened", "period", b"period", "problem", b"problem", "visible", b"visible"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,6 +3,7 @@
     a pile is due     its count of vouchers to be tried has reached `next_attempt`; the smallest pile is first
     the worker        reads the pile's rows by itself, and tries the design's opener on them
     the centre        checks endorsements; stores the labels, and the count of the next attempt
+    given up          an attempt that failed or did not return; the pile has its `problem`
 
 The work is bounded by account, design and period. Let m be the most vouchers that are tried, C the cost of an
 attempt on m of them, and G = 1/`GROWTH`. Attempts are made at counts a(1) < a(2) < ... with
@@ -20,6 +21,18 @@ less: the few that a large pile left are tried as any few. An attempt on r vouch
 has grown by r/33 at least, and costs at most (r/m)^3 C: every m vouchers that are counted after an erasure
 add at most 33 C. A pile of which all is erased begins anew.
 
+An opener may be anybody's, and never return. An attempt on r vouchers may take
+
+    budget(r)  =  `most_opener_u` + `EACH` r + r^3 / `CUBE`  u      (u, and what holds it: `bounded_process`)
+
+which is 15 million u for r = 1,000. So many random shares take `threshold-psi` 0.31 million (t = 2); to look
+a label up among 10 million entries takes 1,600 more for each that opens, by what a million takes. So a
+decoder that returns is not stopped, on a busy machine as on an idle one. One that exceeds its budget, or
+waits, is ended with its process, and the attempt counts: all that an account can cause are as many budgets as
+it has attempts, less than 170 up to m = 1,000. Piles that were given up come behind all others. They are
+tried again once they have grown as any pile, and once after each start of the centre, before which somebody
+may have mended the opener. The opener itself is opened within `budget(0)`.
+
 The counts are in the database, so that a centre that is killed goes on where it was; it repeats the one
 attempt that was under way.
 
@@ -33,8 +46,7 @@ import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from functools import partial
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Final, NamedTuple, TypeAlias
@@ -46,17 +58,51 @@ from msgspec.structs import replace
 
 from blindmatch_server.centre.growth import next_attempt
 from blindmatch_server.centre.retention import DAY_MS
+from blindmatch_server.hosting.bounded_process import (
+    BoundedProcess,
+    OverBudgetError,
+    WaitedError,
+    unit_seconds,
+    work_budget,
+)
 from blindmatch_server.hosting.event_log import EventLog
 from blindmatch_server.hosting.limits import nothing_left
-from blindmatch_server.hosting.workers import WorkerError, Workers
+from blindmatch_server.hosting.workers import WorkerError
 from blindmatch_server.storage.database import Database, reading
 
 _PAUSE_SECONDS: Final = 1.0
 _NICENESS: Final = 10
 """How far the worker stands behind the centre where both want the processor."""
 
+EACH: Final = 10_000
+CUBE: Final = 250
+"""What the budget of an attempt grows by, in u: so much with each voucher, and with their cube over this."""
+OVER_BUDGET: Final = "the opener exceeded its budget of work"
+WAITED: Final = "the opener waited and did not return"
+ENDED: Final = "the opener ended its process"
+FAILED: Final = "the opener failed: "
+"""Why an attempt was given up, in words for operators; the last one goes on with the class of the error."""
+
 OpenInWorker: TypeAlias = Callable[[], Opener]
 """Opens a design's opener in another process; it is pickled."""
+
+
+class OpeningLimits(Struct, frozen=True):
+    """Bounds of attempts.
+
+    Attributes:
+        most_tried: vouchers of a pile that are tried.
+        most_opener_u: work of an attempt on few vouchers.
+        most_opener_waits: looks, one a second, at which an attempt may be found waiting.
+    """
+
+    most_tried: int
+    most_opener_u: int = 1_000_000
+    most_opener_waits: int = 60
+
+    def budget(self, rows: int) -> float:
+        """Return the work in u that an attempt on so many vouchers may take."""
+        return self.most_opener_u + EACH * rows + rows**3 / CUBE
 
 
 class Pile(NamedTuple):
@@ -72,7 +118,7 @@ class Opens(Redacted, Struct, frozen=True):
 
     Attributes:
         period: the one in force; piles of others are not tried.
-        opener: for attempts in a thread of this process.
+        opener: for attempts in a thread of this process, whose work nothing bounds.
         in_worker: for attempts in a process of their own; None: they are made in the thread.
         is_endorsed: whether a label is, in the epoch in force; one that is not stays closed.
     """
@@ -92,24 +138,24 @@ class Attempt(Redacted, Struct, frozen=True):
         born: number of the pile's first voucher ever; another pile may have its name since, if all of it was
             erased meanwhile.
         labels: encoded, of those that open, by the number of the voucher.
-        failed: the class of the error with which the design failed; empty if it did not.
+        problem: why it was given up, in words for operators; empty if it was not.
     """
 
     count: int
     rows: int
     born: int
     labels: Mapping[int, bytes]
-    failed: str = ""
+    problem: str = ""
 
 
 def first_due(
     connection: Connection, periods: Mapping[str, bytes], most: int, without: Collection[Pile] = ()
 ) -> Pile | None:
     """Return the smallest pile of these designs and periods that is due, and is not one of those `without`;
-    None if none is."""
+    one that was given up comes behind all others; None if none is."""
     found = connection.execute(
         "SELECT account, design, period FROM piles WHERE next_try <= wanted "
-        "ORDER BY MIN(places, ?), first_at_ms",
+        "ORDER BY problem <> '', MIN(places, ?), first_at_ms",
         (most,),
     )
     due = (pile for pile in map(Pile._make, found) if periods.get(pile.design) == pile.period)
@@ -136,16 +182,26 @@ def rows_of(connection: Connection, pile: Pile, most: int) -> list[tuple[int, by
     ).fetchall()
 
 
-def try_pile(opener: Opener, database: Path, pile: Pile, most: int) -> Attempt:
-    """Read a pile from the database's file, and try to open it. Raises `sqlite3.Error` if it cannot be read;
-    a design that fails opens nothing."""
+Within: TypeAlias = AbstractContextManager[None]
+
+
+def _unbounded(rows: int) -> Within:
+    return nullcontext()
+
+
+def try_pile(
+    opener: Opener, database: Path, pile: Pile, most: int, within: Callable[[int], Within] = _unbounded
+) -> Attempt:
+    """Read a pile from the database's file, and try to open it, in a block that bounds the work for so many
+    vouchers. Raises `sqlite3.Error` if it cannot be read; a design that fails opens nothing."""
     with reading(database) as connection:
         attempt, rows = begun(connection, pile, most), rows_of(connection, pile, most)
     try:
-        found = opener.open(pile.account, pile.period, [row for _, row in rows])
+        with within(len(rows)):
+            found = opener.open(pile.account, pile.period, [row for _, row in rows])
         return replace(attempt, labels={rows[at][0]: label.encode() for at, label in found.items()})
     except Exception as error:
-        return replace(attempt, failed=type(error).__name__)
+        return replace(attempt, problem=f"{FAILED}{type(error).__name__}")
 
 
 def record_attempt(
@@ -167,27 +223,48 @@ def record_attempt(
                 (received_at_ms - received_at_ms % DAY_MS,),
             )
     connection.execute(
-        "UPDATE piles SET next_try = MAX(next_try, ?5), opened = opened + ?6 "
+        "UPDATE piles SET next_try = MAX(next_try, ?5), opened = opened + ?6, problem = ?7 "
         "WHERE (account, design, period) = (?1, ?2, ?3) AND born = ?4",
-        (*pile, attempt.born, next_attempt(attempt.count, attempt.rows, most), opened),
+        (
+            *pile,
+            attempt.born,
+            next_attempt(attempt.count, attempt.rows, most),
+            opened,
+            attempt.problem,
+        ),
     )
+
+
+def given_up(connection: Connection, design: str) -> list[tuple[str, str]]:
+    """Return the accounts whose piles of a design were given up when they were last tried, and why."""
+    return connection.execute(
+        "SELECT DISTINCT account, problem FROM piles WHERE design = ? AND problem <> '' ORDER BY account",
+        (design,),
+    ).fetchall()
+
+
+def retry_given_up(connection: Connection) -> None:
+    """Have the piles that were given up tried once more."""
+    connection.execute("UPDATE piles SET next_try = MIN(next_try, wanted) WHERE problem <> ''")
 
 
 class Openings:
     """Opens what is due; belongs to one event loop."""
 
-    def __init__(self, database: Database, designs: Mapping[str, Opens], most: int, log: EventLog) -> None:
-        """`most`: vouchers of a pile that are tried."""
+    def __init__(
+        self, database: Database, designs: Mapping[str, Opens], limits: OpeningLimits, log: EventLog
+    ) -> None:
         self._database = database
         self._designs = designs
         self._periods = {name: one.period for name, one in designs.items()}
-        self._most = most
+        self._limits = limits
+        self._most = limits.most_tried
         self._log = log
         self._due = asyncio.Event()
         self._tried = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="opening")
         in_worker = {name: one.in_worker for name, one in designs.items() if one.in_worker is not None}
-        self._worker = Workers(1, _prepare, in_worker)
+        self._worker = BoundedProcess(limits.most_opener_waits, _prepare, in_worker)
 
     def wake(self) -> None:
         self._due.set()
@@ -202,13 +279,16 @@ class Openings:
 
     async def run(self) -> None:
         """Try piles as they become due, and first those that were when the centre last ended; never returns.
-        A pile over which something else than its design fails stays due, and waits for the others."""
+        Those that were given up are tried once more. A pile over which something else than its design fails
+        stays due, and waits for the others."""
         failed = set[Pile]()
+        has_retried = False
         while True:
             self._due.clear()
             pile = None
             try:
-                pile = await self._first_due(failed)
+                pile = await self._first_due(failed, is_start=not has_retried)
+                has_retried = True
                 if pile is not None:
                     await self._open(pile)
                 elif failed:
@@ -227,9 +307,13 @@ class Openings:
         await asyncio.to_thread(self._worker.end)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _first_due(self, without: Collection[Pile] = ()) -> Pile | None:
-        due = partial(first_due, periods=self._periods, most=self._most, without=without)
-        return await self._database.run(due)
+    async def _first_due(self, without: Collection[Pile] = (), is_start: bool = False) -> Pile | None:
+        def find(connection: Connection) -> Pile | None:
+            if is_start:
+                retry_given_up(connection)
+            return first_due(connection, self._periods, self._most, without)
+
+        return await self._database.run(find)
 
     async def _open(self, pile: Pile) -> None:
         loop = asyncio.get_running_loop()
@@ -241,8 +325,8 @@ class Openings:
         """Try a pile; with the labels that are endorsed, by the number of their voucher."""
         opens = self._designs[pile.design]
         attempt = self._in_worker(pile) if opens.in_worker else self._here(opens.opener, pile)
-        if attempt.failed:
-            self._log.failure("opening", DesignFailedError(attempt.failed))
+        if attempt.problem:
+            self._log.failure("opening", DesignFailedError(attempt.problem), reason=attempt.problem)
         labels = {number: Label.decode(raw) for number, raw in attempt.labels.items()}
         return attempt, {number: label for number, label in labels.items() if opens.is_endorsed(label)}
 
@@ -250,18 +334,25 @@ class Openings:
         return try_pile(opener, self._database.path, pile, self._most)
 
     def _in_worker(self, pile: Pile) -> Attempt:
-        """A worker that ends twice over a pile would end again: the attempt counts, and opens nothing."""
+        """Try a pile in the worker; an attempt that is given up counts, and opens nothing. A worker that ends
+        twice over a pile would end again."""
         for _ in range(2):
-            with suppress(WorkerError):
-                return self._worker.result(
-                    self._worker.submit(_try_in_worker, self._database.path, pile, self._most)
-                )
+            try:
+                return self._worker.run(_try_in_worker, self._database.path, pile, self._limits)
+            except OverBudgetError:
+                problem = OVER_BUDGET
+                break
+            except WaitedError:
+                problem = WAITED
+                break
+            except WorkerError:
+                problem = ENDED
         with reading(self._database.path) as connection:
-            return replace(begun(connection, pile, self._most), failed=WorkerError.__name__)
+            return replace(begun(connection, pile, self._most), problem=problem)
 
 
 class DesignFailedError(Exception):
-    """A design failed while it opened vouchers; says with which class of error."""
+    """A design failed while it opened vouchers; says how."""
 
 
 _IN_WORKER: Final[dict[str, OpenInWorker]] = {}
@@ -272,10 +363,18 @@ _OPENED: Final[dict[str, Opener]] = {}
 def _prepare(in_worker: Mapping[str, OpenInWorker]) -> None:
     with suppress(OSError):
         os.nice(_NICENESS)
+    unit_seconds()  # before anything is loaded that may change it
     _IN_WORKER.update(in_worker)
 
 
-def _try_in_worker(database: Path, pile: Pile, most: int) -> Attempt:
+def _try_in_worker(database: Path, pile: Pile, limits: OpeningLimits) -> Attempt:
     if pile.design not in _OPENED:
-        _OPENED[pile.design] = _IN_WORKER[pile.design]()
-    return try_pile(_OPENED[pile.design], database, pile, most)
+        with work_budget(limits.budget(0)):
+            _OPENED[pile.design] = _IN_WORKER[pile.design]()
+    return try_pile(
+        _OPENED[pile.design],
+        database,
+        pile,
+        limits.most_tried,
+        lambda rows: work_budget(limits.budget(rows)),
+    )

@@ -95,7 +95,7 @@ def erase(
 def held(connection: Connection, account: str, days: int) -> wire.VouchersHeld:
     """What is held of an account, or of all, and what was erased that concerns it."""
     piles = connection.execute(
-        "SELECT account, design, period, held, visible, opened, first_at_ms, last_at_ms FROM piles "
+        "SELECT account, design, period, held, visible, opened, first_at_ms, last_at_ms, problem FROM piles "
         "WHERE ?1 IN ('', account) ORDER BY account, first_at_ms",
         (account,),
     )

@@ -29,6 +29,7 @@ from msgspec import Struct, field
 
 from blindmatch_server.centre import decisions, notices, slots, store
 from blindmatch_server.centre.keys import CentreKeys, Deployed, References
+from blindmatch_server.centre.opening import OpeningLimits
 from blindmatch_server.centre.operating import OperatorMethods, report_detail, report_row
 from blindmatch_server.centre.retention import Retention
 from blindmatch_server.centre.slots import Slots
@@ -53,6 +54,9 @@ class CentreLimits(Struct, frozen=True):
         most_voucher_bytes: a voucher.
         most_vouchers: of one account, design and period.
         most_tried: visible ones among them, the first, that the opener is tried on.
+        most_opener_u: work, in multiplications by libsodium, that an attempt of the opener may take; and
+            10,000 n + n^3 / 250 more on n vouchers.
+        most_opener_waits: seconds in which it waits and computes nothing, found by a look each second.
         voucher_days: how long a voucher is held, hidden or visible.
         most_uploads: calls with parts that a submitter has at a time.
         submissions: calls of `Key`, `Submit`, `SubmitVoucher` and `Complain` by one account, all together.
@@ -64,6 +68,8 @@ class CentreLimits(Struct, frozen=True):
     most_voucher_bytes: int = 4 << 20
     most_vouchers: int = 100_000
     most_tried: int = 1_000
+    most_opener_u: int = 1_000_000
+    most_opener_waits: int = 60
     voucher_days: int = 365
     most_uploads: int = 4
     submissions: Rate = Rate(50.0, 500)
@@ -278,8 +284,9 @@ async def open_centre(config: CentreConfig, context: ServerContext) -> AsyncIter
         database = Database(config.directory / "centre.sqlite", store.SCHEMA, store.VERSION, store.UPGRADES)
         stack.push_async_callback(database.close)
         designs = {one.design.info.name: one.design for one in (config.deployed,) if one is not None}
-        most = config.limits.most_vouchers, config.limits.most_tried
-        vouchers = Vouchers(database, designs, config.openers, *most, context.log)
+        limits = config.limits
+        bounds = OpeningLimits(limits.most_tried, limits.most_opener_u, limits.most_opener_waits)
+        vouchers = Vouchers(database, designs, config.openers, limits.most_vouchers, bounds, context.log)
         blobs = Blobs(config.directory / "reports")
         blobs.keep_only(await database.run(store.blob_ids))
         verifier = Verifier(keys, config.deployed, references, config.franking)
@@ -287,7 +294,7 @@ async def open_centre(config: CentreConfig, context: ServerContext) -> AsyncIter
         slots_database = Database(config.directory / "slots.sqlite", slots.SCHEMA, slots.VERSION)
         stack.push_async_callback(slots_database.close)
         taken = slots.Slots(slots_database, keys.sealing, context.log)
-        openings, limits = vouchers.openings, config.limits
+        openings = vouchers.openings
         stack.push_async_callback(openings.close)
         retention = Retention(
             database, limits.voucher_days, limits.most_tried, context.clock, context.log, openings.wake

@@ -300,7 +300,7 @@ def _row(row: Sequence[Any]) -> Row:
     )
 
 
-VERSION: Final = 12
+VERSION: Final = 13
 UPGRADES: Final = {
     11: """
 DROP INDEX piles_due;
@@ -313,7 +313,8 @@ UPDATE piles SET next_try = tried + 1, born = COALESCE((
 ), 0);
 ALTER TABLE piles DROP COLUMN tried;
 CREATE INDEX piles_due ON piles (design, period) WHERE next_try <= wanted
-"""
+""",
+    12: "ALTER TABLE piles ADD COLUMN problem TEXT NOT NULL DEFAULT ''",
 }
 """By an older version, what makes the next one of it: reports and vouchers that were acknowledged stay."""
 SCHEMA: Final = """
@@ -367,6 +368,7 @@ CREATE TABLE piles (
     opened INTEGER NOT NULL DEFAULT 0,
     first_at_ms INTEGER NOT NULL,
     last_at_ms INTEGER NOT NULL,
+    problem TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (account, design, period)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX piles_due ON piles (design, period) WHERE next_try <= wanted;

@@ -21,7 +21,7 @@ from blindmatch_protocol.contract import AnyDesign, Buffers, Hidden, Label, Take
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from msgspec import Struct
 
-from blindmatch_server.centre.opening import Openings, OpenInWorker, Opens, Pile
+from blindmatch_server.centre.opening import OpeningLimits, Openings, OpenInWorker, Opens, Pile
 from blindmatch_server.hosting.event_log import EventLog
 from blindmatch_server.hosting.limits import TurnQueue
 from blindmatch_server.storage.database import Database
@@ -90,7 +90,8 @@ class OpenerFiles(Redacted, Struct, frozen=True):
 
     Attributes:
         earlier: of the epochs before it that have its period, by number: their vouchers add up with its own.
-        in_worker: opens the same opener in another process; None: vouchers are opened in a thread.
+        in_worker: opens the same opener in another process; None: vouchers are opened in a thread, whose work
+            nothing bounds.
     """
 
     SHOWN: ClassVar = ("epoch", "endorsed", "earlier")
@@ -111,16 +112,16 @@ class Vouchers(Redacted, Struct, dict=True, eq=False):
 
     Args:
         most: of one account, design and period.
-        most_tried: of these the visible ones that the opener is tried on: the first of each place that came,
-            then what has a place again. Its work may grow with their cube; a later one gets the same receipt,
-            since a refusal would say that it is visible.
+        opening: bounds of the attempts. Of visible ones the first of each place that came are tried, then
+            what has a place again; a later one gets the same receipt, since a refusal would say that it is
+            visible.
     """
 
     database: Database
     designs: Mapping[str, AnyDesign]
     files: Mapping[str, OpenerFiles]
     most: int
-    most_tried: int
+    opening: OpeningLimits
     log: EventLog
 
     def __post_init__(self) -> None:
@@ -139,7 +140,7 @@ class Vouchers(Redacted, Struct, dict=True, eq=False):
             name: Opens(period, openers[name], self.files[name].in_worker, self.files[name].is_endorsed)
             for name, period in self._periods.items()
         }
-        self.openings = Openings(self.database, opens, self.most_tried, self.log)
+        self.openings = Openings(self.database, opens, self.opening, self.log)
 
     def check_head(self, head: wire.Envelope) -> None:
         """Check the first envelope. Raises `UnsupportedError` if the centre opens no vouchers of this design
@@ -168,7 +169,7 @@ class Vouchers(Redacted, Struct, dict=True, eq=False):
                 take = self._takers[head.design, head.epoch].take
                 taken = await asyncio.to_thread(take, account, device, pile.period, voucher)
                 is_due = await self.database.run(
-                    lambda c: add_to_pile(c, pile, digest, taken, now_ms, self.most_tried)
+                    lambda c: add_to_pile(c, pile, digest, taken, now_ms, self.opening.most_tried)
                 )
                 if is_due:
                     self.openings.wake()

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 _END_SECONDS: Final = 2.0
 """What workers have to end before they are killed."""
-_SPAWN: Final = multiprocessing.get_context("spawn")
+SPAWN: Final = multiprocessing.get_context("spawn")
 # up to Python 3.13 the executor has no way of its own to end its processes
 if "_processes" not in ProcessPoolExecutor.__init__.__code__.co_names:
     raise ImportError("ProcessPoolExecutor: holds its processes otherwise than up to Python 3.13")
@@ -70,8 +70,8 @@ class Workers:
         for _ in range(2):
             pool = self._opened()
             try:
-                with _uninterrupted():
-                    return pool.submit(_run, function, *arguments)
+                with uninterrupted():
+                    return pool.submit(run_task, function, *arguments)
             # ValueError: of its pipes, which the pool closes if a worker dies while another one is started
             except (BrokenProcessPool, OSError, RuntimeError, ValueError) as error:
                 self._drop(pool, isinstance(error, BrokenProcessPool))
@@ -103,7 +103,7 @@ class Workers:
             if self._ended:
                 raise WorkerError("worker", "is shutting down")
             if self._pool is None:
-                self._pool = ProcessPoolExecutor(self._count, _SPAWN, _begin, self._prepare)
+                self._pool = ProcessPoolExecutor(self._count, SPAWN, begin_worker, self._prepare)
                 self._pool._processes = _Processes()
             return self._pool
 
@@ -133,7 +133,7 @@ def _of(pool: ProcessPoolExecutor) -> list[Any]:
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """Keeps Ctrl-C from a process that is started here, even before it has a process group of its own."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -142,7 +142,7 @@ def _uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(prepare: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:
+def begin_worker(prepare: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:
     """In a new worker: out of the terminal's group, gone when the program is, and silent but for errors."""
     os.dup2(2, 1)
     with suppress(OSError):
@@ -159,7 +159,7 @@ def _end_with(sentinel: int) -> None:
     os._exit(1)
 
 
-def _run(function: Callable[..., T], *arguments: Any) -> T:
+def run_task(function: Callable[..., T], *arguments: Any) -> T:
     try:
         return function(*arguments)
     except TaskError:

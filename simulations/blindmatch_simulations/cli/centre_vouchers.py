@@ -31,9 +31,14 @@ NOT_TOLD: Final = (
 
 @vouchers_app.command("list")
 def list_vouchers(deployment: Deployment) -> Found:
-    """List what is held by account and period: how many vouchers, how many hidden, visible and opened."""
+    """List what is held by account and period: how many vouchers, how many hidden, visible and opened.
+
+    Lines below say whose last attempt to open them was given up, and why.
+    """
     held = _held(deployment)
-    return Found([_pile(one) for one in held.piles], (_table(held), f"held for {held.days} days"))
+    return Found(
+        [_pile(one) for one in held.piles], (_table(held), *_problems(held), f"held for {held.days} days")
+    )
 
 
 @vouchers_app.command("show")
@@ -47,7 +52,7 @@ def show_vouchers(deployment: Deployment, account: AccountArgument) -> Found:
         "erasures": list(map(plain, held.erasures)),
     }
     lines = [f"{moment(one.at_ms)} {one.actor}: {one.erased} erased: {one.reason}" for one in held.erasures]
-    return Found(result, (_table(held), *lines))
+    return Found(result, (_table(held), *_problems(held), *lines))
 
 
 @vouchers_app.command("answer")
@@ -125,6 +130,10 @@ def _held(deployment: Deployment, account: str | None = None) -> pb.VouchersHeld
 
 def _pile(one: pb.VoucherPile) -> dict[str, Any]:
     return plain(one) | {"hidden": one.held - one.visible}
+
+
+def _problems(held: pb.VouchersHeld) -> list[str]:
+    return [f"{one.account}, not opened: {one.problem}" for one in held.piles if one.problem]
 
 
 def _table(held: pb.VouchersHeld) -> Table:

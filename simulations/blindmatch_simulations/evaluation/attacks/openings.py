@@ -19,6 +19,7 @@ from blindmatch_protocol.designs.threshold_psi.opener import ThresholdOpener
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre import store
 from blindmatch_server.centre.growth import GROWTH, next_attempt
+from blindmatch_server.centre.opening import OpeningLimits
 from blindmatch_server.centre.vouchers import OpenerFiles, Vouchers
 from blindmatch_server.hosting.event_log import EventLog
 from blindmatch_server.hosting.limits import under_way
@@ -67,7 +68,7 @@ async def _rows_tried(world: World, hashes: Sequence[bytes], folder: Path) -> in
     log = EventLog("centre", sink=lambda line: None)
     head = wire.Envelope(design=design.info.name, version=design.info.version, epoch=epoch)
     database = Database(folder / "centre.sqlite", store.SCHEMA, store.VERSION)
-    vouchers = Vouchers(database, {design.info.name: design}, files, 10 * _MOST, _MOST, log)
+    vouchers = Vouchers(database, {design.info.name: design}, files, 10 * _MOST, OpeningLimits(_MOST), log)
     with replacing((ThresholdOpener, "open", counting))():
         async with under_way(vouchers.openings.run()):
             for own in hashes:

@@ -46,6 +46,7 @@ from blindmatch_simulations.testbed.deployment.folder_checks import (
     clock,
     disk,
     layout,
+    openings,
     operators,
     permissions,
     policies,
@@ -320,5 +321,6 @@ def examine(
     yield from found
     yield from budgets(deployment, design)
     yield from centre_list(deployment, design, None if epoch is None else epoch.manifest)
+    yield from openings(deployment, design)
     yield from disk(deployment)
     yield from servers(deployment, design, epoch)

@@ -18,6 +18,7 @@ from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import AnyDesign, Learner, Party
 from blindmatch_protocol.messages.epoch_manifest import EpochManifest
 from blindmatch_server.centre.keys import NOTICES_KEY, NOTICES_PUBLIC, PUBLIC_KEY, CentreKeys, References
+from blindmatch_server.centre.opening import given_up
 from blindmatch_server.centre.store import failed_for_want_of_list
 from blindmatch_server.epochs.published import LEAF, open_publication
 from blindmatch_server.hosting.authority import ROOT_CERTIFICATE, Credentials, Identity
@@ -220,6 +221,32 @@ def _failed_for_want_of_list(deployment: Deployment) -> int:
         return 0
     with reading(path) as connection:
         return len(failed_for_want_of_list(connection))
+
+
+def openings(deployment: Deployment, design: AnyDesign) -> Iterator[Finding]:
+    """Whether attempts of the centre to open vouchers were given up, whose, and why."""
+    path = deployment.server(Party.CENTRE) / "state" / "centre.sqlite"
+    if not design.vouchers or not path.exists():
+        return
+    try:
+        with reading(path) as connection:
+            found = given_up(connection, design.info.name)
+    except sqlite3.Error:
+        return  # the row of stores says so, or the centre converts it when it starts
+    if not found:
+        yield Finding("openings", Status.OK, "no attempt to open vouchers was given up")
+        return
+    named = "; ".join(f"{account}: {problem}" for account, problem in found[:_NAMED])
+    more = f"; and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
+    remedy = (
+        "mend the design's opener, and start the centre again, which tries each once more; "
+        "all of them: blindmatch centre vouchers list"
+    )
+    yield Finding("openings", Status.WARNING, f"vouchers stay closed of {named}{more}", remedy)
+
+
+_NAMED: Final = 5
+"""Accounts that a row names."""
 
 
 def _centre_keys(deployment: Deployment) -> Finding:
