@@ -585,12 +585,24 @@ class Sealed(Message, tag=0xE9, name="vouchers/voucher"):
     quality: Annotated[int, UInt(8)]
     commitment: Annotated[bytes, Fixed(32)] = bytes(32)
     evidence: Annotated[bytes, bm.Variable(4096)] = b""
-    """Under a mask that the centre can take off; a real design would seal it, too."""
+    """Padded, so that its length tells of no name, and under a mask that the centre can take off; a real
+    design would seal it, too."""
 
     @property
     def unveiled(self) -> bytes:
         """The evidence itself."""
-        return veiled(self.evidence, self.commitment)
+        opened = veiled(self.evidence, self.commitment)
+        return opened[LENGTH_BYTES:][: int.from_bytes(opened[:LENGTH_BYTES], "big")]
+
+
+LENGTH_BYTES = 2
+PADDED_EVIDENCE = 2_048
+"""Bytes that every evidence is padded to: it has at most 64 for each name and 1,480 beside."""
+
+
+def padded(evidence: bytes) -> bytes:
+    """The evidence's length, itself, and zeros."""
+    return (len(evidence).to_bytes(LENGTH_BYTES, "big") + evidence).ljust(PADDED_EVIDENCE, b"\0")
 
 
 def veiled(evidence: bytes, commitment: bytes) -> bytes:
@@ -639,7 +651,7 @@ class Vouchers(Dummy[None]):
     def start(
         self, state: bm.NoState, setup: int, item: Item, binding: bm.Binding, rng: Randomness
     ) -> bm.Started[bm.NoState, None]:
-        evidence = veiled(binding.evidence, binding.commitment)
+        evidence = veiled(padded(binding.evidence), binding.commitment)
         voucher = Sealed(item.hash, item.quality, binding.commitment, evidence)
         return bm.Started(state, bm.Done(bm.Voucher(voucher)))
 
@@ -699,7 +711,7 @@ class Configured(Carried):
     ) -> bm.Started[bm.NoState, Any]:
         begun = super().start(state, setup, item, binding, rng)
         assert isinstance(begun.step, bm.Send)
-        evidence = veiled(binding.evidence, binding.commitment)
+        evidence = veiled(padded(binding.evidence), binding.commitment)
         voucher = bm.Voucher(Sealed(item.hash, item.quality, binding.commitment, evidence))
         return bm.Started(begun.state, bm.Send(Asked(begun.step.session, voucher), begun.step.bodies))
 

@@ -1,17 +1,22 @@
-"""Designs that older checks took for cheats: a role's ticket, lengths and order that the tape decides."""
+"""Designs that older checks took for cheats, or that checks might take for some: a role's ticket, lengths and
+order that the tape decides, filler, keys of an account, and evidence that is read."""
 
 from __future__ import annotations
 
+from hashlib import shake_256
 from typing import Annotated, Any, ClassVar
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Fixed, Message
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.designs.facts import EVERY_HASH, QUALITY, QUERY_TIME, leaks
+from blindmatch_protocol.messages.franking import Evidence, opened_commitment
 from dummy_designs import MATCHER, NO_LABEL, Dummy, Found, declared, ended, find
 
-from planted.mutations.hooks import About, PaddedPsi
+from planted import xor
+from planted.mutations.hooks import About, PaddedPsi, poor
 from planted.mutations.rounds import TicketFirst
+from planted.vouchers import NOTHING, Roomy
 
 TICKET = 16
 
@@ -105,7 +110,85 @@ class Coin(PaddedPsi):
         return b"ab" if rng.take(1)[0] & 1 else b"ba"
 
 
-HONEST = (Tickets, TicketsInMessages, Lengths, Zeros, Order, Coin, TicketFirst)
+def under(key: bytes, nonce: bytes, plain: bytes) -> bytes:
+    """A stream cipher."""
+    return xor(plain, shake_256(key + nonce).digest(len(plain)))
+
+
+class Fills(PaddedPsi):
+    """Sends what was drawn for a poor picture, and the hash under a key that was drawn, too, for others."""
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        filler, key = rng.take(TICKET), rng.take(TICKET)
+        return filler if poor(about) else under(key, b"", about.item.hash[:TICKET])
+
+
+class Selects(PaddedPsi):
+    """Asks for one of 128 rows by drawn bits with one flipped, as private retrieval from two servers does."""
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        row = about.item.hash[0] % (8 * TICKET)
+        return xor(rng.take(TICKET), (1 << row).to_bytes(TICKET, "big"))
+
+
+class Chain(Message, tag=0x7A, name="honest/chain"):
+    """An account's state: the key of its next picture."""
+
+    key: Annotated[bytes, Fixed(TICKET)]
+
+
+class AccountKey(PaddedPsi):
+    """Every request bears a nonce, and the hash under it and a key of the account that nobody else has."""
+
+    device_state: ClassVar[type[Message]] = Chain
+
+    def enrol(self, rng: Randomness) -> Any:
+        return Chain(rng.take(TICKET))
+
+    def salt(self, rng: Randomness) -> bytes:
+        return rng.take(TICKET)
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        return under(about.state.key, about.salt, about.item.hash[:TICKET])
+
+
+class Ratchet(AccountKey):
+    """The key moves on with each picture, and no nonce is sent."""
+
+    def salt(self, rng: Randomness) -> bytes:
+        return b""
+
+    def kept(self, about: About, state: Message) -> Message:
+        return Chain(shake_256(about.state.key).digest(TICKET))
+
+
+class ReadsEvidence(Roomy):
+    """Reads the evidence, holds it against the commitment, and seals names under a key that it draws."""
+
+    def room(self, item: Any, binding: bm.Binding, rng: Randomness) -> bytes:
+        if not binding.evidence:
+            return rng.take(len(NOTHING))
+        shown = Evidence.decode(binding.evidence)
+        if opened_commitment(shown) != binding.commitment:
+            raise bm.ProtocolError("honest/evidence", "must open the commitment", "evidence")
+        names = f"{shown.sender} {shown.recipient}".encode()[: len(NOTHING)].ljust(len(NOTHING))
+        return under(rng.take(TICKET), b"", names)
+
+
+HONEST = (
+    Tickets,
+    TicketsInMessages,
+    Lengths,
+    Zeros,
+    Order,
+    Coin,
+    Fills,
+    Selects,
+    AccountKey,
+    Ratchet,
+    ReadsEvidence,
+    TicketFirst,
+)
 CHECKS = (
     "outcomes",
     "tape",

@@ -12,15 +12,18 @@ A fact counts by its name or by the last part of it (``my.epoch``).
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from blindmatch_client.matching.detector import is_confirmed
+from blindmatch_protocol.codec import Message
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import (
     UNBOUND,
     Adversary,
+    Binding,
     Content,
     Fact,
     Flag,
@@ -34,11 +37,13 @@ from blindmatch_protocol.contract.driver import MOST_ROUNDS
 from blindmatch_protocol.designs.facts import ENROLMENT, EPOCH, QUERY_TIME
 from blindmatch_protocol.messages.parts import MOST_SMALL_BYTES
 from blindmatch_server.centre.service import CentreLimits
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, lowered, rows_of
 from blindmatch_simulations.evaluation.conformance.leakage.game import in_shares
+from blindmatch_simulations.evaluation.conformance.leakage.lives import has_state
+from blindmatch_simulations.evaluation.conformance.leakage.pinning import check_pinning
 from blindmatch_simulations.evaluation.conformance.leakage.play import names_of
 from blindmatch_simulations.testbed.audit import Counterpart, Finding
 from blindmatch_simulations.testbed.audit.audit import audit_sessions
@@ -46,6 +51,8 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
     VOUCHER,
     Deployed,
     Ran,
+    drawn_binding,
+    enrolled,
     opened,
     run_session,
     seen_by,
@@ -153,21 +160,54 @@ AUDITED = ("listed", "near-30", "other", "poor")
 
 
 def check_egress(fixtures: Fixtures) -> Passed:
-    """Every byte is the same for all pictures that agree on the facts, or changes with the tape; no
-    undeclared 8 bytes of a hash or digest are sent.
+    """Every byte is the same for all pictures that agree on the facts, or changes with what is drawn and not
+    sent; no undeclared 8 bytes of a hash or digest are sent; a voucher tells nothing of its message.
 
-    See `audit.replay`; the decoys are the pool's pictures.
+    See `audit.replay` for a new account, and `leakage.pinning` for accounts that have lived; the decoys are
+    the pool's pictures, and composed ones.
     """
     fixtures.sends()
-    return audited(fixtures, fixtures.honest)
+    bindings = {
+        one.name: drawn_binding(fixtures.design, fixtures.rng(f"egress/message/{number}"))
+        for number, one in enumerate(fixtures.pool.pictures)
+    }
+    left: NotComparableError | None = None
+    try:
+        passed = audited(fixtures, _in_messages(fixtures, bindings), bindings)
+    except NotComparableError as reason:
+        left = reason
+    pinned = check_pinning(fixtures)
+    if left is not None:
+        raise NotComparableError(f"{left}; {pinned.words}") from left
+    figures = {**passed.figures, "pinned": to_builtins(pinned)}
+    return Passed(f"{passed.reason}; {pinned.words}", figures)
 
 
-def audited(fixtures: Fixtures, sessions: Mapping[str, Ran]) -> Passed:
-    """The same of some honest sessions, by the names of their pictures."""
-    counterpart = Counterpart.of(fixtures.deployed, fixtures.rng("egress"))
+def _in_messages(fixtures: Fixtures, bindings: Mapping[str, Binding]) -> Mapping[str, Ran]:
+    """Honest sessions of all pictures, in messages if the design is told of them."""
+    if not fixtures.design.vouchers:
+        return fixtures.honest
+    return {
+        one.name: run_session(
+            fixtures.deployed, one.item, fixtures.rng(f"egress/{one.name}"), binding=bindings[one.name]
+        )
+        for one in fixtures.pool.pictures
+    }
+
+
+def audited(
+    fixtures: Fixtures, sessions: Mapping[str, Ran], bindings: Mapping[str, Binding] | None = None
+) -> Passed:
+    """The audit of some honest sessions, by the names of their pictures, and of the messages these are in."""
+    counterpart = replace(
+        Counterpart.of(fixtures.deployed, fixtures.rng("egress")), another=_accounts(fixtures)
+    )
     pool = {one.name: number for number, one in enumerate(fixtures.pool.pictures)}
     items = [one.item for one in fixtures.pool.pictures]
-    ran = {pool[name]: (items[pool[name]], of_it, UNBOUND) for name, of_it in sessions.items()}
+    told = bindings or {}
+    ran = {
+        pool[name]: (items[pool[name]], of_it, told.get(name, UNBOUND)) for name, of_it in sessions.items()
+    }
     kinds = [[pool[one.name] for one in fixtures.pool.of(kind) if one.name in sessions] for kind in AUDITED]
     findings, compared = audit_sessions(counterpart, ran, items, [numbers[0] for numbers in kinds])
     names = {number: one.name for number, one in enumerate(fixtures.pool.pictures)}
@@ -193,6 +233,13 @@ def _undeclared(finding: Finding, names: Mapping[int, str]) -> BrokenError:
         other = finding.other_name(names)
         seen |= {"other": other, "field": finding.told.words(mine, other)}
     return BrokenError("egress", words, **seen)
+
+
+def _accounts(fixtures: Fixtures) -> Callable[[], Message] | None:
+    """Gives the state of a new account each time; None where accounts have none, or roles must know them."""
+    if fixtures.design.enrolments or not has_state(fixtures):
+        return None
+    return partial(enrolled, fixtures.deployed, fixtures.rng("egress/accounts"))
 
 
 LEAST_TELLING: Final = 2

@@ -3,7 +3,7 @@ to run them with: they agree on what is declared to a party, and differ elsewher
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
@@ -186,6 +186,8 @@ class Counterpart(Redacted, Struct, frozen=True):
     Attributes:
         entries: the plaintext list, uint8 (n, 32), to tell which items match.
         enrolments: what the roles hold of the device under audit.
+        another: gives the state of another account, if bytes may follow from an account's secrets; whether
+            they follow from what is sent beside them is then looked at elsewhere (`leakage.pinning`).
     """
 
     design: bm.AnyDesign
@@ -194,6 +196,7 @@ class Counterpart(Redacted, Struct, frozen=True):
     entries: np.ndarray[Any, np.dtype[np.uint8]]
     rng: Randomness
     enrolments: Mapping[bm.Role, Message] = field(default_factory=dict)
+    another: Callable[[], Message] | None = None
 
     @classmethod
     def of(cls, deployed: Deployed, rng: Randomness) -> Counterpart:

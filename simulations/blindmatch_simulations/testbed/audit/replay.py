@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
+from itertools import chain
 
 import numpy as np
 from blindmatch_client.egress.calls import ENROL, ENROLLED
@@ -43,6 +44,8 @@ from blindmatch_simulations.testbed.inprocess.telling import longer_field, telli
 
 FRESH_TAPES = 64
 """The most that are tried of one picture: a random bit stays the same over them with probability 2^-64."""
+OTHER_ACCOUNTS = 64
+"""As many more of other accounts, where an account's secrets may explain bytes (`Counterpart.another`)."""
 
 
 def replay(counterpart: Counterpart, trace: SessionTrace, item: Item) -> list[Finding]:
@@ -150,7 +153,10 @@ def explain(finder: DecoyFinder, trace: SessionTrace, item: Item, catch: bool = 
         try:
             others = [run(decoy, rounds, trace.tape) for decoy in decoys]
             deep = max(map(len, [actual, *others]), default=0)
-            again = (run(item, 1 if deep <= 1 else rounds) for _ in range(FRESH_TAPES))
+            most = 1 if deep <= 1 else rounds
+            again = chain(
+                (run(item, most) for _ in range(FRESH_TAPES)), _of_others(counterpart, trace, item, most)
+            )
             mine = Sent(trace.item, actual)
             named = [Sent(finder.name_of(one), sent) for one, sent in zip(decoys, others, strict=True)]
             found.findings.extend(_compare(counterpart, party, mine, again, named))
@@ -206,6 +212,15 @@ class Sent(Struct, frozen=True):
 
     whose: int | str
     bodies: Bodies
+
+
+def _of_others(
+    counterpart: Counterpart, trace: SessionTrace, item: Item, most: int | None
+) -> Iterator[Bodies]:
+    """The same picture sent by other accounts; none unless the counterpart has some."""
+    for _ in range(OTHER_ACCOUNTS if counterpart.another else 0):
+        assert counterpart.another is not None
+        yield counterpart.bodies(counterpart.another(), item, most, trace.binding)
 
 
 def _compare(

@@ -17,10 +17,12 @@ from blindmatch_protocol.codec.randomness import Randomness, Recording, replayed
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Enrolment, Request, Role, Verdict, answered
 from blindmatch_protocol.contract.publishing import Executor, HeldEntries
-from blindmatch_protocol.messages import epoch_manifest, franking
+from blindmatch_protocol.messages import epoch_manifest
 from blindmatch_server.epochs.published import Publication
 from msgspec import Struct, field
 from msgspec.structs import replace
+
+from blindmatch_simulations.testbed.inprocess.messages import drawn_message
 
 _MADE: Final[WeakKeyDictionary[AnyDesign, dict[tuple[str, bytes], Enrolment[Any]]]] = WeakKeyDictionary()
 
@@ -233,17 +235,9 @@ def carried_by(design: bm.AnyDesign, parties: Iterable[bm.Party]) -> set[bm.Role
 
 
 def drawn_binding(design: bm.AnyDesign, rng: Randomness) -> bm.Binding:
-    """A binding to a made-up message of the picture; `UNBOUND` where the design hands in no vouchers."""
-    if not design.vouchers:
-        return bm.UNBOUND
-    drawn = rng.take(32 * (2 + franking.OPENED + franking.CLOSED))
-    unnamed, key, *tags = (drawn[at : at + 32] for at in range(0, len(drawn), 32))
-    opening = franking.CommitmentOpening(key, tuple(tags[: franking.OPENED]), tuple(tags[franking.OPENED :]))
-    digest = franking.AttachmentDigest(unnamed, "image/png")
-    sender, recipient, time = (rng.take(5) for _ in range(3))
-    sent_at = 1 << 40 | int.from_bytes(time, "big")
-    evidence = franking.Evidence(sender.hex(), recipient.hex(), sent_at, digest, opening)
-    return bm.Binding(opening.commitment, evidence.encode())
+    """Return the binding to a message of the picture as accounts send them; `UNBOUND` where the design hands
+    in no vouchers."""
+    return drawn_message(rng).binding if design.vouchers else bm.UNBOUND
 
 
 class Asked(Redacted, Struct, frozen=True):

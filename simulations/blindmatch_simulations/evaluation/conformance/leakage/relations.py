@@ -110,7 +110,7 @@ def groups(fixtures: Fixtures, setting: Setting, opponent: Opponent) -> list[lis
     """Pictures of a setting that agree on what is declared to `opponent` and on its output, two or more."""
     found: dict[Hashable, list[Pooled]] = {}
     for one in chosen(setting):
-        output = opponent.learns_outcome and _output(fixtures, setting.deployed, one)
+        output = opponent.learns_outcome and outcome_of(fixtures, setting.deployed, one)
         key = (opponent.project(one.item, setting.deployed.setup), output)
         found.setdefault(key, []).append(one)
     return [group for group in found.values() if len(group) > 1]
@@ -142,7 +142,7 @@ def chosen(setting: Setting) -> list[Pooled]:
     return [one for kind in kinds for one in [each for each in setting.pictures if _kind(each) == kind][:4]]
 
 
-def _output(fixtures: Fixtures, deployed: Deployed, one: Pooled) -> Hashable:
+def outcome_of(fixtures: Fixtures, deployed: Deployed, one: Pooled) -> Hashable:
     ran = run_session(deployed, one.item, fixtures.rng(f"relations/output/{one.name}"))
     opened = isinstance(ran.outcome, Voucher) and fixtures.design.info.relation.matches(
         one.item, deployed.build.entries
