@@ -44,6 +44,7 @@ from blindmatch_protocol.contract.steps import (
     Binding,
     D,
     Enrolment,
+    Label,
     NoState,
     Opener,
     Outcome,
@@ -199,6 +200,12 @@ class Design(ABC, Generic[S, D, X, R]):
         """Does a filter alone say with this set-up that an entry is there? Its matches open no label and bear
         `UNCONFIRMED_ID`; with any other set-up no label may."""
         return False
+
+    def is_signed(self, setup: S, label: Label) -> bool:
+        """Are the signatures in a label those that it was published with? By default there are none: all that
+        is in their place is zeros. Whoever opens labels, and whatever is written there, sees a design's own
+        signatures or nothing; a design that makes some verifies them here."""
+        return not any(label.signatures)
 
     def parts(self, setup: S, item: Item) -> Parts | None:
         """By which parts of its hash the design looks for `item`; None if by the whole hash."""

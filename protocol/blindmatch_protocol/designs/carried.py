@@ -104,7 +104,8 @@ class Carried(bm.Design[Setup, Any, Any, State]):
     """`inner` with sealed bodies; made by `carried`."""
 
     inner: ClassVar[bm.AnyDesign]
-    extraction, unconfirmed, parts = map(_inner, ("extraction", "unconfirmed", "parts"))
+    extraction, unconfirmed, is_signed = map(_inner, ("extraction", "unconfirmed", "is_signed"))
+    parts = _inner("parts")
     worked_out, period, expires = map(_inner, ("worked_out", "period", "expires"))
     carrier_limits, enrol, prepare, conclude = map(_inner, ("carrier_limits", "enrol", "prepare", "conclude"))
 

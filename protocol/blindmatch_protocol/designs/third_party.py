@@ -161,6 +161,9 @@ class ThirdParty(Stateless[Setup, Waiting, ThirdPartyState]):
                 f"{plain_list.EPOCH_FILE}: nothing can be sealed to the key in it"
             ) from None
 
+    def is_signed(self, setup: Setup, label: bm.Label) -> bool:
+        return is_signature(setup.signing, _signed(label, setup.epoch), label.signatures)
+
     def stated(self, setup: Setup) -> bm.Stated:
         return bm.Stated(role_keys={THIRD: setup.sealing})
 

@@ -18,6 +18,7 @@ from blindmatch_server.centre.keys import Deployed as Serving
 from blindmatch_server.centre.verify import Verifier
 from blindmatch_server.hosting.authority import Identity, Kind
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from msgspec.structs import replace
 from PIL import Image
 
 from blindmatch_simulations.evaluation.conformance.declarations import audited
@@ -57,7 +58,7 @@ STATED: Final = 96
 
 def check_outcomes(fixtures: Fixtures) -> Passed:
     """Whoever is declared to learn the outcome gets the oracle's, and nobody else gets one; labels and
-    vouchers are an entry's. At distances 30 and 31 only missing all fails.
+    vouchers are an entry's, signatures included; no voucher opens below `threshold`. At distances 30 and 31 only missing all fails.
 
     A picture whose very hash is listed must be found, one outside the relation never: recall is a figure, not
     a promise. For a category more kinds of pictures are tried, so that some are of it and some are not.
@@ -163,6 +164,9 @@ class Listed(References):
     """The list of a build that was published whole, as curator and centre have it; and its epoch."""
 
     def __init__(self, build: Build) -> None:
+        self._design = build.design
+        self._setup = build.design.open_setup(build.setup_files, build.epoch)
+        self._is_filter = build.design.unconfirmed(self._setup)
         (batch,) = entries_of(build).batches(len(build.entries))
         rows = zip(batch.ids.tolist(), batch.hashes, batch.salts, strict=True)
         self._by_id = {at: Reference(own.tobytes(), salt.tobytes(), None) for at, own, salt in rows}
@@ -172,11 +176,34 @@ class Listed(References):
         """The entry with this id, if the list has it."""
         return self._by_id.get(entry_id)
 
-    def has(self, label: bm.Label) -> bool:
-        """Is this label of an entry? One that a filter gives is a hash alone, and is never reported."""
+    def check(self, label: bm.Label, step: str, **of: object) -> None:
+        """Make sure that a label is an entry's own, down to its last byte; `BrokenError` at `step` if it is
+        not. A filter gives a hash alone, which is never reported, and nothing else may call itself that."""
+        if label.unconfirmed and not self._is_filter:
+            raise BrokenError(step, "the label is unconfirmed, and the set is not a filter", **of)
+        if self._is_filter and not label.unconfirmed:
+            raise BrokenError(step, "the set is a filter, and the label is not unconfirmed", **of)
+        if not label.unconfirmed and not self._is_entry(label):
+            raise BrokenError(step, "id, salt or epochs of the label are not the entry's", **of)
+        if not self._has_own_signatures(label):
+            rule = "field `signatures` of the label is neither zeros nor what it was signed with"
+            raise BrokenError(step, rule, signatures=label.signatures, **of)
+
+    def _is_entry(self, label: bm.Label) -> bool:
         entry = self.lookup(label.entry_id)
         known = entry is not None and (entry.entry_hash, entry.salt) == (label.entry_hash, label.salt)
-        return label.unconfirmed or (known and label.first_epoch <= self.epoch <= label.last_epoch)
+        return known and label.first_epoch <= self.epoch <= label.last_epoch
+
+    def _has_own_signatures(self, label: bm.Label) -> bool:
+        """Are they zeros, or signatures of this very label? A design that takes any bytes for a signature, or
+        a signature of another entry, verifies none."""
+        if not any(label.signatures):
+            return True
+        signed, setup = self._design.is_signed, self._setup
+        altered = bytes([label.signatures[0] ^ 1]) + label.signatures[1:]
+        others = replace(label, signatures=altered), replace(label, entry_id=label.entry_id ^ 1)
+        own = not label.unconfirmed and signed(setup, label)
+        return own and not any(signed(setup, other) for other in others)
 
 
 def _verified(fixtures: Fixtures, pictures: Sequence[Pooled], sessions: Mapping[str, Ran]) -> None:
@@ -258,13 +285,13 @@ def misses(
             raise BrokenError(step, f"a {what} that the oracle denies", **of)
         case bm.Match(label) if not relation.holds(one.item, rows([label.entry_hash]))[0]:
             raise BrokenError("outcome", "the label is not of an entry the picture matches", **of)
-        case bm.Match(label) if listed is not None and not listed.has(label):
-            raise BrokenError(step, "id, salt or epochs of the label are not the entry's", **of)
         case bm.NoMatch() if matches and isinstance(relation, bm.Category):
             raise BrokenError("outcome", "a picture of the category is not flagged", **of)
         case bm.NoMatch() if matches and one.kind not in NEAR:
             raise BrokenError("outcome", "a picture whose very hash is listed is not found", **of)
         case bm.Match() | bm.Flag() | bm.NoMatch():
+            if isinstance(outcome, bm.Match) and listed is not None:
+                listed.check(outcome.label, step, **of)
             return matches and isinstance(outcome, bm.NoMatch)
         case _:
             raise BrokenError("outcome", "the device must learn the outcome, and does not", **of)
@@ -280,15 +307,15 @@ def _centre(
     """What the centre's opener makes of vouchers is labels of entries, for pictures that match; near ones
     that were missed.
 
-    Where devices keep a state these are an account's of its own, which sends listed hashes as well: below the
-    design's threshold nothing opens, and once everything was sent all that is not made up.
+    They are those of an account of its own, which sends listed hashes as well: below the design's threshold
+    nothing opens, whatever else the account sent, and once everything was sent all that is not made up.
     """
     design = fixtures.design
     if bm.Learner.CENTRE not in design.info.learns:
         return []
     deployed, items = opened(build), dict[str, Any]((one.name, one.item) for one in pictures)
     bodies = {name: ran.outcome.body for name, ran in sessions.items() if isinstance(ran.outcome, bm.Voucher)}
-    if design.device_state is bm.NoState:
+    if isinstance(design.info.relation, bm.Category):  # a hash alone is not of a category
         labels = _labels(build, deployed, bodies)
         _right(fixtures, build, items, expected, labels)
         if not labels and any(expected[name] for name in bodies):
@@ -343,9 +370,10 @@ def _right(
     expected: Mapping[str, bool],
     labels: Mapping[str, bm.Label],
 ) -> None:
+    listed = Listed(build)
     for name, label in labels.items():
         if not expected[name]:
             raise BrokenError("open", "a voucher is opened that the oracle denies", item=name)
-        right = fixtures.design.info.relation.holds(items[name], rows([label.entry_hash]))[0]
-        if not right or not Listed(build).has(label):
+        if not fixtures.design.info.relation.holds(items[name], rows([label.entry_hash]))[0]:
             raise BrokenError("open", "the label is not of an entry the picture matches", item=name)
+        listed.check(label, "open", item=name)
