@@ -15,7 +15,7 @@ from blindmatch_simulations.testbed.audit.counterpart import Counterpart, DecoyF
 from blindmatch_simulations.testbed.demo.workload import demo_workload
 from blindmatch_simulations.testbed.pictures.pool import LONGEST, SIDE, small_shape
 from blindmatch_simulations.testbed.pictures.sent import FILES, LARGE, size_class
-from dummy_designs import BRIGHT, Bright
+from dummy_designs import Bright, brightness
 from msgspec.structs import replace
 from planted.mutations.hooks import About, PaddedPsi, variant
 from planted.mutations.requests import NOTHING, telling
@@ -52,7 +52,7 @@ def test_sides_of_small_pictures_are_drawn_and_cover_those_of_the_demo() -> None
 
 
 def test_the_pool_of_a_category_has_pictures_that_belong_to_it_and_others() -> None:
-    relation = replace(BRIGHT.info.relation, threshold=0.95)
+    relation = bm.Category("bright", 0.95, brightness, minimum_quality=0)
     fixtures = Fixtures(VeryBright(relation))
     assert {fixtures.pool.matches(relation, one) for one in fixtures.pool.pictures} == {True, False}
 
@@ -61,7 +61,7 @@ def test_every_picture_that_a_design_is_handed_has_one_class() -> None:
     fixtures = Fixtures(oprf_psi.DESIGN)
     pool = [one.item for one in fixtures.pool.pictures]
     finder = DecoyFinder(Counterpart.of(fixtures.deployed, fixtures.rng("decoys")), pool)
-    handed = [one.item for one in (*fixtures.pool.pictures, *crowd(1))]
+    handed: list[bm.Item] = [one.item for one in (*fixtures.pool.pictures, *crowd(1))]
     handed += finder.decoys(handed[0], bm.Party.MATCHER)[0]
     assert {type(item) for item in handed} == {Picture}
 

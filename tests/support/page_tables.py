@@ -44,7 +44,8 @@ from blindmatch_simulations.evaluation.attacks.adversary import Actor
 from blindmatch_simulations.evaluation.attacks.run import trace_of
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS
 from blindmatch_simulations.evaluation.conformance.remote.run import REMOTE_CHECKS
-from blindmatch_simulations.evaluation.conformance.run import CHECKS, NOT_SEEN
+from blindmatch_simulations.evaluation.conformance.run import CHECKS
+from blindmatch_simulations.evaluation.conformance.unseen.table import LINES
 from blindmatch_simulations.testbed.deployment.registry import all_designs
 from planted.mutations.table import CHEATS
 from typer.main import get_command
@@ -231,7 +232,8 @@ def checks_of_a_counterpart() -> str:
 
 
 def not_seen() -> str:
-    return table(("what", "why"), NOT_SEEN.items())
+    rows = [(line.passes, line.why, f"`{line.plant}`", line.rule) for line in LINES]
+    return table(("what passes", "why", "cheat", "a suspect falls under the line if"), rows)
 
 
 def planted_cheats() -> str:

@@ -26,6 +26,7 @@ from blindmatch_simulations.evaluation.conformance import (
 from blindmatch_simulations.evaluation.conformance.fixtures import CLOCKS, Clocks, Fixtures, lowered
 from blindmatch_simulations.evaluation.conformance.hand_over import check_hand_over
 from blindmatch_simulations.evaluation.conformance.leakage import games, list_secrecy, relations, timing
+from blindmatch_simulations.evaluation.conformance.unseen.table import LINES
 from blindmatch_simulations.testbed.inprocess.crashes import crash_of
 from blindmatch_simulations.testbed.inprocess.verdict import (
     BrokenError,
@@ -156,32 +157,7 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 BY_NAME: Final = {check.name: check for check in CHECKS}
 
-NOT_SEEN: Final[Mapping[str, str]] = {
-    "some coalitions of roles": (
-        "of three roles or more the games play each alone, all together and the coalitions that the "
-        "design names; two of three are not tried"
-    ),
-    "facts and categories that lie": (
-        "what a fact or a category is, the design's own function says; nothing holds it against the words"
-    ),
-    "the time before the next send": (
-        "steps are timed one by one, and how long a device waits between two sends is the host's"
-    ),
-    "recognisable randomness": (
-        "a design that tells a seeded or replayed tape from the system's generator by its bytes can "
-        "behave while it is checked"
-    ),
-    "subliminal channels": (
-        "what is drawn until it says something under a key that the receiver has is random to everybody else"
-    ),
-    "leaks of few pictures": ("some 250 pictures are tried: what is sent for one in a thousand is not met"),
-    "leaks in full size alone, under fresh randomness": (
-        "a design with `reduced` has its own sizes audited byte by byte, and no parity is looked for there"
-    ),
-    "leaks between the ends of long bodies": (
-        "parities are of the first 160 and last 32 bytes of what is sent"
-    ),
-}
+NOT_SEEN: Final[Mapping[str, str]] = {line.passes: line.why for line in LINES}
 """What a pass says nothing of, and why."""
 
 

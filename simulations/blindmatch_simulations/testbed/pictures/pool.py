@@ -159,7 +159,7 @@ def detailed_field(number: int, shape: tuple[int, int]) -> npt.NDArray[np.uint8]
     cells")."""
     octaves = [color_field(OCTAVES * number + at, shape, 3 << at) for at in range(OCTAVES)]
     mixed = 128 + sum(one.astype(np.float32) - 128 for one in octaves) / np.sqrt(OCTAVES)
-    return np.clip(mixed, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(mixed, 0, 255), np.uint8)
 
 
 def faint(number: int, contrast: float) -> Picture:

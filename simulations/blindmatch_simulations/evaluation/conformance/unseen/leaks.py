@@ -1,0 +1,162 @@
+"""Lines about what is sent for every picture, and hidden in it.
+
+Each predicate runs the design for 16 pictures that no check has met, and has each session read alone. A leak
+that takes several sessions to read falls under no line here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from blindmatch_protocol.contract import Adversary, Item, Party
+from blindmatch_protocol.contract.design import told
+
+from blindmatch_simulations.evaluation.conformance.leakage.play import opponents
+from blindmatch_simulations.evaluation.conformance.leakage.relations import HEAD, TAIL, Hull, number
+from blindmatch_simulations.evaluation.conformance.unseen.suspect import (
+    PICTURES,
+    Suspect,
+    count_right,
+    deploy,
+    got,
+    pictures,
+    rng_of,
+    tells,
+)
+from blindmatch_simulations.testbed.inprocess.deployed import Deployed, run_session
+
+MOST_WRONG: Final = 1
+"""Of 16 sessions, in which a leak of every picture may not be read."""
+MOST_GUESSED: Final = 4
+"""Of 16 sessions that a reader with another secret may get right. A reader of four bits guesses one of 16,
+and more than four with probability 0.002 (binomial distribution)."""
+PIECE: Final = 4
+"""Bytes of the tape in a row that count as standing in what is sent."""
+LONGEST_TAPE: Final = 2
+"""Times the shortest tape: a device that repeats its draws takes at least so much more for some sessions."""
+SAMPLES: Final = 64
+"""Sessions in a row that add nothing to the space that what is sent spans."""
+MOST_SAMPLES: Final = 6_000
+
+
+def always_right(suspect: Suspect, deployed: Deployed, purpose: str, secret: bytes | None = None) -> bool:
+    return count_right(suspect, deployed, pictures(), purpose, secret) >= PICTURES - MOST_WRONG
+
+
+def needs_secret(suspect: Suspect) -> bool:
+    """Is a design made for a fresh secret read with that secret, and not with another fresh one?"""
+    if suspect.under is None or not tells(suspect):
+        return False
+    mine, other = rng_of("secret").take(32), rng_of("another secret").take(32)
+    deployed = deploy(suspect.under(mine))
+    right = always_right(suspect, deployed, "with the secret", mine)
+    return right and count_right(suspect, deployed, pictures(), "without", other) <= MOST_GUESSED
+
+
+def is_enciphered_for_receiver(suspect: Suspect) -> bool:
+    """Every session is read with a secret of the receiver, and with no other; and the device takes as much
+    randomness for one picture as for another, so that it is sent in bytes of its own."""
+    return needs_secret(suspect) and not _repeats_draws(suspect)
+
+
+def is_drawn_until_it_tells(suspect: Suspect) -> bool:
+    """Every session is read with a secret of the receiver, and with no other; and some sessions take at least
+    twice the randomness of others that send as many bytes."""
+    return needs_secret(suspect) and _repeats_draws(suspect)
+
+
+def _repeats_draws(suspect: Suspect) -> bool:
+    deployed = deploy(suspect.design())
+    ran = [run_session(deployed, item, rng_of(f"tape/{at}")) for at, item in enumerate(pictures())]
+    tapes = [len(one.tape) for one in ran]
+    lengths = {tuple(map(len, got(one, deployed, suspect.parties))) for one in ran}
+    return len(lengths) == 1 and max(tapes) >= LONGEST_TAPE * max(1, min(tapes))
+
+
+def is_no_sum_of_bits(suspect: Suspect) -> bool:
+    """Every session is read without a secret; no four bytes of the tape stand in what is sent; and what is
+    sent spans one affine space over GF(2), whatever the picture is, in all its bytes."""
+    if not tells(suspect):
+        return False
+    deployed = deploy(suspect.design())
+    if not always_right(suspect, deployed, "without a secret", b"") or _shows_tape(suspect, deployed):
+        return False
+    return not _spans_differ(suspect, deployed, slice(None))
+
+
+def is_amid_long_body(suspect: Suspect) -> bool:
+    """Every session is read without a secret; no four bytes of the tape stand in what is sent; and a sum of
+    bits between the first 160 and the last 32 bytes tells two pictures apart, but none of those ends."""
+    if not tells(suspect):
+        return False
+    deployed = deploy(suspect.design())
+    if not always_right(suspect, deployed, "amid", b"") or _shows_tape(suspect, deployed):
+        return False
+    if _longest(suspect, deployed) <= HEAD + TAIL or _spans_differ(suspect, deployed, None):
+        return False
+    return _spans_differ(suspect, deployed, slice(HEAD, -TAIL))
+
+
+def _longest(suspect: Suspect, deployed: Deployed) -> int:
+    return len(b"".join(got(run_session(deployed, pictures()[0], rng_of("long")), deployed, suspect.parties)))
+
+
+def _shows_tape(suspect: Suspect, deployed: Deployed) -> bool:
+    """Do four bytes of the tape in a row stand in what is sent?"""
+    for at, item in enumerate(pictures()[:2]):
+        ran = run_session(deployed, item, rng_of(f"pieces/{at}"))
+        sent = b"".join(got(ran, deployed, suspect.parties))
+        if any(ran.tape[start : start + PIECE] in sent for start in range(len(ran.tape) - PIECE + 1)):
+            return True
+    return False
+
+
+def _spans_differ(suspect: Suspect, deployed: Deployed, part: slice | None) -> bool:
+    """Do two pictures span different spaces in a part of what is sent; in its ends, if `part` is None?"""
+    first, other = (_span(suspect, deployed, item, part) for item in pictures()[:2])
+    return not (first.size == other.size and first.within(other))
+
+
+def _span(suspect: Suspect, deployed: Deployed, item: Item, part: slice | None) -> Hull:
+    hull, settled = Hull(), 0
+    for at in range(MOST_SAMPLES):
+        ran = run_session(deployed, item, rng_of(f"span/{at}"))
+        sent = b"".join(got(ran, deployed, suspect.parties))
+        grew = hull.add(number(sent) if part is None else int.from_bytes(sent[part], "big"))
+        settled = 0 if grew else settled + 1
+        if settled == SAMPLES:
+            break
+    return hull
+
+
+def is_shared_by_two_of_three(suspect: Suspect) -> bool:
+    """Two parties of three or more read every session together and neither does alone; no coalition that is
+    played consists of these two; and what is declared to them does not say it."""
+    if len(suspect.parties) != 2 or not tells(suspect):
+        return False
+    deployed = deploy(suspect.design())
+    roles = set(deployed.design.info.roles.values())
+    played = {one.parties for one in opponents(deployed.design, Adversary.SEMI_HONEST)}
+    if not suspect.parties < roles or suspect.parties in played or _declared(suspect, deployed):
+        return False
+    return always_right(suspect, deployed, "two of three", b"") and not any(
+        _reads_alone(suspect, deployed, party) for party in suspect.parties
+    )
+
+
+def _declared(suspect: Suspect, deployed: Deployed) -> bool:
+    """Do the facts that are declared to the two tell apart what the leak tells apart?"""
+    facts = told(deployed.design, suspect.parties, Adversary.SEMI_HONEST)
+    values = {tuple(fact.project(item, deployed.setup) for fact in facts) for item in pictures()}
+    return len(values) >= len({suspect.says(item) for item in pictures()})
+
+
+def _reads_alone(suspect: Suspect, deployed: Deployed, party: Party) -> bool:
+    """Is what the leak tells in what one of the two gets?"""
+    for at, item in enumerate(pictures()):
+        ran = run_session(deployed, item, rng_of(f"alone/{at}"))
+        value = suspect.says(item)
+        sent = b"".join(got(ran, deployed, {party}))
+        if isinstance(value, bytes) and value in sent:
+            return True
+    return False
