@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sqlite3
 import stat
 from pathlib import Path
@@ -98,6 +99,29 @@ def test_an_altered_value_is_refused(tmp_path: Path) -> None:
     store.run("UPDATE meta SET value = substr(value, 1, length(value) - 1)")
     with pytest.raises(StoreError, match="altered"):
         store.get("mine")
+    store.close()
+
+
+@pytest.mark.parametrize("function", ["seal", "unseal"])
+def test_an_interrupt_within_a_statement_is_one_and_no_sign_of_an_altered_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    store = Store(tmp_path, True, None, {"name": b"before"})
+    step, is_due = getattr(Vault, function), [True]
+
+    def interrupting(vault: Vault, *given: Any) -> Any:
+        if is_due:
+            is_due.clear()
+            signal.raise_signal(signal.SIGINT)
+        return step(vault, *given)
+
+    monkeypatch.setattr(Vault, function, interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        store.put("name", b"after")
+        store.get("name")
+    assert store.get("name") == (b"before" if function == "seal" else b"after")
+    store.put("name", b"later")
+    assert store.get("name") == b"later"
     store.close()
 
 

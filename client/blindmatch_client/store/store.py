@@ -332,5 +332,8 @@ def _named() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         if "user-defined function raised exception" in str(error):
+            if store_file.interrupted.is_set():
+                store_file.interrupted.clear()
+                raise KeyboardInterrupt from None
             raise StoreError(store_file.ALTERED) from None
         raise StoreError(f"the device's store failed: {error}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
@@ -269,11 +270,25 @@ def connect(path: Path) -> sqlite3.Connection:
 def add_functions(db: sqlite3.Connection, vault: Vault) -> None:
     """Let statements say ``sealed(value, place, row)`` and ``opened(value, place, row)``."""
 
+    def sealed(value: Value, place: str, row: Value) -> bytes | None:
+        try:
+            return vault.seal(value, place, row)
+        except KeyboardInterrupt:
+            interrupted.set()
+            raise
+
     def opened(value: bytes | None, place: str, row: Value) -> Value:
         try:
             return vault.unseal(value, place, row)
         except (CryptoError, ValueError) as error:
             raise StoreError(ALTERED) from error
+        except KeyboardInterrupt:
+            interrupted.set()
+            raise
 
-    db.create_function("sealed", 3, vault.seal)
+    db.create_function("sealed", 3, sealed)
     db.create_function("opened", 3, opened)
+
+
+interrupted: Final = threading.Event()
+"""An interrupt came up in one of the functions; SQLite says only that a function failed."""
