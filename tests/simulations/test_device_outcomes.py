@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blindmatch_client.store.vault import Vault
 from blindmatch_protocol.contract import Party
+from blindmatch_simulations.cli import device_outcomes
+from blindmatch_simulations.cli.console import say
+from blindmatch_simulations.cli.interrupts import deferred_interrupts
 from blindmatch_simulations.testbed.deployment.devices import open_device
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from support.command import UNREACHABLE, Ran, environment, in_process
@@ -272,17 +276,52 @@ def test_a_run_that_is_interrupted_has_shown_each_outcome_or_leaves_it(
     waiting(home, "interrupted", "refuse", "bob", listed[0])
     words = [sys.executable, "-m", "blindmatch_simulations", "device", "run", "interrupted"]
     words += ["--seconds", "120"]  # where nothing is printed
-    running = subprocess.Popen(
-        words, env={**environment(home), "PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, text=True
-    )
-    assert running.stdout is not None
-    first = running.stdout.readline()
-    os.kill(running.pid, signal.SIGINT)
-    rest, _ = running.communicate(timeout=600)
-    # an interrupt while it is printed has it printed once more
+    unbuffered = {**environment(home), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(words, env=unbuffered, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        first = running.stdout.readline()
+        os.kill(running.pid, signal.SIGINT)
+        # not `communicate`, which with a limit reads past what `readline` has read ahead
+        rest = running.stdout.read()
     assert running.returncode == 0 and "outcome: match" in first and "was not sent" in rest
     flushed = device(home, "flush", "interrupted", "--json", "-")
     assert (flushed.code, flushed.json["outcomes"]) == (0, [])
+
+
+def test_an_interrupt_while_the_store_is_at_work_ends_a_run_that_has_shown_everything(
+    home: Path, listed: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a function that SQLite calls, an exception fails the statement, as if the disk had failed."""
+    waiting(home, "busy", "refuse", "bob", listed[0])
+    unseal, has_printed, interrupted = Vault.unseal, list[str](), list[str]()
+
+    def unsealing(vault: Vault, value: bytes | None, place: str, row: Any) -> Any:
+        if has_printed and not interrupted:
+            interrupted.append(place)
+            os.kill(os.getpid(), signal.SIGINT)
+        return unseal(vault, value, place, row)
+
+    def printing(line: Any, *more: Any) -> None:
+        say(line, *more)
+        has_printed.append(str(line))
+
+    monkeypatch.setattr(Vault, "unseal", unsealing)
+    monkeypatch.setattr(device_outcomes, "say", printing)
+    ran = device(home, "run", "busy", "--seconds", 120)
+    assert len(interrupted) == 1
+    assert ran.code == 0 and "outcome: match" in flat(ran.out), ran.err
+    assert flat(ran.out).count("The picture for bob was not sent") == 1
+    flushed = device(home, "flush", "busy", "--json", "-")
+    assert (flushed.code, flushed.json["outcomes"]) == (0, [])
+
+
+def test_a_second_interrupt_ends_a_run_at_once() -> None:
+    with pytest.raises(KeyboardInterrupt), deferred_interrupts() as is_interrupted:
+        assert not is_interrupted()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert is_interrupted()
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_status_shows_an_outcome_and_leaves_it(home: Path, listed: list[Path]) -> None:

@@ -54,6 +54,7 @@ from blindmatch_simulations.cli.device_status import (
     trust,
     trust_log,
 )
+from blindmatch_simulations.cli.interrupts import deferred_interrupts
 from blindmatch_simulations.testbed.deployment.devices import (
     Options,
     Settings,
@@ -343,14 +344,15 @@ def run(
 ) -> Iterator[Found]:
     """Stay connected: receive, try again what waits, renew pre-keys, keep the cover schedule.
 
-    What comes of messages is printed at once.
+    What comes of messages is printed at once. Ctrl-C ends it after its round, of about a second; once
+    more ends it at once.
     """
     ends = time.monotonic() + seconds if seconds else float("inf")
     counts = {"received": 0, "slots": 0, "troubles": 0}
     with opened(deployment, name) as device:
         outcomes = LiveOutcomes(device)
-        with suppress(KeyboardInterrupt):
-            while time.monotonic() < ends:
+        with deferred_interrupts() as is_interrupted:
+            while not is_interrupted() and time.monotonic() < ends:
                 _round(device, counts, outcomes)
         outcomes.show_new()
         told = [described(one) for one in outcomes.shown.values()]
