@@ -27,7 +27,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-cost test-browser sample picture browser axe-fetch axe lint format lock stubs wheel wheel-check release-check bench growth peers checks corpus soak flood mutation-score interop artifact pages docs vectors verify-all clean
+.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-cost test-browser sample picture browser axe-fetch axe lint format lock stubs wheel wheel-check release-check bench growth peers checks corpus best-order soak flood mutation-score interop artifact pages docs vectors verify-all clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -236,6 +236,9 @@ checks: $(STAMP) ## check every design for data/checks.json, with large games: a
 corpus: $(DEV) ## make the reference corpus again from packages: 4 GB to fetch, 25 CPU-minutes; goes on (needs apt-get, npm)
 	PYTHONPATH=tests $(BIN)/python -m support.reference_making build/corpus whole
 	PYTHONPATH=tests $(BIN)/python -m support.reference_making build/corpus aside
+
+best-order: $(DEV) ## measure again what guesses in the best order open of the reference corpus; ten CPU-minutes
+	$(BIN)/python -m blindmatch_simulations.evaluation.studies.best_order simulations/blindmatch_simulations/data/best-order.json
 
 soak: $(DEV) ## 20 devices, 10,000 messages, 200 kills; under 20 minutes (ARGS="--messages 500 --kills 20 --seed 7")
 	PYTHONPATH=tests $(BIN)/python tests/faults/soak.py $(ARGS)

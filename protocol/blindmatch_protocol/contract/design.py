@@ -105,14 +105,22 @@ class Extraction(Described, Struct, frozen=True):
 
     Attributes:
         unit: what it spends, such as ``tokens``.
-        share: the expected share of a list of uniform hashes that is open after so many of them; 1 for 0
-            where the device has the list.
+        share: the expected share of a list of uniform hashes that is open after so many of them, under one
+            key; 1 for 0 where the device has the list.
+        a_picture: how many of the unit one picture may spend, where no key's limits say (`KeyLimits.cost`).
+        places: where a unit guesses some bits of a hash: the numbers of the bits of each part, int (parts,
+            width). What opens of real lists then depends on how likely their bits are. None: what opens does
+            not depend on the hashes.
+        needed: parts of an entry that must have been guessed under one key before it opens.
     """
 
     SHOWN: ClassVar = ("unit",)
 
     unit: str
     share: Callable[[int], float]
+    a_picture: int = 1
+    places: npt.NDArray[np.int_] | None = None
+    needed: int = 1
 
 
 class Parts(Redacted, Struct, frozen=True, eq=False):

@@ -133,7 +133,9 @@ class TokenPsi(VoprfDesign[Setup]):
     asking_tells: ClassVar[tuple[bm.Fact, ...]] = (TOKEN_ORACLE,)
 
     def extraction(self, setup: Setup) -> bm.Extraction:
-        return bm.Extraction("tokens", lambda tokens: best_share(tokens, setup.tokening))
+        t = setup.tokening
+        places = band_bits(t.k, t.bands)
+        return bm.Extraction("tokens", lambda tokens: best_share(tokens, t), t.tokens, places, t.needed)
 
     def parts(self, setup: Setup, item: bm.Item) -> bm.Parts:
         t = setup.tokening

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ from blindmatch_protocol.crypto.oprf import Mode, blind
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening, TokenPsi, shares
 from blindmatch_protocol.designs.token_psi.build import best_share, evaluations_for_all, oprf_inputs
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
+from blindmatch_protocol.designs.token_psi.tokens import Tokens
 from blindmatch_protocol.designs.voprf import LIMITS, Limits, Waiting
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.sets import labels, store
@@ -70,28 +72,42 @@ def _most(tokening: Tokening, share: float) -> int:
 
 
 def extract(parties: OpenDesign, evaluations: int, rng: Randomness) -> dict[int, Label]:
-    """Run the attack on the full set, with two bands needed; the opened labels by entry id; `ValueError` if
-    the set needs three bands.
+    """Run the attack on the full set, as `extract_tokens`, with the first tokens of both bands.
+
+    Args:
+        evaluations: how many tokens to ask for at most; half of them in each band.
+    """
+    each = min(evaluations // 2, 1 << parties.setup.tokening.k)
+    return extract_tokens(parties, [np.arange(each, dtype=np.uint32)] * 2, rng)
+
+
+def extract_tokens(parties: OpenDesign, asked: Sequence[Tokens], rng: Randomness) -> dict[int, Label]:
+    """Ask for these tokens of the first two bands, (n,) each, and open what they lead to in the full set,
+    with two bands needed; the opened labels by entry id; `ValueError` if the set needs three bands.
 
     Args:
         parties: token-psi, or a design on its base: its roles are asked as any device may.
-        evaluations: how many tokens to ask for at most; half of them in each of the first two bands.
+        asked: where a band has fewer tokens than the other, its first one is tried again and not asked again.
     """
-    setup = parties.setup
+    setup, layer = parties.setup, parties.setup.layers[0]
     if setup.tokening.needed != 2:
         raise ValueError("this attack is for sets that need two bands")
-    each = min(evaluations // 2, 1 << setup.tokening.k)
-    inputs, most, layer = [*_inputs(0, each), *_inputs(1, each)], setup.tokening.tokens, setup.layers[0]
+    if not all(len(own) for own in asked):
+        return {}
+    inputs = [one for band, own in enumerate(asked) for one in _inputs(band, own)]
+    most = setup.tokening.tokens
     starts = range(0, len(inputs), most)
     outputs = np.concatenate([_outputs(parties, inputs[at : at + most], rng) for at in starts])
     values = layer.values(shares.token_keys(outputs, layer.epoch))
-    secrets = shares.candidates(values.reshape(2, each, -1), 2)
+    longest, parts = max(map(len, asked)), np.split(values, [len(asked[0])])
+    whole = [np.concatenate([own, np.repeat(own[:1], longest - len(own), axis=0)]) for own in parts]
+    secrets = shares.candidates(np.array(whole), 2)
     return {label.entry_id: label for label in layer.labels_of(secrets)}
 
 
-def _inputs(band: int, count: int) -> list[bytes]:
-    tokens = np.zeros((count, band + 1), np.uint32)
-    tokens[:, band] = np.arange(count)
+def _inputs(band: int, own: Tokens) -> list[bytes]:
+    tokens = np.zeros((len(own), band + 1), np.uint32)
+    tokens[:, band] = own
     return oprf_inputs(tokens)[band :: band + 1]
 
 
