@@ -149,6 +149,10 @@ def test_cost_is_computed_from_the_larger_cpu_and_from_what_is_fetched(
 ) -> None:
     for one in rows:
         figures, found = one["figures"], cell(sample, f"{one['id']}.cost")
+        found, _, limited = found.partition("; 13 seconds, or open to ")
+        assert bool(limited) == bool(one["key"] and one["key"]["in_all"]), (
+            "no cost at a volume that is too much"
+        )
         cpu = [figures[name]["value"] for name in ("server_cpu_ms", "matcher_cpu_ms")]
         if one["design"]["roles"]:
             most = max(ms for ms in cpu if ms is not None)

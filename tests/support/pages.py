@@ -20,6 +20,7 @@ from blindmatch_simulations.testbed.deployment.registry import all_designs
 
 from support import (
     artifact,
+    capacity_tables,
     declared,
     evidence_tables,
     fact_tables,
@@ -60,6 +61,7 @@ def blocks() -> Mapping[str, Callable[[], str]]:
     designs = [known[name].design for name in built_in()]
     return {
         **page_tables.TABLES,
+        **capacity_tables.TABLES,
         **evidence_tables.TABLES,
         **wire_tables.TABLES,
         **set_tables.TABLES,

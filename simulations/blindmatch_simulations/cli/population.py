@@ -106,6 +106,7 @@ def _shown(made: Mapping[str, Any], size: str) -> Iterator[Table | str]:
     title = f"{size}. {BANDS}"
     yield from parts(title, ("design", *SHOWN.values()), list(_rows(rows)), EFFORT)
     yield from cores(rows)
+    yield from exhausted(rows)
     yield from known_false(made)
     yield table(
         OF_100, ("design", *FATES.values(), "found, two shares moved"), list(_fates(rows)), ("design",)
@@ -179,6 +180,19 @@ def cores(designs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         if figure["value"] is not None and "not known beyond" in why:
             told.setdefault(why, []).append(one["design"])
     yield from (f"server cores of {', '.join(names)}: {why}" for why, names in told.items())
+
+
+def exhausted(designs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Which designs this volume uses up, and what they are without the limit that it uses up."""
+    told: dict[str, list[str]] = {}
+    for one in designs:
+        if words := one.get("exhausted"):
+            told.setdefault(words, []).append(one["design"])
+    yield from (
+        f"{', '.join(names)}: not at this volume; the limit on all accounts is used up after {words} under "
+        "limits by account alone"
+        for words, names in told.items()
+    )
 
 
 def _mix(inputs: Mapping[str, Any]) -> str:

@@ -9,12 +9,15 @@ from types import MappingProxyType
 from typing import Final
 
 from blindmatch_protocol.contract import Learner, ListKnowledge
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.assess import costs, judging
 from blindmatch_simulations.evaluation.assess.judging import NO_LEARNER, NOTHING, Case, Kind, figure
 from blindmatch_simulations.evaluation.assess.observed import COMMITTED
+from blindmatch_simulations.evaluation.capacity import ANY, ListStanding
 from blindmatch_simulations.evaluation.studies import hashes
+from blindmatch_simulations.evaluation.studies.best_order import ALL_KINDS, FAR
 from blindmatch_simulations.measure.intervals import number, share
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.testbed.inprocess.verdict import Verdict
@@ -142,6 +145,46 @@ def oracle_tries(case: Case) -> Figure:
         return Figure(allowed)
     limit = float(key.per_account // key.cost)
     return Figure(limit, "the limits of a key allow no more under one key, however many days it lasts")
+
+
+OPENED_BY: Final = 1_000
+"""Modified phones whose year is the figure; the row has other numbers of them."""
+NO_CAPACITY: Final = "the run is of before it was noted"
+NO_HIDDEN: Final = f"{NOTHING}: no list is hidden from devices"
+
+
+@secure("List opened by 1,000 modified phones in a year", "share")
+def list_opened(case: Case) -> Figure:
+    """Share of the list that 1,000 modified phones open in a year that pool what they ask, of entries that
+    resemble nothing they have, under the limits that hold at the EU's volume: measured on the reference
+    corpus, all kinds of pictures. 1 where the list is handed out, 0 where a device is not told what matches.
+    Other numbers of phones, uniform hashes and look-alikes stand in the row's `capacity`.
+    """
+    seen = case.seen.capacity
+    if seen is UNSET:
+        return Figure(None, NO_CAPACITY)
+    found = seen.find(OPENED_BY, ALL_KINDS, FAR) or seen.find(OPENED_BY, ANY, ANY)
+    if found is None:
+        return Figure(None, f"{NOTHING}: {seen.says}")
+    if found.share is None:
+        return Figure(None, found.why)
+    ends = "" if found.high is None else f"95 % interval {found.low:.2%} to {found.high:.2%}; "
+    return Figure(found.share, f"{ends}{found.how}; {seen.says}", n=found.n)
+
+
+@secure("Life of a key at the EU's volume", "s")
+def key_life(case: Case) -> Figure:
+    """How long a key lasts until all accounts together, at 720 million pictures a day, have used up what it
+    allows all of them.
+    """
+    seen = case.seen.capacity
+    if seen is UNSET:
+        return Figure(None, NO_CAPACITY)
+    if seen.standing != ListStanding.HIDDEN:
+        return Figure(None, NO_HIDDEN)
+    if seen.key_seconds is None:
+        return Figure(None, f"{NOTHING}: no limit on all accounts together")
+    return Figure(seen.key_seconds, "; ".join(filter(None, (seen.exhausted, seen.notice))))
 
 
 @secure("Conformance checks failed", "checks", "checks", "checks failed")

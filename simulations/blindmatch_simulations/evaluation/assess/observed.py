@@ -11,6 +11,7 @@ from blindmatch_protocol.contract import Adversary, AnyDesign, Fact, Info, Party
 from blindmatch_protocol.contract.design import coalitions, told
 from msgspec import UNSET, Meta, UnsetType
 
+from blindmatch_simulations.evaluation.capacity import Capacity
 from blindmatch_simulations.measure.results import Strict
 from blindmatch_simulations.measure.yardstick import Run
 
@@ -356,6 +357,8 @@ class Observed(Strict, frozen=True):
         timed: the yardstick around each part whose times are figures, by part (`judging.Kind.timed`); unset
             in files of before it was noted.
         model_bytes: of a model that a device needs beside the set-up (contract: `Info.model_bytes`).
+        capacity: what modified phones open of a hidden list, and how long its key lasts; unset in files of
+            before it was noted.
     """
 
     design: Described
@@ -385,6 +388,7 @@ class Observed(Strict, frozen=True):
     to_large_group: ToGroup | UnsetType = UNSET
     timed: dict[str, Run] | UnsetType = UNSET
     model_bytes: int = 0
+    capacity: Capacity | UnsetType = UNSET
 
 
 def described(design: AnyDesign, given: Mapping[str, int]) -> Described:

@@ -72,6 +72,7 @@ from blindmatch_simulations.evaluation.assess.observed import (
     described,
 )
 from blindmatch_simulations.evaluation.assess.plan import Plan
+from blindmatch_simulations.evaluation.capacity import Assumed, capacity, eu_volume
 from blindmatch_simulations.measure.phases import PhaseTimes, each
 from blindmatch_simulations.measure.processes import (
     reset_peak,
@@ -452,6 +453,7 @@ class Observer(Redacted, Struct, frozen=True):
         self.seen["proven"] = proven(opened, signed, fit.entries, next(absent, None), rng)
         key = key_use(opened)
         self.seen.update(alone=tuple(rows), key=key, extraction=extracted(opened, key))
+        self.seen["capacity"] = capacity(opened, Assumed(eu_volume()), time.time())
 
     def _add_own_load(self, rows: Sequence[AloneRow], dear: bool) -> None:
         """Steps of a design only compute, so that their own wall time over CPU time tells the load, too. The

@@ -26,6 +26,7 @@ from blindmatch_simulations.evaluation.assess.observed import (
     Updated,
 )
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
+from blindmatch_simulations.evaluation.capacity import Capacity
 from blindmatch_simulations.evaluation.studies.targeted import Opened
 from blindmatch_simulations.measure import results
 from blindmatch_simulations.measure.intervals import level_of
@@ -62,6 +63,8 @@ class Measured(Row, frozen=True, kw_only=True, tag="design"):
         id: names the design's files.
         to_large_group: all but five of its people only have keys at the relay; unset where a picture is dear,
             and in files of before it was noted.
+        capacity: what modified phones open of a hidden list, and how long its key lasts; unset in files of
+            before it was noted.
         recall_by_kind, false_by_kind: listed pictures found, and others that led to a match, by kind of
             picture; unset where one kind was sent.
     """
@@ -88,6 +91,7 @@ class Measured(Row, frozen=True, kw_only=True, tag="design"):
     false_by_kind: tuple[Recall, ...] | UnsetType = UNSET
     to_group: ToGroup | UnsetType = UNSET
     to_large_group: ToGroup | UnsetType = UNSET
+    capacity: Capacity | UnsetType = UNSET
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
+from blindmatch_simulations.evaluation.capacity import DAY_SECONDS, words_of_exhaustion
 from blindmatch_simulations.evaluation.population.bands import Totals, expected, totals
 from blindmatch_simulations.evaluation.population.centre import worked
 from blindmatch_simulations.evaluation.population.counts import Count
@@ -362,6 +363,15 @@ def _keys(model: Model) -> Figure:
         return Figure(None, NO_LIMIT)
     each = key.cost / key.in_all
     return Figure(each, low=each, high=each)
+
+
+def exhausted(model: Model, open_to: int | None) -> str:
+    """Return how long a key lasts at this volume, each picture asked about once, or to how many phones the
+    list is open without the limit that is used up; empty if a key lasts a year."""
+    key = model.behaviour.key
+    if key is None or key.in_all is None:
+        return ""
+    return words_of_exhaustion(DAY_SECONDS * key.in_all / (key.cost * model.volume), open_to)
 
 
 def _over(model: Model) -> Figure:

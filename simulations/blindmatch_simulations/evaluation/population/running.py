@@ -14,7 +14,7 @@ import numpy as np
 from blindmatch_protocol.contract import Learner, Progress, no_progress
 from blindmatch_protocol.designs.threshold_psi.shares import COIN_RANGE
 from blindmatch_server.hosting.workers import TaskError, WorkerError, Workers
-from msgspec import Struct, to_builtins
+from msgspec import UNSET, Struct, to_builtins
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.assess import results as assess
@@ -39,7 +39,7 @@ from blindmatch_simulations.evaluation.population.model import (
     model,
     stream,
 )
-from blindmatch_simulations.evaluation.population.outputs import described, of_counts
+from blindmatch_simulations.evaluation.population.outputs import described, exhausted, of_counts
 from blindmatch_simulations.evaluation.population.threshold import Rate, opened_accounts
 from blindmatch_simulations.evaluation.studies.evidence import EDIT, committed, committed_figure
 from blindmatch_simulations.evaluation.studies.false_matches import ALL, FALSE
@@ -308,7 +308,12 @@ def run(
     for name, other in first.items():
         counts[name], told[name]["bands"] = counts[other], told[other]["bands"]
         told[name]["joint"] = {**told[other]["joint"], **told[name]["loads"]}
-    rows = [_row(one, works.get(one.design), counts, told) for one in found]
+    opens = {
+        row.id: row.capacity.open_to
+        for row in read.rows
+        if isinstance(row, assess.Measured) and row.capacity is not UNSET
+    }
+    rows = [_row(one, works.get(one.design), counts, told, opens.get(one.design)) for one in found]
     years = calibrated(inputs, options.seed)
     return {
         "population": VERSION, "accounts": options.accounts, "days": options.days,
@@ -324,8 +329,13 @@ def run(
 
 
 def _row(
-    one: Subject, work: Work | None, counts: Mapping[str, Counts], told: Mapping[str, Any]
+    one: Subject,
+    work: Work | None,
+    counts: Mapping[str, Counts],
+    told: Mapping[str, Any],
+    open_to: int | None,
 ) -> dict[str, Any]:
+    """A design's part of the result; `open_to` are phones that open its list without a limit on all."""
     if work is None or one.behaviour is None:
         return {"design": one.design, "status": "not measured", "why": one.why}
     value = of_counts(counts[one.design], work.its, stream(work.seed, "centre"))
@@ -338,6 +348,7 @@ def _row(
         "run": year, "daily": day, "sensitivity": found["sensitivity"],
         "threshold": opened_accounts(work.its) if one.behaviour.threshold > 1 else None,
         "of_100": declared(work.its) if work.its.known else None,
+        "exhausted": exhausted(work.its, open_to),
     }  # fmt: skip
 
 

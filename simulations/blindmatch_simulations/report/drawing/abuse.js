@@ -165,6 +165,52 @@ const attacksFold = () => {
     played.length ? table("Attacks", ["attack, and the sentence it attacks", "came to"], played) : para(none),
   );
 };
+// shares of a hidden list that modified phones open in a year, and what limits cost honest users
+const NO_SHARE = {"tested alone": "without limit: it tests guesses by itself", "told nothing": "nothing: it is told no match", "no list": "there is no list"};
+const LISTS_OPENED = [
+  ["uniform hashes", "any", "uniform"],
+  ["photograph-like", "far", "photograph-like, far"],
+  ["all kinds", "far", "all kinds, far"],
+  ["all kinds", "far, with what opened", "the same, with what opens led further"],
+  ["all kinds", "near", "all kinds, near"],
+];
+const openedShare = (row, phones, kind, distance) => {
+  const {in_all, exhausted: used, shares} = row.capacity,
+    limits = in_all && !used ? "all limits" : "limits by account",
+    held = shares.filter((one) => one.phones === phones && one.span === "a year" && one.limits === limits);
+  return held.find((one) => one.kind === kind && one.distance === distance) || held.find((one) => one.kind === "any");
+};
+const openedCell = (row, phones, kind, distance) => {
+  const one = openedShare(row, phones, kind, distance);
+  if (!one || one.share === null) return NO_SHARE[row.capacity.standing] || absent("");
+  if (row.capacity.standing === "handed out") return "the list is handed out";
+  if (row.capacity.standing !== "hidden") return NO_SHARE[row.capacity.standing];
+  if (one.share === 0 && one.high) return h`none of ${number(one.n)}`;
+  return one.share < 1e-9 ? percent(0) : percent(one.share);
+};
+const capacityFold = () => {
+  const rows = inOrder().filter((row) => row.capacity);
+  if (!rows.length) return "";
+  const [first] = rows,
+    {phones, phone_pictures, list_years, volume} = first.capacity.assumed;
+  const lines = LISTS_OPENED.flatMap(([kind, distance, says]) => [
+    [h`Listed: ${says}`],
+    ...groupsBy(rows, (row) => saying(glue(phones.map((count) => h`${openedCell(row, count, kind, distance)}|`), ""))).map((each) => [
+      named(each),
+      ...phones.map((count) => openedCell(each[0], count, kind, distance)),
+    ]),
+  ]);
+  const keys = groupsBy(rows, (row) => `${row.capacity.exhausted}|${row.capacity.notice || row.capacity.says}`).map((each) => [
+    named(each),
+    each[0].capacity.exhausted || (each[0].capacity.standing === "hidden" ? "a year or longer" : "no key to use up"),
+    each[0].capacity.notice || each[0].capacity.says,
+  ]);
+  return fold("capacity", "A hidden list against modified phones, and how long its key lasts", [
+    para(h`Share of the list that so many modified phones open in a year, which pool what they ask; where honest users use up a limit on all accounts within a year, under limits by account alone. Assumed: ${number(phone_pictures)} pictures a year of a phone; a key that nothing ends lives ${number(list_years)} years. Uniform hashes by formula. Others measured: who has half of the reference corpus guesses the other half’s hashes in the best order it knows; far: no picture it has is within 64 bits, near: one is.`),
+    table("List opened by modified phones in a year", ["design", ...phones.map((count) => h`${number(count)} phone${count === 1 ? "" : "s"}`)], lines),
+    table(h`The key at ${number(volume)} pictures a day`, ["design", "lasts", "what honest users notice"], keys),
+  ]);
+};
 const abusePart = () =>
   section(
     "abuse",
@@ -173,6 +219,7 @@ const abusePart = () =>
     ...actorsPart(),
     ...prevention(),
     fold("topics", "Each kind of abuse, by design", topics()),
+    capacityFold(),
     attacksFold(),
     fold("bugs", "\u201cBugs in our Pockets\u201d as a checklist", bugs()),
     fold("learns", "Every declared fact: who learns what", learns()),

@@ -100,7 +100,7 @@ const loadPart = (rows, n) => {
     const found = rows.includes(row) && !asksNobody(row) && cores(row, n);
     const assumed = ({value, source, provenance}) => h`${number(value)}: ${source} ${mark(provenance)}`;
     return found
-      ? opens(place(row.id, "busiest"), between(found[0] * times, found[1] * times), () =>
+      ? opens(place(row.id, "busiest"), withLife(row, between(found[0] * times, found[1] * times)), () =>
           evidence(h`${code(row)}: the busiest hour`, [
             ["cores over the day", between(found[0], found[1])],
             ["busiest hour over the mean", assumed(peak)],
@@ -141,7 +141,7 @@ const costPart = () => {
     "cost",
     "What does it cost?",
     para(
-      h`${dearest ? h`Up to ${number(dearest.cores[1])} server cores (${short(dearest.row)}, ${number(reached(dearest.row))} entries; ${BEYOND})` : absent("")}${widest ? h`; against ${number(sizeOf(longest))} entries, ${now.sources.volumes[longest].source}, up to ${bytesBetween([widest.all[1], widest.all[1]])} a day to and from devices (${short(widest.row)}; 1 PB: a million GB)` : ""}, for ${opens(
+      h`${dearest ? h`Up to ${number(dearest.cores[1])} server cores (${withLife(dearest.row, h`${short(dearest.row)}, ${number(reached(dearest.row))} entries; ${BEYOND}`)})` : absent("")}${widest ? h`; against ${number(sizeOf(longest))} entries, ${now.sources.volumes[longest].source}, up to ${bytesBetween([widest.all[1], widest.all[1]])} a day to and from devices (${withLife(widest.row, short(widest.row))}; 1 PB: a million GB)` : ""}, for ${opens(
         "scale",
         h`${number(given("volume"))} photos a day`,
         () =>

@@ -79,6 +79,20 @@ const cores = (row, n) => {
   const found = cpuAt(row, n);
   return found && [(found[0] * given("volume")) / DAY_MS, (found[1] * given("volume")) / DAY_MS, found[2]];
 };
+// a limit on all accounts together is used up by volume; without it the list is open to so many phones
+const UNITS = [[DAYS * 86400, "years"], [86400, "days"], [3600, "hours"], [60, "minutes"]];
+const lasting = (seconds) => {
+  const [size, name] = UNITS.find(([one]) => seconds >= 2 * one) || [1, "seconds"];
+  return `${number(Number((seconds / size).toPrecision(2)))} ${name}`;
+};
+const keyLife = (row, volume) => (row.key?.in_all && volume > 0 ? (86400 * row.key.in_all) / (row.key.cost * volume) : null);
+const exhausted = (row, volume = given("volume")) => {
+  const seconds = keyLife(row, volume),
+    phones = row.capacity?.open_to;
+  if (seconds === null || seconds >= DAYS * 86400) return "";
+  return `${lasting(seconds)}, or open to ${phones ? `${number(phones)} phone${phones === 1 ? "" : "s"}` : "modified phones"}`;
+};
+const withLife = (row, words, volume) => (exhausted(row, volume) ? h`${words}; ${exhausted(row, volume)}` : words);
 const mayGrow = (row, name) =>
   valueOf(row, name) > CONSTANT && (name !== "update_bytes" || figureOf(row, name).why.startsWith(WHOLE));
 // bytes at a list of `n`: [least, most, why]
@@ -155,24 +169,25 @@ const costEvidence = (row, n) => {
         "; ",
       ),
     ],
+    ["the key, at this volume", exhausted(row) && h`${exhausted(row)}: its limit on all accounts together is used up by then; limits by account alone are no other protection`],
     ["row in results.json", h`rows, id <code>${row.id}</code>, figures`],
   ]);
 };
 const coresAt = (row, n, where) => {
   const found = cores(row, n);
   const words = found ? (vouches(row) ? "not measured" : asksNobody(row) ? "no server asked" : h`${between(found[0], found[1])} (${number(n)} entries)`) : absent("");
-  return opens(where, words, () => costEvidence(row, n));
+  return opens(where, withLife(row, words), () => costEvidence(row, n));
 };
 const costAt = (row, n, where) => {
   const found = cores(row, n),
     all = moved(row, n),
     longest = longestOf(row, "server_growth_u");
   const words = found ? (vouches(row) ? "cores not measured" : asksNobody(row) ? "no server asked" : h`${between(found[0], found[1])}\u00a0cores${n > longest ? ` (to ${number(longest)} entries)` : ""}`) : absent("");
-  return opens(where, h`${words}${all === null ? "" : `; ${bytesBetween(all)}`}`, () => costEvidence(row, n));
+  return opens(where, withLife(row, h`${words}${all === null ? "" : `; ${bytesBetween(all)}`}`), () => costEvidence(row, n));
 };
 const movedAt = (row, n, where) => {
   const all = moved(row, n);
-  return opens(where, all === null ? absent("") : bytesBetween(all), () => costEvidence(row, n));
+  return opens(where, all === null ? absent("") : withLife(row, bytesBetween(all)), () => costEvidence(row, n));
 };
 
 // reports a day: [estimate, low, high] each, by recall and false-match rate

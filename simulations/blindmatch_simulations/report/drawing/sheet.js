@@ -162,7 +162,8 @@ const mustRun = (row) => {
   const words = own
     ? span(own[1], Math.max(own[1], longer[1]), two)
     : absent(figureOf(row, "server_cpu_ms").why);
-  return h`${who}; ${opens(place(row.id, "cost"), words, () => costEvidence(row, target(row)))}`;
+  const lasts = exhausted(row) ? h`; at ${number(given("volume"))} a day: ${exhausted(row)}` : "";
+  return h`${who}; ${opens(place(row.id, "cost"), words, () => costEvidence(row, target(row)))}${lasts}`;
 };
 // of an entry of the list, to whoever has the files of the fewest parties; curator and centre hold the list anyway
 const stolen = (row) => {
