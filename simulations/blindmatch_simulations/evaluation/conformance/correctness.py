@@ -58,7 +58,8 @@ STATED: Final = 96
 
 def check_outcomes(fixtures: Fixtures) -> Passed:
     """Whoever is declared to learn the outcome gets the oracle's, and nobody else gets one; labels and
-    vouchers are an entry's, signatures included; no voucher opens below `threshold`. At distances 30 and 31 only missing all fails.
+    vouchers are an entry's, signatures included; no voucher opens below `threshold`. At distances 30 and 31
+    only missing all fails.
 
     A picture whose very hash is listed must be found, one outside the relation never: recall is a figure, not
     a promise. For a category more kinds of pictures are tried, so that some are of it and some are not.
