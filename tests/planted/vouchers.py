@@ -26,7 +26,7 @@ class Beside(Sealed, tag=0xC0, name="cheat/voucher"):
     room: Annotated[bytes, Fixed(BYTES)] = NOTHING
 
 
-class Opens(ThresholdOpener):
+class Opens(ThresholdOpener, frozen=True):
     """Opens a voucher that has room."""
 
     def take(self, account: str, device: str, period: bytes, voucher: Message) -> bm.Taken:
@@ -70,21 +70,21 @@ def roomy(says: Any) -> type[Roomy]:
     return type("Variant", (Roomy,), {"room": lambda self, item, binding, rng: says(item, binding, rng)})
 
 
-class Crashes(Opens):
+class Crashes(Opens, frozen=True):
     def take(self, account: str, device: str, period: bytes, voucher: Message) -> bm.Taken:
         if getattr(voucher, "quality", 0) > 100:
             raise ValueError("cannot be")
         return super().take(account, device, period, voucher)
 
 
-class OpensAnother(Opens):
+class OpensAnother(Opens, frozen=True):
     """Says of every picture that it is the first entry."""
 
     def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Mapping[int, bm.Label]:
         return {at: self.known.label(0) for at in super().open(account, period, rows)}
 
 
-class Renumbers(Opens):
+class Renumbers(Opens, frozen=True):
     """Opens the right hash under another id."""
 
     def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Mapping[int, bm.Label]:

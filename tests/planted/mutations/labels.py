@@ -8,7 +8,8 @@ from typing import Any
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.contract import Label
 from blindmatch_protocol.contract.steps import UNCONFIRMED_ID
-from dummy_designs import ThresholdOpener, Vouchers, open_list
+from blindmatch_protocol.sets.plain_list import open_list
+from dummy_designs import ThresholdOpener, Vouchers
 from msgspec.structs import replace
 
 from planted.mutations.hooks import CHEAT, Hooked, Psi, Upload, planted, variant
