@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from blindmatch_simulations.evaluation.conformance.leakage.relations import role
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs
 from blindmatch_simulations.testbed.inprocess.messages import drawn_message, drawn_name
 from blindmatch_simulations.testbed.inprocess.verdict import Verdict
+from blindmatch_simulations.testbed.pictures.pool import make_pool
 from dummy_designs import ALL, CARRIED, CONFIGURED, ECHO, MASKED, NATIVE, VOUCHERS
 from planted.honest import HONEST, AccountKey, Fills, Ratchet, ReadsEvidence, Selects
 from planted.mutations.hooks import Cheat
@@ -120,10 +122,16 @@ def test_a_failure_gives_field_values_pictures_and_party(
     assert run(arguments) == 1
     assert "egress: semi-honest matcher, a new account: field round 1, matcher: " in capsys.readouterr().err
     evidence = json.loads(written.read_text())["evidence"]["egress"]
-    assert evidence["field"] == "round 1, matcher: cheat/request request"
+    first, _, second = evidence["items"].partition(" and ")
     assert evidence["party"] == "matcher"
-    assert evidence["first"] != evidence["second"]
-    assert evidence["first_value"] != evidence["second_value"]
+    assert first != second and {first, second} <= {one.name for one in make_pool(1).pictures}
+    place = re.fullmatch(
+        rf"field `round 1, matcher: cheat/request request\[(\d+)\]`: (..) for {first}, (..) for {second}",
+        evidence["field"],
+    )
+    assert place is not None
+    values = [bytes.fromhex(evidence[name]) for name in ("first_value", "second_value")]
+    assert [f"{value[int(place[1])]:02x}" for value in values] == [place[2], place[3]]
 
 
 def test_pieces_of_four_bytes_are_visible_and_shorter_ones_are_not() -> None:

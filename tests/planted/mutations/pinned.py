@@ -14,7 +14,7 @@ from blindmatch_protocol.codec.randomness import Randomness, seeded
 from blindmatch_protocol.messages.franking import Evidence
 
 from planted import xor
-from planted.mutations.hooks import About, Hooked, PaddedPsi, planted, variant
+from planted.mutations.hooks import About, Hooked, PaddedPsi, planted, poor, variant
 from planted.vouchers import BYTES as ROOM
 from planted.vouchers import NOTHING as NO_ROOM
 from planted.vouchers import Roomy, pixels
@@ -161,6 +161,37 @@ planted("a masked hash in one of sixteen accounts", "egress", FOLLOWS)(
         leak=lambda _, about: xor(stream(VENDOR, about.salt), about.item.hash[:ID]),
     )
 )
+
+
+planted(
+    "the hash under the request in an account's third epoch", "relations", "carried into its third epoch"
+)(
+    variant(
+        Ageing,
+        tells=lambda _, about: about.state.epochs >= 3,
+        leak=lambda _, about: xor(about.sent[-ID:], about.item.hash[::-1][:ID]),
+    )
+)
+
+
+@planted("one bit of the request tells in an account's third epoch", "games", "carried into its third epoch")
+class CovertLater(Ageing):
+    """Draws until one bit of the request says whether the picture is too poor."""
+
+    def start(
+        self, state: Any, setup: Any, item: bm.Item, binding: bm.Binding, rng: Randomness
+    ) -> bm.Started[Any, Any]:
+        while True:
+            started = super().start(state, setup, item, binding, rng)
+            assert isinstance(started.step, bm.Send)
+            body: Any
+            (body,) = started.step.bodies.values()
+            told = bool(body.request[-2] & 1) == poor(About(state, setup, item))
+            if told or state.epochs < 3:
+                return started
+
+    def tells(self, about: About) -> bool:
+        return False
 
 
 @planted("an account's nonces are a hash chain", "egress", "after a picture")

@@ -206,7 +206,14 @@ def sent(
     deployed: OpenDesign, item: Item, rng: Randomness, binding: Binding = UNBOUND
 ) -> Mapping[Role, Message]:
     """What a new account's device sends first, by role; empty if that is nothing."""
-    step = deployed.design.start(enrolled(deployed, rng), deployed.setup, item, binding, rng).step
+    return first_bodies(deployed, item, enrolled(deployed, rng), rng, binding)
+
+
+def first_bodies(
+    deployed: OpenDesign, item: Item, state: Message, rng: Randomness, binding: Binding = UNBOUND
+) -> Mapping[Role, Message]:
+    """What the device of an account in this state sends first, by role; empty if that is nothing."""
+    step = deployed.design.start(state, deployed.setup, item, binding, rng).step
     return step.bodies if isinstance(step, Send) else {}
 
 

@@ -44,6 +44,7 @@ from blindmatch_simulations.evaluation.conformance.leakage.game import (
     judge,
     together,
 )
+from blindmatch_simulations.evaluation.conformance.leakage.lives import carried_over
 from blindmatch_simulations.evaluation.conformance.leakage.named import evidence_of
 from blindmatch_simulations.evaluation.conformance.leakage.play import (
     SCENARIOS,
@@ -53,6 +54,7 @@ from blindmatch_simulations.evaluation.conformance.leakage.play import (
     Opponent,
     Pair,
     Play,
+    Scenario,
     Table,
     event_of,
     opponents,
@@ -165,6 +167,15 @@ def _flipped(place: tuple[tuple[int, int], int], key: tuple[int, int], content: 
     return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :] if key == where else content
 
 
+CARRIED: Final = (
+    "a match or none",
+    "quality 0 or not",
+    "a retry",
+    "after a match or after none",
+    "two that match",
+    "two that do not match",
+)
+"""Classes that are played with accounts that have lived, too."""
 OWN: Final = -1
 """The number of a picture that the opponent asked about itself."""
 
@@ -176,6 +187,8 @@ class GameSetup(Redacted, Struct, frozen=True):
         values: the parameters that differ from their defaults.
         outputs: by picture, what an honest session of it gives whoever learns the outcome.
         own: by picture, what a device of the opponent's own and the roles see when it asks about it.
+        scenarios: classes of pairs that are played.
+        name: what a game is called after its opponent; empty for that with new accounts.
     """
 
     pool: Pool
@@ -184,6 +197,8 @@ class GameSetup(Redacted, Struct, frozen=True):
     values: dict[str, int]
     outputs: dict[str, object]
     own: dict[str, list[Event]]
+    scenarios: tuple[Scenario, ...] = SCENARIOS
+    name: str = ""
 
 
 @once
@@ -201,6 +216,23 @@ def game_of(fixtures: Fixtures) -> GameSetup:
     known = guesses(table.deployed, pool.pictures, fixtures.rng("guesses"))
     own = {one.name: _asked_itself(fixtures, table, one) for one in pool.pictures}
     return GameSetup(pool, table, known, values, outputs, own)
+
+
+@once
+def carried_game(fixtures: Fixtures) -> GameSetup | None:
+    """The game with accounts that are carried into a third epoch, of the same list; None if the design has
+    no account state."""
+    life = carried_over(fixtures, True)
+    if life is None:
+        return None
+    base, values = game_of(fixtures), lowered(fixtures)
+    other = opened(fixtures.publish(fixtures.pool.entries, "other-key/carried", 3, values))
+    table = Table(life.deployed, other, life)
+    outputs = {one.name: output_of(fixtures, table.deployed, one) for one in fixtures.pool.pictures}
+    known = guesses(table.deployed, fixtures.pool.pictures, fixtures.rng("guesses/carried"))
+    own = {one.name: _asked_itself(fixtures, table, one) for one in fixtures.pool.pictures}
+    scenarios = tuple(one for one in SCENARIOS if one.name in CARRIED)
+    return GameSetup(fixtures.pool, table, known, base.values, outputs, own, scenarios, f", {life.name}")
 
 
 def _asked_itself(fixtures: Fixtures, table: Table, one: Pooled) -> list[Event]:
@@ -240,7 +272,8 @@ class Class(Redacted, Struct, frozen=True):
 
 
 def check_semi_honest(fixtures: Fixtures) -> Passed:
-    """Honest roles, alone and in coalitions, look at everything they get ([games](#games))."""
+    """Honest roles, alone and in coalitions, look at everything they get, also of accounts in a third epoch
+    ([games](#games))."""
     return _check(fixtures, Adversary.SEMI_HONEST, (Behaviour.HONEST,))
 
 
@@ -250,28 +283,30 @@ def check_malicious(fixtures: Fixtures) -> Passed:
 
 
 def _check(fixtures: Fixtures, adversary: Adversary, behaviours: Sequence[Behaviour]) -> Passed:
-    game = game_of(fixtures)
+    games = [one for one in (game_of(fixtures), carried_game(fixtures)) if one is not None]
     found = opponents(fixtures.design, adversary)
     if not found:
         raise NotApplicableError("nobody gets anything: nothing is sent for a picture")
-    figures: dict[str, Any] = {"parameters": game.values}
+    figures: dict[str, Any] = {"parameters": games[0].values}
     words: list[str] = []
-    shared: Shared = {}
-    for opponent in found:
-        classes = classes_of(game, opponent, behaviours)
-        if not classes:
-            words.append(f"{opponent.name}: no pair agrees on the declared facts, everything is declared")
-            continue
-        findings = _play(fixtures, game, opponent, classes, shared)
-        pairs = len({pair.names for one in classes for pair in one.pairs})
-        words.append(summary(opponent.name, findings, figures, pairs))
+    for game in games:
+        shared: Shared = {}
+        for opponent in found:
+            name = opponent.name + game.name
+            classes = classes_of(game, opponent, behaviours)
+            if not classes:
+                words.append(f"{name}: no pair agrees on the declared facts, everything is declared")
+                continue
+            findings = _play(fixtures, game, opponent, classes, shared)
+            pairs = len({pair.names for one in classes for pair in one.pairs})
+            words.append(summary(name, findings, figures, pairs))
     return Passed("; ".join(words), figures)
 
 
 def classes_of(game: GameSetup, opponent: Opponent, behaviours: Sequence[Behaviour]) -> list[Class]:
     """Every class with at least one pair that agrees on the facts declared to `opponent`."""
     found: list[Class] = []
-    for scenario in SCENARIOS:
+    for scenario in game.scenarios:
         if scenario.links and Behaviour.HONEST not in behaviours:
             continue  # a device stops asking a role that cheated, and the role knows the account it cheated
         pairs = playable(scenario, game.pool, game.table.deployed, opponent, game.outputs)
@@ -295,7 +330,7 @@ def _play(
         )
         finding = judge(one.name, mine, theirs, game.known, len(classes))
         seen = partial(_evidence, fixtures, game, opponent, one)
-        findings.append(finding.not_told(f"{opponent.name}: {one.name}", "told apart by {}", seen))
+        findings.append(finding.not_told(f"{opponent.name}{game.name}: {one.name}", "told apart by {}", seen))
     return findings
 
 
@@ -321,7 +356,7 @@ def play_class(fixtures: Fixtures, game: GameSetup, one: Class, classes: int) ->
         events = Play(game.table, one.behaviour, rng).run(pair.right if coin else pair.left)
         return Run(events, pair, coin)
 
-    return played(fixtures, f"game/{one.name}", run_counts(fixtures, classes), run)
+    return played(fixtures, f"game{game.name}/{one.name}", run_counts(fixtures, classes), run)
 
 
 def played(

@@ -215,9 +215,33 @@ def lives(fixtures: Fixtures) -> tuple[Life, ...]:
     return tuple(found)
 
 
-def oldest(fixtures: Fixtures) -> Life | None:
-    """The life in which most has happened; None if the design has no account state."""
-    return lives(fixtures)[-1] if has_state(fixtures) else None
+@once
+def carried_over(fixtures: Fixtures, whole: bool) -> Life | None:
+    """An account in its third epoch, for checks that need thousands of them; None if the design has no
+    account state.
+
+    Args:
+        whole: an unanswered picture and its retry, an update if the design has some, a refused picture, then
+            another epoch; else the unanswered picture and the epochs alone, for a third of the work.
+    """
+    if not has_state(fixtures):
+        return None
+    base, changed = as_published(fixtures).deployed, updated(fixtures)
+    third = _published(fixtures, 3)
+    second = changed.deployed if changed else _published(fixtures, 2)
+    one = fixtures.pool.of("other")[-1].item
+
+    def before(living: Living) -> None:
+        living.lose(one)
+        if whole:
+            living.send(one)
+
+    def between(living: Living) -> None:
+        living.adopt(second)
+        if whole:
+            living.be_refused(one)
+
+    return Life("carried into its third epoch", base, third, (before, between, lambda it: it.adopt(third)))
 
 
 def _published(fixtures: Fixtures, epoch: int) -> Deployed:

@@ -35,8 +35,8 @@ one.
 
 What it cannot see. A cipher under the receiver's own key: the key is neither drawn nor sent. If its nonce is
 sent as it was drawn, the ciphertext is a function of the picture and of what is sent, and is found; if what
-is sent is a function of what was drawn (a digest, a group element), honest encryption looks the same. Choices
-that no tape shows, such as drawing until a bit fits, are not seen either.
+is sent is a function of what was drawn (a digest, a group element), honest encryption looks the same. Nor
+does it see drawing until a digest under such a key says something, since no bit is constant then.
 
 Messages. In the same way one picture is run in two messages of one account, to different recipients and of
 different files, each under a franking key that is drawn again: the commitment hides with that key alone.
@@ -134,11 +134,21 @@ class Watched(Redacted, Struct, frozen=True):
 
 
 class Difference(Redacted, Struct, frozen=True):
-    """A field that tells, and its bytes for either side; empty if there is none."""
+    """A field that tells, and its bytes for either side, empty if it is not there; and the first of them of
+    which a bit tells, None if the length does, or whether there is a field."""
 
     field: str
     first: bytes
     second: bytes
+    place: int | None = None
+
+    def words(self, first: str, second: str) -> str:
+        """The place with its value for either side."""
+        if self.place is None:
+            values = [f"{len(value)} bytes" for value in (self.first, self.second)]
+            return f"field `{self.field}`: {values[0]} for {first}, {values[1]} for {second}"
+        values = [f"{value[self.place]:02x}" for value in (self.first, self.second)]
+        return f"field `{self.field}[{self.place}]`: {values[0]} for {first}, {values[1]} for {second}"
 
 
 class Watcher:
@@ -280,24 +290,33 @@ def told_apart(mine: Sequence[Fields], theirs: Sequence[Fields]) -> Difference |
     """The first field that tells runs of one side from those of the other, or None."""
     for name in dict.fromkeys(name for fields in (mine[0], theirs[0]) for name in fields):
         first, second = ([fields.get(name) for fields in side] for side in (mine, theirs))
-        if _tells(first, second):
-            return Difference(name, first[0] or b"", second[0] or b"")
+        own, other = first[0] or b"", second[0] or b""
+        if _is_told_by_length(first, second):
+            return Difference(name, own, other)
+        places = _telling_places(first, second)
+        if len(places):
+            count = len(own) if len(own) == len(other) else 0
+            place = int(places[0])
+            return Difference(name, own, other, place if place < count else None)
     return None
 
 
-def _tells(first: Sequence[bytes | None], second: Sequence[bytes | None]) -> bool:
-    mine, theirs = ([None if value is None else len(value) for value in side] for side in (first, second))
-    if len(set(mine)) == len(set(theirs)) == 1 and mine[0] != theirs[0]:
-        return True
+def _is_told_by_length(first: Sequence[bytes | None], second: Sequence[bytes | None]) -> bool:
+    """Has the field one length on one side, and another one, or no field, on the other?"""
+    mine, theirs = ({None if value is None else len(value) for value in side} for side in (first, second))
+    return len(mine) == len(theirs) == 1 and mine != theirs
+
+
+def _telling_places(first: Sequence[bytes | None], second: Sequence[bytes | None]) -> npt.NDArray[np.intp]:
+    """Bytes, by place in `_ends`, with a bit that is constant on both sides, and differs; none where a side
+    has no field in some runs."""
     values = [[value for value in side if value is not None] for side in (first, second)]
-    if len(values[0]) < len(first) or len(values[1]) < len(second):
-        return False
-    least = min(map(len, (*values[0], *values[1])))
-    if not least:
-        return False
+    least = min((len(value) for side in values for value in side), default=0)
+    if not least or len(values[0]) < len(first) or len(values[1]) < len(second):
+        return np.zeros(0, np.intp)
     sides = [np.stack([_ends(value, least) for value in side]) for side in values]
     steady = [~np.bitwise_or.reduce(side ^ side[0], axis=0) for side in sides]
-    return bool((steady[0] & steady[1] & (sides[0][0] ^ sides[1][0])).any())
+    return np.flatnonzero(steady[0] & steady[1] & (sides[0][0] ^ sides[1][0]))
 
 
 def _ends(value: bytes, count: int) -> npt.NDArray[np.uint8]:
@@ -481,11 +500,10 @@ def _broken(
     return BrokenError(
         f"{opponent.name}, {life.name}",
         rule.format(found.field),
-        field=found.field,
         party=" with ".join(sorted(opponent.parties)),
-        first=first,
+        items=f"{first} and {second}",
+        field=found.words(first, second),
         first_value=found.first,
-        second=second,
         second_value=found.second,
     )
 

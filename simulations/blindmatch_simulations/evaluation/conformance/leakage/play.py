@@ -28,15 +28,19 @@ from blindmatch_protocol.contract import (
     Outcome,
     Party,
     Relation,
+    Request,
     Role,
     Session,
+    Verdict,
     Voucher,
+    answered,
 )
 from blindmatch_protocol.contract.design import coalitions, told
 from blindmatch_protocol.designs.facts import ENROLMENT
 from msgspec import Struct
 
-from blindmatch_simulations.testbed.inprocess.deployed import Deployed, enrolled
+from blindmatch_simulations.evaluation.conformance.leakage.lives import Account, Life
+from blindmatch_simulations.testbed.inprocess.deployed import Deployed, drawn_binding, enrolled
 from blindmatch_simulations.testbed.inprocess.steps import below, byte_fields, fields_of
 from blindmatch_simulations.testbed.pictures.pool import Pool, Pooled
 
@@ -267,10 +271,12 @@ class LostError(BlindmatchError):
 
 
 class Table(Redacted, Struct, frozen=True):
-    """The roles that are played with: honest ones, and ones with another key for the same list."""
+    """The roles that are played with: honest ones, and ones with another key for the same list; and what
+    accounts have lived through before, if they are not new."""
 
     deployed: Deployed
     other: Deployed
+    life: Life | None = None
 
 
 class Play:
@@ -286,7 +292,9 @@ class Play:
         self._other = table.other
         self._behaviour = behaviour
         self._rng = rng
+        self._life = table.life
         self._states: dict[int, Message] = {}
+        self._held: dict[int, Mapping[Role, Message]] = {}
         self._distrusting: set[int] = set()
         self.events: list[Event] = []
         self.ends: list[tuple[str, bytes]] = []
@@ -296,13 +304,21 @@ class Play:
         for number, move in enumerate(moves):
             if move.account not in self._states:
                 who = self._deployed.of(move.account)
-                self._states[move.account] = enrolled(who, self._rng)
-                for role, body in who.held.items():
+                begun = self._begun(move.account)
+                self._states[move.account] = begun.state
+                self._held[move.account] = begun.held
+                for role, body in begun.held.items():
                     leaves = tuple(leaf[:ENDS] for leaf in byte_fields(body))  # some are large
                     party = who.design.info.roles[role]
                     self.events.append(Event(party, "enrolment", number, b"", leaves))
             self._move(number, move)
         return self.events
+
+    def _begun(self, number: int) -> Account:
+        if self._life is not None:
+            return self._life.account(self._rng, number)
+        who = self._deployed.of(number)
+        return Account(enrolled(who, self._rng), who.held)
 
     def _move(self, number: int, move: Move) -> None:
         if move.account in self._distrusting:
@@ -327,7 +343,7 @@ class Play:
     def _session(self, number: int, move: Move, silent: bool) -> Outcome:
         design = self._deployed.design
         session = Session(design, self._deployed.setup, self._states[move.account], self._rng)
-        step = session.start(move.one.item)
+        step = session.start(move.one.item, drawn_binding(design, self._rng))
         self._states[move.account] = session.state
         while isinstance(step, Mapping):
             replies = {
@@ -342,17 +358,25 @@ class Play:
         info = self._deployed.design.info
         party, seers = info.roles[role], [one for one in info.parties if role in info.seen_by(one)]
         self.events += [event_of(one, "request", number, body) for one in seers]
-        reply, verdict = self._deployed.of(account).answer(role, body, self._rng)
+        reply, verdict = self._answer(self._deployed, account, role, body)
         self.events += [event_of(one, "reply", number, reply) for one in seers]
         if verdict is not None:
             self._see(party, "verdict", number, b"" if verdict.label is None else verdict.label.encode())
         return reply if silent else self._sent(account, role, body, reply)
 
+    def _answer(
+        self, deployed: Deployed, account: int, role: Role, body: Message
+    ) -> tuple[Message, Verdict | None]:
+        if self._life is None:
+            return deployed.of(account).answer(role, body, self._rng)
+        request = Request(body, self._held[account].get(role))
+        return answered(deployed.design, role, deployed.states[role], request, self._rng)
+
     def _sent(self, account: int, role: Role, body: Message, reply: Message) -> Message:
         """What the role sends instead of its honest reply."""
         match self._behaviour:
             case Behaviour.OTHER_KEY:
-                return self._other.of(account).answer(role, body, self._rng)[0]
+                return self._answer(self._other, account, role, body)[0]
             case Behaviour.ALTERED:
                 raw = bytearray(reply.encode())
                 raw[below(self._rng, len(raw))] ^= 1 << below(self._rng, 8)

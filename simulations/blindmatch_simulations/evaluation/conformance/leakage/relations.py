@@ -10,14 +10,27 @@ GF(2) is left to the dictionary of the games.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any, Final, TypeAlias
 
+from blindmatch_protocol.codec import Message
 from blindmatch_protocol.codec.randomness import Randomness
-from blindmatch_protocol.contract import CERTIFYING, UNBOUND, Adversary, Item, Party, Voucher
+from blindmatch_protocol.contract import (
+    CERTIFYING,
+    UNBOUND,
+    Adversary,
+    Item,
+    Party,
+    Request,
+    Role,
+    Verdict,
+    Voucher,
+    answered,
+)
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, Setting, as_published, settings
 from blindmatch_simulations.evaluation.conformance.leakage.game import Guesses, guesses
+from blindmatch_simulations.evaluation.conformance.leakage.lives import Account, Life, carried_over
 from blindmatch_simulations.evaluation.conformance.leakage.named import evidence_of
 from blindmatch_simulations.evaluation.conformance.leakage.play import (
     Behaviour,
@@ -35,11 +48,12 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
     Ran,
     carried_by,
     drawn_binding,
+    enrolled,
     run_session,
     seen_by,
     seers,
 )
-from blindmatch_simulations.testbed.inprocess.steps import below, sent
+from blindmatch_simulations.testbed.inprocess.steps import below, first_bodies
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotComparableError, Passed
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 from blindmatch_simulations.testbed.pictures.sent import size_class
@@ -73,12 +87,12 @@ def check_relations(fixtures: Fixtures) -> Passed:
     """No sum of sent bits (GF(2), first 160 and last 32 bytes) and of earlier replies' is constant for a
     picture and differs for another that agrees on the facts.
 
-    Half of the sessions are for a proof of absence. See the module; for every setting and for every
-    coalition of parties with roles.
+    Half of the sessions are for a proof of absence. See the module; for every setting, for accounts that are
+    carried into a third epoch, and for every coalition of parties with roles.
     """
     compared, samples = 0, 0
-    for setting in settings(fixtures):
-        looked = _Looked(fixtures, setting)
+    for setting, life in _cases(fixtures):
+        looked = _Looked(fixtures, setting, life)
         for opponent in sorted(role_players(fixtures), key=lambda one: -len(one.parties)):
             found = groups(fixtures, setting, opponent)
             for group in found:
@@ -98,6 +112,14 @@ def check_relations(fixtures: Fixtures) -> Passed:
     words = f"no parity of bits and no dictionary tells apart {compared} pairs of pictures"
     words += f", from {samples} samples of one of them"
     return Passed(words, {"pairs": compared, "samples": samples})
+
+
+def _cases(fixtures: Fixtures) -> Iterator[tuple[Setting, Life | None]]:
+    """Where is looked, and at accounts of which life: new ones, and in the end carried ones, if any."""
+    yield from ((setting, None) for setting in settings(fixtures))
+    life = carried_over(fixtures, False)
+    if life is not None:
+        yield Setting(life.name, life.deployed, fixtures.pool.pictures), life
 
 
 def role_players(fixtures: Fixtures) -> list[Opponent]:
@@ -153,8 +175,9 @@ def outcome_of(fixtures: Fixtures, deployed: Deployed, one: Pooled) -> Hashable:
 class _Looked:
     """One setting under examination; what a coalition was shown not to see is not looked for in its parts."""
 
-    def __init__(self, fixtures: Fixtures, setting: Setting) -> None:
+    def __init__(self, fixtures: Fixtures, setting: Setting, life: Life | None) -> None:
         self._fixtures, self._setting = fixtures, setting
+        self._life = life
         self._later = setting is not as_published(fixtures)
         self._spanned: list[tuple[frozenset[Party], list[str]]] = []
 
@@ -167,7 +190,7 @@ class _Looked:
 
     @cache  # noqa: B019 - it lives as long as the setting is looked at
     def _view(self, one: Pooled, again: int) -> list[Event]:
-        table = Table(self._setting.deployed, self._setting.deployed)
+        table = Table(self._setting.deployed, self._setting.deployed, self._life)
         return Play(table, Behaviour.HONEST, self._rng(f"view/{one.name}/{again}")).run((Move(one),))
 
     def through(self, opponent: Opponent, group: list[Pooled]) -> None:
@@ -184,7 +207,7 @@ class _Looked:
 
     def alike(self, opponent: Opponent, group: list[Pooled]) -> int:
         """The same is constant for all pictures of a group; samples taken of those that were spanned."""
-        taken = sampling(self._fixtures, self._setting.deployed, opponent.parties)
+        taken = sampling(self._fixtures, self._setting.deployed, opponent.parties, self._life)
         names = [one.name for one in group]
         if any(opponent.parties < parties and names == held for parties, held in self._spanned):
             return 0
@@ -231,12 +254,12 @@ Sample: TypeAlias = tuple[bytes, bytes]
 
 
 def sampling(
-    fixtures: Fixtures, deployed: Deployed, parties: frozenset[Party]
+    fixtures: Fixtures, deployed: Deployed, parties: frozenset[Party], life: Life | None = None
 ) -> Callable[[Item, Randomness], Sample]:
-    """Gives what parties get for a picture of an account, all rounds, one body after the other: bodies (half
-    of them for a proof of absence), a voucher, and replies that they carry; beside it the commitment of the
-    message that a voucher is bound to, and both ends of what the account enrolled with and of replies that
-    later rounds may refer to."""
+    """Gives what parties get for a picture of an account, a new one or one that has lived, all rounds, one
+    body after the other: bodies (half of them for a proof of absence), a voucher, and replies that they
+    carry; beside it the commitment of the message that a voucher is bound to, and both ends of what the
+    account enrolled with and of replies that later rounds may refer to."""
     design = fixtures.design
     roles = sorted({role for party in parties for role in seen_by(design, party)})
     carried = carried_by(design, parties)
@@ -253,21 +276,41 @@ def sampling(
 
     width = len(known(first))
 
+    lived = dict[int, Account]()
+
+    def account(rng: Randomness) -> Account:
+        number = below(rng, ACCOUNTS)
+        if life is None:
+            who = deployed.of(number)
+            return Account(enrolled(who, rng), who.held)
+        if not design.enrolments:
+            return life.account(rng)
+        if number not in lived:  # roles know an account that enrols, and one takes a second
+            lived[number] = life.account(rng, number)
+        return lived[number]
+
     def sample(item: Item, rng: Randomness) -> Sample:
-        who = deployed.of(below(rng, ACCOUNTS))
-        held = [who.held[role].encode() for role in mine]
-        beside = ends(held)
+        who = account(rng)
+        beside = ends(who.held[role].encode() for role in mine)
         plain = CERTIFYING if below(rng, 2) else UNBOUND
         binding = drawn_binding(design, rng) if design.vouchers else plain
         if not whole:
-            bodies = sent(who, item, rng, binding)
+            bodies = first_bodies(deployed, item, who.state, rng, binding)
             return b"".join(bodies[role].encode() for role in sorted(bodies) if role in roles), beside
-        ran = run_session(who, item, rng, binding=binding)
+        answer = partial(_answered, deployed, who, rng)
+        ran = run_session(deployed, item, rng, who.state, answer, binding)
         parts = [raw for role, raw in ran.bodies() if role in roles]
         parts += [asked.reply.encode() for asked in ran.asked if asked.role in carried]
         return b"".join(parts), beside + binding.commitment + known(ran)[:width].ljust(width, b"\0")
 
     return sample
+
+
+def _answered(
+    deployed: Deployed, who: Account, rng: Randomness, role: Role, body: Message
+) -> tuple[Message, Verdict | None]:
+    request = Request(body, who.held.get(role))
+    return answered(deployed.design, role, deployed.states[role], request, rng)
 
 
 def number(body: bytes) -> int:
