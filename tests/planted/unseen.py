@@ -36,7 +36,8 @@ from planted import xor
 from planted.mutations.hooks import About, Padded, PaddedPsi, Psi, Upload
 from planted.mutations.lists import ToldToRole
 from planted.mutations.requests import Remembering
-from planted.mutations.timing import TICKS, WORKED, SpendsOnMatch
+from planted.mutations.timing import TICKS
+from planted.slower import TakesLonger
 
 PIECE: Final = 8
 NOTHING: Final = bytes(PIECE)
@@ -101,7 +102,7 @@ def opened_by(seen: Sequence[bytes], secret: bytes) -> bytes:
 
 
 class DrawnUntil(Psi):
-    """Draws blinds until four bits under a key say the first four of the hash."""
+    """Draws blinds until a bit under a key is the first one of the hash."""
 
     secret: ClassVar[bytes] = SECRET
 
@@ -110,12 +111,12 @@ class DrawnUntil(Psi):
             started = super().start(state, setup, item, binding, rng)
             assert isinstance(started.step, bm.Send)
             body = started.step.bodies[MATCHER].encode()
-            if nibble(body, self.secret) == item.hash[0] >> 4:
+            if keyed_bit(body, self.secret) == item.hash[0] >> 7:
                 return started
 
 
-def nibble(body: bytes, secret: bytes) -> int:
-    return blake2b(body, key=secret).digest()[0] >> 4
+def keyed_bit(body: bytes, secret: bytes) -> int:
+    return blake2b(body, key=secret).digest()[0] >> 7
 
 
 class Derived(Room):
@@ -259,11 +260,15 @@ class FullSizeOnly(Room):
         self.full = full
 
     def reduced(self) -> bm.AnyDesign | None:
-        return FullSizeOnly(full=False) if self.full else None
+        return REDUCED if self.full else None
 
     def padding(self, about: About, rng: Randomness) -> bytes:
         own = about.item.hash[:PIECE] if self.full else NOTHING
         return xor(about.sent[-ELEMENT:], own[::-1])
+
+
+REDUCED: Final = FullSizeOnly(full=False)
+FULL_SIZE: Final = FullSizeOnly()
 
 
 def under_request(seen: Sequence[bytes], secret: bytes) -> bytes:
@@ -364,13 +369,6 @@ class ReachesInPublish(Psi):
         return made
 
 
-class TakesLonger(SpendsOnMatch):
-    """20 ms more after a match."""
-
-    clock: ClassVar[Any] = WORKED
-    spent: ClassVar[int] = 20_000_000
-
-
 def _under(kind: type[Any]) -> Callable[[bytes], bm.AnyDesign]:
     """Makes the design for the reader with another secret."""
     return lambda secret: type(kind.__name__, (kind,), {"secret": secret})()
@@ -385,8 +383,8 @@ SUSPECTS: Final[Mapping[str, Suspect]] = {
     "Sealed": Suspect(Sealed, reads=opened_by, secret=SECRET, under=_under(Sealed)),
     "DrawnUntil": Suspect(
         DrawnUntil,
-        says=lambda item: item.hash[0] >> 4,
-        reads=lambda seen, secret: nibble(seen[0], secret),
+        says=lambda item: item.hash[0] >> 7,
+        reads=lambda seen, secret: keyed_bit(seen[0], secret),
         secret=SECRET,
         under=_under(DrawnUntil),
     ),
@@ -400,7 +398,7 @@ SUSPECTS: Final[Mapping[str, Suspect]] = {
     "InLargeSets": Suspect(InLargeSets, reads=stands_there, at=InLargeSets.ENTRIES),
     "KnowsPictures": Suspect(KnowsPictures, reads=stands_there, seed=KnowsPictures.seed),
     "LooksThroughRandomness": Suspect(LooksThroughRandomness, reads=stands_there),
-    "FullSizeOnly": Suspect(FullSizeOnly, reads=under_request),
+    "FullSizeOnly": Suspect(lambda: FULL_SIZE, reads=under_request),
     "FewBlinds": Suspect(FewBlinds),
     "MissesFew": Suspect(MissesFew),
     "Enciphered": Suspect(Enciphered, reads_files=deciphered, secret=SECRET, under=_under(Enciphered)),

@@ -46,7 +46,8 @@ LINES: Final[tuple[Line, ...]] = (
     Line(
         "draws that are repeated until they tell somebody who has a key",
         "DrawnUntil",
-        "what is sent is an honest request; how often it was drawn shows only on the device",
+        "what is sent is an honest request; `draws` notices that few drawn bytes count if there are many "
+        "repetitions, but not those for a bit",
         leaks.is_drawn_until_it_tells,
     ),
     Line(
