@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
@@ -19,7 +20,7 @@ from blindmatch_server.centre.keys import References, write_references
 from blindmatch_server.centre.verify import Checking
 from blindmatch_server.storage.errors import StateError
 
-from .deployment import Client, refused
+from .deployment import SECONDS, Client, refused
 from .scene import ENTRY, HASH, LISTED, OTHER, Scene
 from .test_centre import submission
 
@@ -211,6 +212,60 @@ async def test_nobody_waits_for_repetitions_that_a_damaged_list_prevents(scene: 
             assert await checks_of(operator) == [("failed", UNKNOWN)]
         scene.write(LISTED)
         assert await checks_of(operator) == [("passed", "")]
+
+
+async def test_whoever_lists_waits_while_it_is_looked_for_reports_to_check_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a busy machine: a list is learnt, and which reports failed for want of it is not known yet."""
+    learn(scene, OLD)
+    async with scene.centre() as (alice, _, operator, _):
+        await submit(alice, scene, scene.report())
+        assert await checks_of(operator) == [("failed", UNKNOWN)]
+    scene.write(LISTED)
+    read, is_left = Checking._read_failed, Checking._is_left
+    may_read, is_asked = threading.Event(), asyncio.Event()
+
+    def read_late(checking: Checking) -> Any:
+        may_read.wait(SECONDS)
+        return read(checking)
+
+    async def noted(checking: Checking) -> bool:
+        found = await is_left(checking)
+        is_asked.set()
+        return found
+
+    monkeypatch.setattr(Checking, "_read_failed", read_late)
+    monkeypatch.setattr(Checking, "_is_left", noted)
+    try:
+        async with scene.centre() as (_, _, operator, _):
+            listing = asyncio.create_task(checks_of(operator))
+            await is_asked.wait()
+            may_read.set()
+            assert await listing == [("passed", "")]
+    finally:
+        may_read.set()
+
+
+async def test_reports_that_could_not_be_looked_for_are_looked_for_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn(scene, OLD)
+    async with scene.centre() as (alice, _, operator, _):
+        await submit(alice, scene, scene.report())
+        assert await checks_of(operator) == [("failed", UNKNOWN)]
+        read, failures = Checking._read_failed, [sqlite3.OperationalError("database is locked")]
+
+        def read_once_more(checking: Checking) -> Any:
+            if failures:
+                raise failures.pop()
+            return read(checking)
+
+        monkeypatch.setattr(Checking, "_read_failed", read_once_more)
+        scene.write(LISTED)
+        while await checks_of(operator) != [("passed", "")]:
+            assert not failures
+            await asyncio.sleep(0.01)
 
 
 async def test_an_entry_removed_before_the_centre_learnt_it_stays_failed_until_a_list_with_it(

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from sqlite3 import Connection
+from typing import TypeAlias
 
 import numpy as np
 from blindmatch_proofs.franking import (
@@ -282,6 +283,9 @@ def signer_of(connection: Connection, account: str) -> bytes | None:
     return None if row is None else bytes(row[0])
 
 
+Stamp: TypeAlias = tuple[int, int, int]
+"""See `References.stamp`."""
+
 _PAUSE_SECONDS = 1.0
 _LOOK_SECONDS = 5.0
 """How often it is looked whether the centre has learnt a list; it is also looked when reports are listed."""
@@ -305,9 +309,10 @@ class Checking:
         self._clock = clock
         self._due = asyncio.Event()
         self._checked = asyncio.Event()
-        self._learnt: tuple[int, int, int] | None = None
+        self._learnt: Stamp | None = None
         self._again: deque[tuple[store.Submission, int]] = deque()
-        self._is_stuck = False
+        self._prevented: tuple[Stamp | None] | None = None
+        """The list with which checks failed inside, until they succeed; None if they did not."""
 
     def wake(self) -> None:
         self._due.set()
@@ -319,27 +324,34 @@ class Checking:
         await nothing_left(self._is_left, self._checked, seconds)
 
     async def _is_left(self) -> bool:
-        # what cannot be repeated now, as with a damaged list, is waited for by nobody
-        is_to_repeat = (bool(self._again) and not self._is_stuck) or self._has_learnt()
-        return is_to_repeat or await self._database.run(store.next_received) is not None
+        # what cannot be repeated with this list, as with a damaged one, is waited for by nobody
+        is_to_repeat = bool(self._again) or self._has_learnt()
+        if is_to_repeat and self._prevented != (self._stamp(),):
+            return True
+        return await self._database.run(store.next_received) is not None
 
     def _has_learnt(self) -> bool:
         """Has the centre a list that reports were not looked through for yet?"""
-        references = self._verifier.references
-        stamp = None if references is None else references.stamp()
+        stamp = self._stamp()
         return stamp is not None and stamp != self._learnt
+
+    def _stamp(self) -> Stamp | None:
+        references = self._verifier.references
+        return None if references is None else references.stamp()
 
     async def run(self) -> None:
         """Check reports as they come, and again once a list was learnt; never returns."""
         while True:
             self._due.clear()
+            stamp = self._stamp()
             try:
                 await self._check_all()
                 await self._check_again()
+                self._prevented = None
             except Exception as error:
                 # the store or the list failed: what is not checked stays as it was, and is tried again
                 self._log.failure("checking", error)
-                self._is_stuck = True
+                self._prevented = (stamp,)
                 self._checked.set()
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
@@ -364,9 +376,10 @@ class Checking:
             return
         if self._has_learnt():
             # before it is looked for reports: another list that is learnt meanwhile has another stamp
-            self._learnt = references.stamp()
+            stamp = references.stamp()
             self._again = deque(await asyncio.to_thread(self._read_failed))
-            self._is_stuck = False
+            # not before: until then nobody knows that there is nothing to repeat
+            self._learnt = stamp
         while self._again:
             await self._check_all()
             submission, entry_id = self._again[0]
