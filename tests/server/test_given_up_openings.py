@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 from functools import partial
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_protocol.contract import Party, Visible
+from blindmatch_protocol.contract import Opener, Party, Visible
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre import store
 from blindmatch_server.centre.keys import Deployed
@@ -31,6 +33,7 @@ from blindmatch_server.hosting import bounded_process
 from blindmatch_server.hosting.authority import Identity, Kind
 from blindmatch_server.hosting.bounded_process import find_waiting
 from blindmatch_server.storage.database import open_connection
+from msgspec.structs import replace
 from support.dying import end_by_themselves, is_running
 from support.mortal_servers import living, unbounded_life
 
@@ -213,6 +216,41 @@ def test_a_system_that_does_not_say_what_threads_do_has_a_hundred_looks_for_one(
     with pytest.raises(bounded_process.WaitedError):
         bounded_process.BoundedProcess(1).run(waits)
     assert len(looks.left) == 50
+
+
+def starts_another(file: Path, units: float) -> None:
+    with bounded_process.work_budget(units):
+        started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+        file.write_text(str(started.pid))
+        while units < FEW_U:
+            pass
+        waits()
+
+
+@pytest.mark.parametrize(
+    ("units", "error"), [(FEW_U - 1, bounded_process.OverBudgetError), (1e12, bounded_process.WaitedError)]
+)
+def test_what_a_process_has_started_ends_with_it(
+    tmp_path: Path, units: float, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        bounded_process.BoundedProcess(5).run(starts_another, tmp_path / "pid", units)
+    assert end_by_themselves([int((tmp_path / "pid").read_text())])
+
+
+def never_opened() -> Opener:
+    while True:
+        pass
+
+
+async def test_an_opener_that_cannot_be_opened_within_its_budget_is_given_up_too(scene: Scene) -> None:
+    opener = OpenerFiles(5, {"setup": b"setup of 5"}, in_worker=never_opened)
+    config = replace(config_of(scene), openers={"dummy": opener})
+    deployment, services = Deployment(), partial(open_centre, config)
+    async with deployment.serving(Party.CENTRE, services, BOB, OPERATOR) as (bob, operator):
+        await bob.one("Centre/SubmitVoucher", [voucher(1)])
+        assert await opened_by_account(operator) == {"bob": 0}
+        assert await problems(operator) == {"bob": OVER_BUDGET}
 
 
 def test_a_process_that_computes_is_not_found_waiting_and_one_that_waits_is() -> None:
