@@ -253,7 +253,8 @@ def fates() -> str:
             low, high = told["found_by_two_assumed_shares"]
             cells = (*(f"{told['fates'][name]:.1f}" for name in FATES), f"{low:.0f} to {high:.0f}")
             rows.setdefault(cells, []).append(f"`{one.design}`")
-    heads = ("designs", *FATES.values(), "found, with shares of videos and modified clients at their ends")
+    moved = "found, with shares of videos and clients that never ask at their ends"
+    heads = ("designs", *FATES.values(), moved)
     made = table(heads, [(", ".join(names), *cells) for cells, names in rows.items()])
     mix = [(name, f"{100 * share:.0f} %") for name, share in inputs.edits.mix.items()]
     said = f"The mix of edits is assumed; it has {inputs.edits.source}."

@@ -97,7 +97,13 @@ def inputs() -> list[Input]:
             short="false-match rate",
         ),
         _of_year(
-            "modified", "share of sharers whose client never asks", modified, 0, 1, (0, 1), "modified clients"
+            "modified",
+            "share of sharers whose client never asks",
+            modified,
+            0,
+            1,
+            (0, 1),
+            "clients that never ask",
         ),
         _of_year("staff", "reviewers", centre.staff, 1, 1e6, (10, 500), "reviewers"),
         Input(

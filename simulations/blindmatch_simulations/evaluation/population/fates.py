@@ -7,8 +7,8 @@ files sent, K a year for each account,
 
     fate of 100 = 100 E(count) / (accounts K days / 365),
 
-and the fates sum to 100. Shares of videos, modified clients and edits are assumed: of all this, the recall of
-each edit alone is measured.
+and the fates sum to 100. Shares of videos, clients that never ask and edits are assumed: of all this, the
+recall of each edit alone is measured.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from blindmatch_simulations.evaluation.population.model import Behaviour, Model,
 
 UNIT: Final = "of 100 known files sent"
 DERIVATION: Final = (
-    "100 times the expected count of a year over all known files sent; shares of videos, of modified clients "
-    "and of edits are assumed, the recall of each edit is measured"
+    "100 times the expected count of a year over all known files sent; shares of videos, of clients that "
+    "never ask and of edits are assumed, the recall of each edit is measured"
 )
 FATES: Final[Mapping[str, str]] = {
     "video": "video",
     "away": "not listed yet, or servers away",
-    "modified": "modified client",
+    "modified": "client that never asks",
     "unrecognised": "edit not recognised",
     "held": "held below the threshold",
     "found": "found",

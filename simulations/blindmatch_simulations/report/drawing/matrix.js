@@ -44,12 +44,25 @@ const shareOf = (row, base, missing) => {
   return fig(row, name, h`<b>${share}</b> ${range}<br/>${soft(h`of ${number(figure.n)} sent`)}`);
 };
 const missedShare = (row) => shareOf(row, "recall", true);
-const flaggedShare = (row) => shareOf(row, "false_matches", false);
+// what a category flags wrongly is said as on the sheet: it was not measured, and is not nothing
+const flaggedShare = (row) => (row.design.relation === "category" ? recalledWrong(row) : shareOf(row, "false_matches", false));
+const recalledWrong = (row) =>
+  opens(place(row.id, "wrongly"), wrongly(row), () => {
+    const {title, source, provenance} = now.sources.volumes.fpr_classifier;
+    return evidence(h`${code(row)}: flagged wrongly`, [
+      ["what it is", title],
+      ["source", h`${source} ${mark(provenance)}`],
+    ]);
+  });
 // beside a share of the reference corpus: where this run's own pictures did not end as their hashes say
 const unlike = (row) =>
   best(row, "recall") === "recall" || !valueOf(row, "wrong_outcomes")
     ? ""
     : h`<br/>${fig(row, "recall", h`<span class="soft run">run: ${asHashes(row)}</span>`)}`;
+
+// beside a share that is of single copies, where a design opens none of them before enough match
+const openedFrom = (row) => behaviourOf(row)?.always ?? row.design.parameters.threshold;
+const opensFrom = (row) => (vouches(row) && row.design.parameters.threshold > 1 ? h` ${soft(`opens from ${openedFrom(row)} on`)}` : "");
 
 // what whoever learns a fact can do; of one that shows the picture or its hash, at least what it says
 const abuseOf = (fact) => fact.abuse || (fact.shows.some((one) => one === "picture" || one === "hash") ? fact.says : "");
@@ -136,7 +149,7 @@ const rowName = (option, row, at = 0) =>
 const designRow = (option, row, at = 0) => [
   h`${rowName(option, row, at)}${row.design.differs ? h` ${soft(to(place(row.id, "stand-in"), "stand-in"))}` : ""}`,
   sees(row),
-  h`${missedShare(row)}${unlike(row)}`,
+  h`${missedShare(row)}${unlike(row)}${opensFrom(row)}`,
   flaggedShare(row),
   costAt(row, target(row), place(row.id, "cost")),
   abuse(row),

@@ -105,7 +105,8 @@ const bytesAt = (row, name, n) => {
 // of a picture, up and down: the slope is that of both together, so it counts once
 const ASKED = ["query_up_bytes", "query_down_bytes"];
 const askedAt = (row, n) => {
-  const grows = figureOf(row, "query_growth_bytes").value === 0 ? growthOf(row, "query_growth_bytes") : null;
+  // a voucher's length follows from the design's parameters, whatever the list
+  const grows = asksNobody(row) ? [0, 0, ""] : figureOf(row, "query_growth_bytes").value === 0 ? growthOf(row, "query_growth_bytes") : null;
   const both = grows
     ? along(row, n, (one) => ASKED.reduce((sum, name) => sum + (valueOf(one, name) ?? 0), 0), grows)
     : ends((end) => ASKED.reduce((sum, name) => sum + bytesAt(row, name, n)[end], 0));

@@ -242,8 +242,8 @@ const finds = (row) => {
   const [letter] = lettered().find(([, rows]) => rows.includes(row)) || [];
   const name = best(row, "recall");
   return letter
-    ? h`<b>${letter}</b> ${RELATIONS[row.design.relation].replace(" copies", "")}, ${fig(row, name, percent(valueOf(row, name)))}`
-    : h`${FINDS[row.design.relation]}; ${restored(row)}${likeLetter(row)}`;
+    ? h`<b>${letter}</b> ${RELATIONS[row.design.relation].replace(" copies", "")}, ${fig(row, name, percent(valueOf(row, name)))}${opensFrom(row)}`
+    : h`${FINDS[row.design.relation]}; ${restored(row)}${opensFrom(row)}${likeLetter(row)}`;
 };
 // the longest list over which the servers of this run were measured
 const longestRun = () => Math.max(...designs().map((row) => longestOf(row, "server_growth_u")));
@@ -317,8 +317,8 @@ const foundSaid = () => {
     hundred = [near, equal, all].filter((row) => row && behaviourOf(row)).map((row) => h`${to("year", tenths(hundredOf(behaviourOf(row)).found), "part")} in ${nameOf(row)}`);
   return h`<b>Found</b>, measured: of what the provider\u2019s matcher (0a) finds, ${ratios.length ? glue(ratios, ", ") : absent("")}, each edit alike${mixed.length ? h` (assumed mix: ${glue(mixed, ", ")})` : ""}. ${prices.length ? h`Price a picture, servers\u2019 CPU and bytes, ${number(entries(near || equal || all))} entries: ${glue(prices, "; ")}. ` : ""}${hundred.length ? h`Of 100 known files sent (reported, assumed known), by assumed shares, found: ${glue(hundred, ", ")}${near && behaviourOf(near) ? foundSpan(behaviourOf(near)) : ""}. ` : ""}${escapes()}`;
 };
-const openedFrom = (rows) => {
-  const least = unique(rows.map((row) => behaviourOf(row)?.always ?? row.design.parameters.threshold)).sort((a, b) => a - b);
+const thresholdSaid = (rows) => {
+  const least = unique(rows.map(openedFrom)).sort((a, b) => a - b);
   return h`from ${glue(least, " or ")} of a device and period on; in this run ${glue(rows.map((row) => h`${fig(row, "recall", countOf(figureOf(row, "recall")))} ${soft(nameOf(row))}`), ", ")}`;
 };
 const sheetPart = () => {
@@ -354,7 +354,7 @@ const sheetPart = () => {
     h`<b>Innocent pictures matched: not known.</b> ${falseSaid(behaviourOf(designs().find((row) => row.design.relation === "near" && behaviourOf(row)?.false) || {})?.false, "sheet")}`,
     h`<b>A person wrongly reported</b>, in this prototype: a second hash must agree${guess.length ? h` (not in ${named(guess)})` : ""} and a person decide; ${withstoodOf(now.sources.after[0].attacks)} A device that reports says so at once${caught.length ? h`; where the provider does (${named(caught)}), the sender hears of the decision alone` : ""}${counts.length ? "; of opened vouchers, nothing" : ""}. The sender can complain, which shows the match to whoever sees the traffic. Errors, arrests, blocked accounts: not measured.`,
     h`<b>In every design</b> the provider knows who sends to whom, when and how much, whether a report follows, and can read those who never compared keys. Where there is a list, curator and centre hold it; the curator can list anything.`,
-    h`<b>Threshold</b>: ${counts.length ? h`a voucher leaves for every picture; the centre can open those that match, ${openedFrom(counts)}. Below, cryptography hides pictures, not how many were sent or look listed.` : "none measured."}`,
+    h`<b>Threshold</b>: ${counts.length ? h`a voucher leaves for every picture; the centre can open those that match, ${thresholdSaid(counts)}. Below, cryptography hides pictures, not how many were sent or look listed.` : "none measured."}`,
     h`<b>Abuse</b>: ${exposedSaid()}`,
     h`<b>Nobody measured</b> real lists, real traffic, decisions of people, leaks by computing time or power, a country's scale. Nothing is ranked.`,
   ];

@@ -474,7 +474,7 @@ const SAID_OF = {
   false_reports: "wrong matches, before checks",
   held_by_threshold: "right matches held below the threshold",
   missed_unrecognised: "missed: edit not recognised",
-  missed_modified: "missed: modified clients",
+  missed_modified: "missed: clients that never ask",
   missed_video: "missed: video",
   people_needed: "reviewers needed, without checks",
   backlog: "matches left waiting",
@@ -562,7 +562,8 @@ const yearPart = () => {
     .filter((name) => name !== "held_by_threshold" || at.threshold > 1)
     .map((name) => [SAID_OF[name], cell(name, expectedOf(made, name)), range(name, made.bands), range(name, made.joint)]);
   const counts = behaviours().filter((one) => one.name !== "literature"),
-    fates = groupsBy(counts, (one) => JSON.stringify(Object.values(hundredOf(one)).map(two_)));
+    // designs stand in one row only if each number of it is theirs as it is shown
+    fates = groupsBy(counts, (one) => Object.values(hundredOf(one)).map(fateSaid).join());
   return section(
     "year",
     "What would a year bring?",
@@ -578,10 +579,11 @@ const yearPart = () => {
         fates.map((same) => [named(same.map((one) => rowOf(one.name))), ...fatesOf(same[0])]),
         "short flat",
       ),
-      para(h`Assumed: ${percent(at.video)} videos, ${percent(at.modified)} modified clients, and this mix of edits: ${mixSaid()}. ${foundSpan()}`),
+      para(h`Assumed: ${percent(at.video)} videos, ${percent(at.modified)} clients that never ask, and this mix of edits: ${mixSaid()}. ${foundSpan()}`),
     ]),
   );
 };
+const fateSaid = (one) => (one > 0 && one < 0.1 ? "< 0.1" : tenths(one));
 const fatesOf = (behaviour) => {
   const made = hundredOf(behaviour),
     how = (name) => () =>
@@ -590,7 +592,7 @@ const fatesOf = (behaviour) => {
         ["derivation", now.sources.year.hundred.derivation],
         ["command", h`<code>blindmatch population</code>, <code>of_100</code>`],
       ]);
-  return Object.entries(made).map(([name, one]) => opens(place("hundred", behaviour.name, name), one > 0 && one < 0.1 ? "< 0.1" : tenths(one), how(name)));
+  return Object.entries(made).map(([name, one]) => opens(place("hundred", behaviour.name, name), fateSaid(one), how(name)));
 };
 // what two assumed shares alone, of videos and of modified clients, make of `found`
 const foundSpan = (brief) => {
@@ -610,7 +612,7 @@ const foundSpan = (brief) => {
 // what a slider says, and whose behaviour can be chosen
 const slideSaid = (one, value) => {
   if (!value && one.ident === "errors") return "not known";
-  if (!value && one.ident === "list") return "this run\u2019s";
+  if (!value && one.ident === "list") return `this run\u2019s; the year\u2019s: ${some(now.sources.year.entries)}`;
   if (one.ident === "errors") return `one in ${some(1 / value)}`;
   return one.ident === "modified" ? percent(value) : some(value);
 };
