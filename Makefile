@@ -27,7 +27,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-cost test-browser sample picture browser axe-fetch axe lint format lock stubs wheel wheel-check release-check bench growth peers checks corpus best-order soak flood mutation-score interop artifact pages docs vectors verify-all clean
+.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-cost test-browser first-views sample picture browser axe-fetch axe lint format lock stubs wheel wheel-check release-check bench growth peers checks corpus best-order soak flood mutation-score interop artifact pages docs vectors verify-all clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -111,6 +111,9 @@ test-browser: $(DEV) browser axe ## look at the sample's pages, drawn again, wit
 	$(BIN)/blindmatch report build/sample docs/sample >/dev/null
 	$(BIN)/python tests/browser/check_report.py build/axe/package/axe.min.js $(REPORTS)
 	$(BIN)/python tests/browser/check_follow.py build/axe/package/axe.min.js
+
+first-views: $(DEV) ## derive each number of the report's first two views again, by no code of the program (ARGS="DIR"; docs/report.md)
+	PYTHONPATH=tests $(BIN)/python -m independent.first_views $(ARGS)
 
 sample: $(DEV) ## make docs/sample again: assess --quick of all designs, all attacks, as `make picture`; 15 minutes; goes on
 	PYTHONPATH=tests $(BIN)/python -m support.sample all

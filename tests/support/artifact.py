@@ -50,6 +50,8 @@ GAMES: Final = f"intervals of {100 * GAME_CONFIDENCE:g} %"
 CLAIMS: Final = (
     Claim("the sample's figures follow from its raw rows", "blindmatch results verify docs/sample",
           f"{CLOSE:g} of each number"),
+    Claim("each number of the sample's first two views follows from committed data, by other code",
+          "make first-views", "stated beside each number"),
     Claim("every message arrives; matches alone are reported", "blindmatch demo", "none"),
     Claim("`none` does what it declares, as far as checks see", "blindmatch conformance none", GAMES),
     Claim("so does `oprf-psi`", "blindmatch conformance oprf-psi", GAMES),
