@@ -4,9 +4,11 @@ least, and look it; no two proofs share a nonce.
 In: the design's steps that draw, each on tapes of this run's randomness. Out: how many bytes of a tape count,
 that is, change what is sent or published when they are altered. A field that tells pictures apart on one tape
 has to be hidden by what is drawn, so 16 bytes of the tape, or as many as a shorter field has, must count in
-that very field: what is drawn for another field or round hides nothing there. In all fields together 16 bytes
-must count, too. At first one byte of the tape in each stride is altered. Before a failure, those that lie
-between are altered as well: of 16 bytes in a row a stride of 2 meets 8.
+that very field: what is drawn for another field or round hides nothing there. What the account drew when it
+was enrolled may hide it instead, as the key of a ratchet does. In all fields together 16 bytes must count,
+too, unless no field tells pictures apart, so that nothing is hidden. At first one byte of the tape in each
+stride is altered. Before a failure, those that lie between are altered as well: of 16 bytes in a row a stride
+of 2 meets 8.
 
 No blind of b bits comes twice in n = `SESSIONS` sessions with a probability of exp(-n^2 / 2^(b+1)). A proof
 of knowledge of a key k is a challenge c and a response s = r - c*k (RFC 9497, section 2.2.1; one of Schnorr's
@@ -30,7 +32,7 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import CERTIFYING, UNBOUND, Role
 from blindmatch_protocol.contract.steps import Done, Send, Voucher
 from blindmatch_protocol.group import ORDER, sodium
-from msgspec import Struct, field
+from msgspec import Struct
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published, lowered
 from blindmatch_simulations.evaluation.conformance.leakage.relations import groups, role_players
@@ -77,7 +79,9 @@ class Drawing(Redacted, Struct, frozen=True):
         seen: the fields of what comes of it that others see, by round.
         kept: what it keeps.
         times: how often it is run to look for values that repeat.
-        hidden: the fields that tell pictures apart on one tape, and how many bytes must count in each.
+        hidden: the fields that tell pictures apart on one tape, and how many bytes must count in each; None
+            if that is not known.
+        of_account: what is seen on one tape of an account that is enrolled from a source of randomness.
         counts: whether the bytes of its tape that count are counted.
     """
 
@@ -86,7 +90,8 @@ class Drawing(Redacted, Struct, frozen=True):
     seen: Callable[[Any], Rounds]
     kept: Callable[[Any], Any]
     times: int
-    hidden: Mapping[str, int] = field(default_factory=dict)
+    hidden: Mapping[str, int] | None = None
+    of_account: Callable[[Randomness], Rounds] | None = None
     counts: bool = True
 
 
@@ -113,18 +118,30 @@ def _drawings(fixtures: Fixtures) -> Iterator[Drawing]:
     def start(rng: Any) -> Any:
         return design.start(state, deployed.setup, one.item, UNBOUND, rng).step
 
+    def seen_of(step: Any) -> Rounds:
+        return {FIRST if isinstance(step, Send) else VOUCHER: _bodies(step)}
+
+    def started_by(rng: Randomness) -> Rounds:
+        account, tape = enrolled(deployed, rng), fixtures.rng("draws/start/0")
+        return seen_of(design.start(account, deployed.setup, one.item, UNBOUND, tape).step)
+
+    def run_by(rng: Randomness) -> Rounds:
+        account = enrolled(deployed, rng)
+        return _by_round(_session(fixtures, deployed, account, one)(fixtures.rng(f"draws/{SESSION}/0")))
+
     hidden = _hidden(fixtures, whole)
     yield Drawing(
         "start",
         start,
-        lambda step: {FIRST if isinstance(step, Send) else VOUCHER: _bodies(step)},
+        seen_of,
         lambda step: getattr(step, "session", None),
         SESSIONS,
         hidden,
+        started_by,
         counts=not is_later,
     )
     if is_later:
-        yield Drawing(SESSION, whole(one), _by_round, lambda _: None, SETS, hidden)
+        yield Drawing(SESSION, whole(one), _by_round, lambda _: None, SETS, hidden, run_by)
     entries = fixtures.pool.entries[:FEW]
 
     def made(rng: Any) -> Build:
@@ -168,13 +185,15 @@ def _by_round(ran: Ran) -> Rounds:
     return found
 
 
-def _hidden(fixtures: Fixtures, whole: Callable[[Pooled], Callable[[Randomness], Ran]]) -> dict[str, int]:
+def _hidden(
+    fixtures: Fixtures, whole: Callable[[Pooled], Callable[[Randomness], Ran]]
+) -> dict[str, int] | None:
     """Fields that differ, on one tape, between two pictures that agree on all that is declared; and how many
-    drawn bytes must count in each."""
+    drawn bytes must count in each. None if no two pictures agree."""
     setting = as_published(fixtures)
     pairs = [group[:2] for one in role_players(fixtures) for group in groups(fixtures, setting, one)]
     if fixtures.design.info.native_randomness or not pairs:
-        return {}
+        return None
     mine, theirs = (_by_field(_by_round(whole(one)(fixtures.rng("draws/hidden")))) for one in pairs[0])
     apart = {name: values for name, values in mine.items() if values != theirs.get(name, values)}
     return {name: min(LEAST_BYTES, max(map(len, values))) for name, values in apart.items()}
@@ -211,20 +230,47 @@ def _influence(fixtures: Fixtures, one: Drawing) -> int:
     found = {at: _changed(fixtures, one, recording, at) for at in range(0, len(tape), stride)}
     count = sum(map(bool, found.values()))
     # one in each stride is too few to call a part short: what lies between is altered as well
-    names = _by_field(honest).keys()
-    wanted = {ALL: LEAST_BYTES} | {name: least for name, least in one.hidden.items() if name in names}
+    wanted = _wanted(one, _by_field(honest))
     short = [part for part, least in wanted.items() if _counted(found, part) < least]
     for at in _between(found, len(tape), stride) if short and tape else ():
         found[at] = _changed(fixtures, one, recording, at)
         short = [part for part in short if _counted(found, part) < wanted[part]]
         if not short:
             break
+    short = _not_hidden_by_account(fixtures, one, short, wanted)
     for part in short:
         where = "" if part == ALL else f" in {part}, which pictures change"
         words = f"of {len(tape)} bytes that are drawn {_counted(found, part)} count{where}"
         rule = f"{words}, so what they hide can be tried out"
         raise BrokenError(one.step, rule, tried=len(found))
     return count
+
+
+def _wanted(one: Drawing, seen: Mapping[str, list[bytes]]) -> dict[str, int]:
+    """How many bytes of the tape must count, by field and in all."""
+    if one.hidden is None:
+        return {ALL: LEAST_BYTES}
+    hidden = {name: least for name, least in one.hidden.items() if name in seen}
+    return {ALL: LEAST_BYTES} | hidden if hidden else {}
+
+
+def _not_hidden_by_account(
+    fixtures: Fixtures, one: Drawing, short: Sequence[str], wanted: Mapping[str, int]
+) -> list[str]:
+    """Of the parts that a session's tape hides too little, those that the account's enrolment does not hide
+    either. Of all fields together nothing more is asked if its tape hides each that was short."""
+    fields = [part for part in short if part != ALL]
+    if one.of_account is None or not fields:
+        return list(short)
+    enrolment = Drawing(one.step, one.of_account, lambda seen: seen, lambda _: None, 1)
+    recording = _taped(fixtures.rng("draws/account"), enrolment)
+    stride = max(1, -(-len(recording.tape) // MOST_TRIED))
+    found = {
+        at: _changed(fixtures, enrolment, recording, at, refused=frozenset())
+        for at in range(0, len(recording.tape), stride)
+    }
+    left = [part for part in fields if _counted(found, part) < wanted[part]]
+    return [part for part in short if part in left or (part == ALL and left)]
 
 
 class Taped(Redacted, Struct, frozen=True):
@@ -240,15 +286,19 @@ def _taped(rng: Randomness, one: Drawing) -> Taped:
     return Taped(recording.tape(), seen)
 
 
-def _changed(fixtures: Fixtures, one: Drawing, taped: Taped, at: int) -> frozenset[str]:
-    """The fields that are seen otherwise once one byte of the tape is another one."""
+def _changed(
+    fixtures: Fixtures, one: Drawing, taped: Taped, at: int, refused: frozenset[str] | None = None
+) -> frozenset[str]:
+    """The fields that are seen otherwise once one byte of the tape is another one; `refused`, or all, if that
+    ends in a refusal."""
     altered = bytearray(taped.tape)
     altered[at] ^= 0xFF
     more = fixtures.rng("draws/more").take(len(altered))
     try:
         seen = one.seen(one.run(replayed(bytes(altered) + more)))
     except BlindmatchError:
-        return frozenset({ALL, *_by_field(taped.seen)})  # it draws otherwise then
+        # it draws otherwise then
+        return frozenset({ALL, *_by_field(taped.seen)}) if refused is None else refused
     others = _by_field(seen)
     parts = {name for name, values in _by_field(taped.seen).items() if others.get(name) != values}
     return frozenset(parts | ({ALL} if parts else set()))
