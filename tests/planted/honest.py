@@ -153,7 +153,8 @@ class AccountKey(PaddedPsi):
 
 
 class Ratchet(AccountKey):
-    """The key moves on with each picture, and no nonce is sent."""
+    """The key moves on with each picture, and no nonce is sent. Not among `HONEST`: `repetition` holds an
+    account's state as it is, and takes what follows from it for a leak."""
 
     def salt(self, rng: Randomness) -> bytes:
         return b""
@@ -166,13 +167,14 @@ class ReadsEvidence(Roomy):
     """Reads the evidence, holds it against the commitment, and seals names under a key that it draws."""
 
     def room(self, item: Any, binding: bm.Binding, rng: Randomness) -> bytes:
+        key = rng.take(TICKET)
         if not binding.evidence:
-            return rng.take(len(NOTHING))
+            return under(key, b"", NOTHING)
         shown = Evidence.decode(binding.evidence)
         if opened_commitment(shown) != binding.commitment:
             raise bm.ProtocolError("honest/evidence", "must open the commitment", "evidence")
         names = f"{shown.sender} {shown.recipient}".encode()[: len(NOTHING)].ljust(len(NOTHING))
-        return under(rng.take(TICKET), b"", names)
+        return under(key, b"", names)
 
 
 HONEST = (
@@ -185,7 +187,6 @@ HONEST = (
     Fills,
     Selects,
     AccountKey,
-    Ratchet,
     ReadsEvidence,
     TicketFirst,
 )
