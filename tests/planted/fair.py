@@ -49,6 +49,9 @@ TAG: Final = 16
 class SecondRound(Psi):
     """Every session has a second round, of fresh elements, whatever came of the first."""
 
+    def simulate(self, role: bm.Role, facts: Mapping[str, Any], output: Any, rng: Randomness) -> None:
+        """There is no simulator of two rounds: that of oprf-psi has one."""
+
     def received(self, step: Any, session: Any, setup: Any, replies: Any, rng: Randomness) -> Any:
         return bm.Send(Again(step), {MATCHER: self.cover(setup, rng)})
 
