@@ -761,12 +761,10 @@ def claim_counts(made: Committed, table: Element, ledger: Ledger) -> None:
             rf"{re.escape(label)} {N} ({SPAN}) ({SPAN})$",
             Derived(value, f"{each[fate]:.3g} of 100 known files"),
             tuple(
-                Derived(float("nan"), "95 % of years, either end of what was measured", 3, between=ends)
+                Derived(None, "95 % of years, either end of what was measured", 3, between=ends)
                 for ends in chance
             ),
-            tuple(
-                Derived(float("nan"), "95 % of 150 draws of all inputs", 2, between=ends) for ends in inputs
-            ),
+            tuple(Derived(None, "95 % of 150 draws of all inputs", 2, between=ends) for ends in inputs),
         )
 
 

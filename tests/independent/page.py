@@ -158,14 +158,14 @@ class Derived:
     """What a derivation says of one number.
 
     Attributes:
-        value: derived.
+        value: derived; None where it was drawn at random, and only `between` is known.
         how: the derivation in a few words.
         digits: significant digits that the page shows; 0 for a whole number that is shown in full.
         places: digits after the point, where these are fixed instead.
         between: where the derivation is by chance, between what the number must lie, beside `value`.
     """
 
-    value: float
+    value: float | None
     how: str
     digits: int = 3
     places: int | None = None
@@ -175,8 +175,8 @@ class Derived:
         """Return whether a shown number is the derived one, rounded as it says."""
         if self.between is not None and not self._may_be(shown):
             return False
-        if self.value != self.value:
-            return True
+        if self.value is None:
+            return self.between is not None
         if self.places is not None:
             step = 10.0**-self.places
             return abs(shown - self.value) <= step / 2 * (1 + 1e-9)
@@ -262,7 +262,7 @@ class Ledger:
         shown = ends_of(text)
         if len(shown) == 1 and len(wanted) == 2:
             shown = shown * 2
-        said = " to ".join(f"{each.value:.6g}" for each in wanted)
+        said = " to ".join("drawn" if each.value is None else f"{each.value:.6g}" for each in wanted)
         good = len(shown) == len(wanted) and all(a.agrees(b) for a, b in zip(wanted, shown, strict=True))
         bounds = "".join(
             f", within {each.between[0]:.4g} to {each.between[1]:.4g}" for each in wanted if each.between
