@@ -42,7 +42,7 @@ planted("a leak once there is a delta", "relations", "after an update")(
 planted("a leak in large sets", "relations", "a large set")(
     telling(lambda about: about.setup.entries > 1_000)
 )
-planted("a leak of large pictures", "relations", "a large set")(
+planted("a leak of large pictures", "relations", "as published")(
     telling(lambda about: about.item.pixels.size > 1_000_000)
 )
 planted("a leak of pictures of middling quality", "relations", "a large set")(
