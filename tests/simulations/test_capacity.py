@@ -15,9 +15,22 @@ from blindmatch_protocol.designs.token_psi.build import best_share, evaluations_
 from blindmatch_protocol.designs.token_psi.tokens import plan
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.evaluation import capacity as told
 from blindmatch_simulations.evaluation.assess.results import check_folder
-from blindmatch_simulations.evaluation.capacity import (
+from blindmatch_simulations.evaluation.population.inputs import YEAR, read_inputs
+from blindmatch_simulations.evaluation.studies import best_order
+from blindmatch_simulations.evaluation.studies import capacity as told
+from blindmatch_simulations.evaluation.studies.best_order import (
+    ALL_KINDS,
+    EXPONENTS,
+    FAR,
+    FURTHER,
+    LIKE_PHOTOGRAPHS,
+    NEAR,
+    BestOrder,
+    Curve,
+    Guessed,
+)
+from blindmatch_simulations.evaluation.studies.capacity import (
     ANY,
     UNIFORM,
     AskingTime,
@@ -29,19 +42,6 @@ from blindmatch_simulations.evaluation.capacity import (
     capacity,
     eu_volume,
     opened_alone,
-)
-from blindmatch_simulations.evaluation.population.inputs import YEAR, read_inputs
-from blindmatch_simulations.evaluation.studies import best_order
-from blindmatch_simulations.evaluation.studies.best_order import (
-    ALL_KINDS,
-    EXPONENTS,
-    FAR,
-    FURTHER,
-    LIKE_PHOTOGRAPHS,
-    NEAR,
-    BestOrder,
-    Curve,
-    Guessed,
 )
 from blindmatch_simulations.evaluation.studies.near_bench import extract
 from blindmatch_simulations.evaluation.studies.near_tokens import uniform_list

@@ -8,19 +8,16 @@ import pytest
 from blindmatch_simulations.evaluation.conformance.run import Options, check_design
 from planted.fair import FAIR
 
-UNREADABLE = "the evidence that conformance makes up does not decode: `tape` fails a design that reads it"
-FAILS = pytest.mark.xfail(strict=True, reason=UNREADABLE)
-NAMES = [pytest.param(name, marks=[FAILS] if name == "evidence read" else []) for name in FAIR]
 CHEAP = ("outcomes", "codec", "tape", "egress", "declarations", "resources", "order")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FAIR)
 def test_an_unusual_honest_design_passes_the_cheap_checks(name: str) -> None:
     assert failures(FAIR[name](), CHEAP) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FAIR)
 def test_an_unusual_honest_design_raises_no_alarm(name: str) -> None:
     assert failures(FAIR[name](), ()) == []
 

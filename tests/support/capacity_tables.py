@@ -6,7 +6,14 @@ from typing import Final
 
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_simulations.cli.design_capacity import describe_life, describe_shares, group_alike
-from blindmatch_simulations.evaluation.capacity import (
+from blindmatch_simulations.evaluation.studies.best_order import (
+    ALL_KINDS,
+    FAR,
+    FURTHER,
+    LIKE_PHOTOGRAPHS,
+    NEAR,
+)
+from blindmatch_simulations.evaluation.studies.capacity import (
     ANY,
     UNIFORM,
     Assumed,
@@ -15,13 +22,6 @@ from blindmatch_simulations.evaluation.capacity import (
     capacity,
     eu_volume,
     opened_alone,
-)
-from blindmatch_simulations.evaluation.studies.best_order import (
-    ALL_KINDS,
-    FAR,
-    FURTHER,
-    LIKE_PHOTOGRAPHS,
-    NEAR,
 )
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs
 

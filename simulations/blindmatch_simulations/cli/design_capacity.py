@@ -20,8 +20,8 @@ from blindmatch_simulations.testbed.deployment.registry import all_designs, load
 if TYPE_CHECKING:
     from blindmatch_protocol.contract import AnyDesign
 
-    from blindmatch_simulations.evaluation.capacity import Assumed, Capacity, OpenedShare
     from blindmatch_simulations.evaluation.studies.best_order import Guessed
+    from blindmatch_simulations.evaluation.studies.capacity import Assumed, Capacity, OpenedShare
 
 RESULT_VERSION: Final = 1
 LEAST_VOLUME: Final = 1.0
@@ -71,7 +71,7 @@ def show_capacity(
 
     Exit code 1 if you named a design whose key is used up within a year at that volume.
     """
-    from blindmatch_simulations.evaluation.capacity import Assumed, capacity, eu_volume, opened_alone
+    from blindmatch_simulations.evaluation.studies.capacity import Assumed, capacity, eu_volume, opened_alone
 
     given = values_of(values)
     if not name and (given or measure):
@@ -111,8 +111,8 @@ def _measured(design: AnyDesign, parties: Any, progress: Any) -> tuple[Guessed, 
 
 
 def _overview(found: dict[str, Capacity], assumed: Assumed) -> Iterator[Table | str]:
-    from blindmatch_simulations.evaluation import capacity as told
     from blindmatch_simulations.evaluation.studies import best_order
+    from blindmatch_simulations.evaluation.studies import capacity as told
 
     columns = ("design", *(f"{phones:,}" for phones in assumed.phones))
     for kind, distance, says in (
@@ -143,7 +143,7 @@ def group_alike(rows: dict[str, tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 def describe_shares(own: Capacity, kind: str, distance: str, assumed: Assumed) -> Iterator[str]:
     """A cell for each number of phones, or, where a phone need not ask, what stands in place of all."""
-    from blindmatch_simulations.evaluation import capacity as told
+    from blindmatch_simulations.evaluation.studies import capacity as told
 
     for phones in assumed.phones:
         share = own.find(phones, kind, distance) or own.find(phones, told.ANY, told.ANY)
@@ -164,7 +164,7 @@ def _percent(share: OpenedShare, own: Capacity) -> str:
 
 
 def describe_life(own: Capacity) -> str:
-    from blindmatch_simulations.evaluation.capacity import duration
+    from blindmatch_simulations.evaluation.studies.capacity import duration
 
     if own.exhausted:
         return own.exhausted
@@ -203,7 +203,7 @@ def _together(
 
 
 def _notes(assumed: Assumed) -> Sequence[str]:
-    from blindmatch_simulations.evaluation.capacity import share_of_busiest
+    from blindmatch_simulations.evaluation.studies.capacity import share_of_busiest
 
     busiest = f"{share_of_busiest(assumed.phone_pictures):.2%} of accounts send more"
     return (

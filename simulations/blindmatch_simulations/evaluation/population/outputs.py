@@ -11,7 +11,6 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from blindmatch_simulations.evaluation.capacity import DAY_SECONDS, words_of_exhaustion
 from blindmatch_simulations.evaluation.population.bands import Totals, expected, totals
 from blindmatch_simulations.evaluation.population.centre import worked
 from blindmatch_simulations.evaluation.population.counts import Count
@@ -30,6 +29,7 @@ from blindmatch_simulations.evaluation.population.model import (
     model,
     stream,
 )
+from blindmatch_simulations.evaluation.studies.capacity import DAY_SECONDS, words_of_exhaustion
 from blindmatch_simulations.measure.growth import lengths_of
 from blindmatch_simulations.measure.results import Figure, significant
 

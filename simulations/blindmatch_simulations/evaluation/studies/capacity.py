@@ -49,7 +49,7 @@ from blindmatch_protocol.contract import AnyDesign, Extraction, KeyLimits, Learn
 from blindmatch_protocol.contract.relation import HASH_BITS, Category, Near, Nothing
 from msgspec import Struct
 
-from blindmatch_simulations.evaluation.population.inputs import YEAR, Activity, read_inputs
+from blindmatch_simulations.data import table_of
 from blindmatch_simulations.evaluation.studies import best_order
 from blindmatch_simulations.evaluation.studies.best_order import BestOrder, Guessed
 from blindmatch_simulations.measure.intervals import clopper_pearson
@@ -57,6 +57,7 @@ from blindmatch_simulations.measure.results import Strict
 from blindmatch_simulations.testbed.inprocess.deployed import OpenDesign, opened, publish
 
 DAY_SECONDS: Final = 86_400
+YEAR: Final = 365
 PHONES: Final = (1, 100, 1_000, 10_000, 1_000_000)
 PHONE_PICTURES: Final = 20_000
 """Pictures a year that a modified phone sends: an assumption, what the busiest 0.1 % of accounts send."""
@@ -65,6 +66,8 @@ LIST_YEARS: Final = 10
 NEARLY: Final = 0.99
 ENTRIES: Final = 64
 """Uniform entries of the set that parameters are read from."""
+INPUTS: Final = "population"
+"""Committed inputs of the year (`population`), whose accounts and activity are assumed here."""
 UNIFORM: Final = "uniform hashes"
 ANY: Final = "any"
 
@@ -217,8 +220,21 @@ class Capacity(Strict, frozen=True):
 
 def eu_volume() -> float:
     """Return the pictures a day that all accounts of the committed year send together."""
-    year = read_inputs(None)
-    return round(year.activity.pictures_a_day.value * year.accounts.number.value, 3)
+    accounts = float(table_of(INPUTS)["accounts"]["number"]["value"])
+    return round(_rates().mean * accounts, 3)
+
+
+class Rates(Struct, frozen=True):
+    """How many pictures accounts send: the mean a day, and the spread of the logarithm."""
+
+    mean: float
+    spread: float
+
+
+def _rates() -> Rates:
+    """Those of the committed year."""
+    activity = table_of(INPUTS)["activity"]
+    return Rates(float(activity["pictures_a_day"]["value"]), float(activity["spread"]["value"]))
 
 
 def standing_of(design: AnyDesign) -> ListStanding:
@@ -292,9 +308,9 @@ def capacity(
     limits, life = asking.limits, _life_days(asking, assumed)
     in_all, account = (limits.in_all, limits.per_account) if limits else (None, None)
     seconds = DAY_SECONDS * in_all / (asking.cost * assumed.volume) if in_all is not None else None
-    activity = read_inputs(None).activity
+    rates = _rates()
     refused = [
-        None if account is None else _refused(account // asking.cost, days, activity) for days in (YEAR, life)
+        None if account is None else _refused(account // asking.cost, days, rates) for days in (YEAR, life)
     ]
     to = _open_to(asking, assumed, life)
     return Capacity(
@@ -350,7 +366,7 @@ def _asking(parties: OpenDesign, now: float, curves: BestOrder, more: Sequence[G
 def _ball(guesses: float, reach: int) -> float:
     """E V(r) 2^-256: whole hashes guessed, each with all within a radius of it."""
     ball = sum(comb(HASH_BITS, bits) for bits in range(reach + 1))
-    return min(1.0, guesses * (ball / 2**HASH_BITS))
+    return min(1.0, guesses * (ball / (1 << HASH_BITS)))
 
 
 def _life_days(asking: Asking, assumed: Assumed) -> float:
@@ -443,9 +459,9 @@ def _open_to(asking: Asking, assumed: Assumed, life: float) -> int | None:
     return low
 
 
-def _refused(pictures: int, days: float, activity: Activity) -> float:
+def _refused(pictures: int, days: float, rates: Rates) -> float:
     """The share of accounts that send more than so many pictures in so many days."""
-    mean, spread = activity.pictures_a_day.value * days, activity.spread.value
+    mean, spread = rates.mean * days, rates.spread
     if pictures <= 0 or not days:
         return 1.0 if days else 0.0
     if not spread:
@@ -455,7 +471,7 @@ def _refused(pictures: int, days: float, activity: Activity) -> float:
 
 def share_of_busiest(pictures: float) -> float:
     """Return the share of accounts that send more than so many pictures in a year."""
-    return _refused(int(pictures), YEAR, read_inputs(None).activity)
+    return _refused(int(pictures), YEAR, _rates())
 
 
 def duration(seconds: float) -> str:
