@@ -316,12 +316,13 @@ def _between(found: Mapping[int, frozenset[str]], length: int, stride: int) -> l
 
 
 def _never_twice(one: Drawing, runs: Sequence[Rounds]) -> None:
-    """A field of `LEAST_BYTES` and more that is not always the same is never the same twice."""
+    """A field of `LEAST_BYTES` and more that is not always the same is never the same twice. Zeros at its end
+    fill it up, and are not counted."""
     values: dict[tuple[str, str, int], list[bytes]] = defaultdict(list)
     for run in runs:
         for part, leaves in run.items():
             for at, (path, value) in enumerate(leaves):
-                if len(value) >= LEAST_BYTES:
+                if len(value.rstrip(b"\0")) >= LEAST_BYTES:
                     values[part, path, at].append(value)
     for (part, path, _), found in values.items():
         if 1 < len(set(found)) < len(found) and not _arranged(found):

@@ -3,7 +3,9 @@
 Over fresh randomness, what is sent for a picture fills an affine space over GF(2). Sums of its bits that
 never change are readable by whoever receives it. If one of them changes with the picture, while everything
 declared stays, it tells the pictures apart. The space is spanned from samples until `SETTLED` in a row add
-nothing, so that an honest body is taken for another with a probability of 2^-64. What is not linear over
+nothing, so that an honest body is taken for another with a probability of 2^-64. What is sent seldom, such as
+the longest of bodies whose length is drawn, may come later. So spaces that differ are spanned on before they
+count as different, and a space that still grows after `SPANNED` samples says nothing. What is not linear over
 GF(2) is left to the dictionary of the games.
 """
 
@@ -221,7 +223,7 @@ class _Looked:
         for number, one in enumerate(one_of_each_kind(rest, self._fixtures.seed)[0]):
             other = span(one)
             if one_way or (number and kept + mine.count > SPANNED):
-                same = mine.holds(other.add(AGAIN)) or mine.add(CONFIRMED).holds(other)
+                same = mine.holds_all(other.add(AGAIN))
             else:
                 kept += other.settle(mine).count
                 same = mine.alike(other)
@@ -391,8 +393,24 @@ class Span:
         return self._hull.size == other._hull.size and self.holds(other)
 
     def alike(self, other: Span) -> bool:
-        """The same; spaces that differ are spanned on first."""
-        return self.same(other) or self.add(CONFIRMED).same(other.add(CONFIRMED))
+        """The same, or at least one of them still grows after `SPANNED` samples."""
+        grows = True
+        while grows and not self.same(other) and self.count < SPANNED:
+            grows = self._grows() | other._grows()
+        return grows or self.same(other)
+
+    def holds_all(self, other: Span) -> bool:
+        """Is all that the other one spans in here, or does this space still grow after `SPANNED` samples?"""
+        grows = True
+        while grows and not self.holds(other) and self.count < SPANNED:
+            grows = self._grows()
+        return grows or self.holds(other)
+
+    def _grows(self) -> bool:
+        """Take `CONFIRMED` samples more; did the space grow?"""
+        before = self._hull.size
+        self.add(CONFIRMED)
+        return self._hull.size > before
 
     def as_long(self, other: Span) -> bool:
         """With the same randomness: lengths may be drawn, and must not depend on the picture."""
