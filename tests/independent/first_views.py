@@ -21,6 +21,7 @@ import json
 import re
 import sys
 from functools import cached_property
+from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -618,6 +619,49 @@ def claim_cores(made: Committed, own: Recorded, ledger: Ledger, place: str) -> N
     ledger.claim(
         place, r"(?:provider|matcher|party|assumed apart|hardware); (\d+(?:\.\d+)?(?:–\d+(?:\.\d+)?)?)", cores
     )
+    if key_seconds(made, own) is not None:
+        ledger.claim(
+            place, rf"; at {N} a day: ", Derived(made.volume, "pictures of a day, population.toml", digits=0)
+        )
+        claim_key(made, own, ledger, place)
+
+
+def key_seconds(made: Committed, own: Recorded) -> float | None:
+    """Return how long all accounts together take to use up a key at the volume of a day; None without such a
+    limit, or if it takes a year or longer (docs/capacity.md)."""
+    values = own.row["design"]["parameters"]
+    if not values.get("all_evaluations") or "bands" not in values:
+        return None
+    pictures = values["all_evaluations"] / (values["bands"] * values["probes"])
+    seconds = 86_400 * pictures / made.volume
+    return seconds if seconds < DAYS * 86_400 else None
+
+
+def claim_key(made: Committed, own: Recorded, ledger: Ledger, place: str) -> None:
+    seconds = key_seconds(made, own)
+    assert seconds is not None and seconds < 120
+    ledger.claim(place, rf"{N} seconds, or open to", Derived(seconds, "evaluations, by those of a day", 2))
+    if not re.search(r"or open to modified phones", ledger.words[place]):
+        phones = Derived(float(phones_that_open(own)), "least number that open 99 % of a uniform list", 0)
+        ledger.claim(place, rf"or open to {N} phones", phones)
+
+
+def phones_that_open(own: Recorded) -> int:
+    """Return the least number of phones, with the evaluations of an account each, that open 99 % of a uniform
+    list: `needed` of `bands` tokens of k bits, guessed in as many bands as serves best, of which E evenly
+    spread guesses hit each with E / (bands guessed 2^k) (docs/capacity.md)."""
+    values = own.row["design"]["parameters"]
+    needed = values["needed"]
+
+    def opened(guesses: int, bands: int) -> float:
+        chance = min(1.0, guesses / (bands * 2 ** values["k"]))
+        return 1 - sum(comb(bands, n) * chance**n * (1 - chance) ** (bands - n) for n in range(needed))
+
+    for phones in range(1, 1_000_000):
+        guesses = phones * values["account_evaluations"]
+        if max(opened(guesses, bands) for bands in range(needed, values["bands"] + 1)) >= 0.99:
+            return phones
+    raise ValueError(f"{own.name}: no number of phones opens it")
 
 
 def claim_study(made: Committed, ledger: Ledger, place: str) -> None:
@@ -1009,7 +1053,9 @@ def claim_day(made: Committed, own: Recorded, ledger: Ledger, place: str) -> Non
     devices = made.inputs("accounts", "number")
     asked = own.asked_at(own.entries)[0] * made.volume
     fetched = devices * (made.setups * own.setup / DAYS + own.update * made.updates / DAYS)
-    ledger.claim(place, rf"; {B}$", Derived(asked + fetched, "pictures, set-ups and updates of a day"))
+    ledger.claim(place, rf"; {B}(?:$|;)", Derived(asked + fetched, "pictures, set-ups and updates of a day"))
+    if key_seconds(made, own) is not None:
+        claim_key(made, own, ledger, place)
 
 
 # ---- all of it
