@@ -15,8 +15,11 @@ from blindmatch_protocol.designs.token_psi.build import best_share, evaluations_
 from blindmatch_protocol.designs.token_psi.tokens import plan
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.evaluation.assess.observed import KeyUse
 from blindmatch_simulations.evaluation.assess.results import check_folder
 from blindmatch_simulations.evaluation.population.inputs import YEAR, read_inputs
+from blindmatch_simulations.evaluation.population.model import literature, model
+from blindmatch_simulations.evaluation.population.outputs import exhausted
 from blindmatch_simulations.evaluation.studies import best_order
 from blindmatch_simulations.evaluation.studies import capacity as told
 from blindmatch_simulations.evaluation.studies.best_order import (
@@ -295,6 +298,25 @@ def test_the_page_of_an_older_run_tells_the_key_s_life_alone(tmp_path: Path, tok
 
 
 def told_use(found: Capacity) -> Any:
-    from blindmatch_simulations.evaluation.assess.observed import KeyUse
-
     return KeyUse(found.cost, found.per_account, found.in_all)
+
+
+def test_a_year_says_which_designs_its_volume_uses_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "year.json"
+    arguments = ["population", "--designs", "token-psi,oprf-psi", "--days", "2", "--json", str(path)]
+    assert run(arguments) == exit_codes.OK
+    said = " ".join(capsys.readouterr().out.split())
+    assert "token-psi at this volume: 13 seconds, or open to " in said
+    rows = {one["design"]: one["exhausted"] for one in json.loads(path.read_text())["designs"]}
+    assert rows["token-psi"].startswith("13 seconds, or open to ") and rows["oprf-psi"] == ""
+    assert run([*arguments, "--accounts", "100"]) == exit_codes.OK
+    assert "or open to" not in capsys.readouterr().out, "so few accounts leave a key for a year"
+
+
+def test_what_a_year_uses_up_names_the_phones_where_the_run_tells_them() -> None:
+    year = read_inputs(None)
+    limited = replace(literature(year), key=KeyUse(160, 1 << 20, 1 << 24))
+    its = model(year, limited, year.accounts.number.value, YEAR)
+    assert exhausted(its, 32) == "13 seconds, or open to 32 phones"

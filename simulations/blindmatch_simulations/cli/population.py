@@ -189,8 +189,8 @@ def exhausted(designs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         if words := one.get("exhausted"):
             told.setdefault(words, []).append(one["design"])
     yield from (
-        f"{', '.join(names)}: not at this volume; the limit on all accounts is used up after {words} under "
-        "limits by account alone"
+        f"{', '.join(names)} at this volume: {words}. By then all accounts together have used the key up; "
+        "without that limit, those of an account remain."
         for words, names in told.items()
     )
 
