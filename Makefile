@@ -17,7 +17,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 UV := $(shell command -v uv 2>/dev/null)
 ARGS ?=
-WHICH ?= not slow
+WHICH ?= not slow and not exhaustive
 # each worker begins with a run of neighbours, so that few files have their fixtures made twice
 SIDE_BY_SIDE := -n auto --dist worksteal
 AXE := 4.10.2
@@ -97,7 +97,7 @@ ray-check: ray $(DEV) ## --ray on local clusters: the same bits, a killed worker
 demo: $(STAMP) ## run the main job: two devices, three servers, one private match (ARGS="--set-size 200000")
 	$(BIN)/blindmatch demo $(ARGS)
 
-test: $(DEV) ## run the tests but the slow ones (ARGS="-k oprf"; WHICH="slow or not slow" for all in one run)
+test: $(DEV) ## run the tests but the slow ones (ARGS="-k oprf"; WHICH="not exhaustive" for all of CI in one run)
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "$(WHICH)" $(ARGS)
 
 test-slow: $(DEV) ## run the tests that take long: kills, soak, floods, large games, ten million lines
@@ -201,8 +201,9 @@ peers: $(DEV) fast ## peers' costs beside ours, in turns, and scans: ten minutes
 flood: $(STAMP) ## hostile clients of relay and matcher: everybody else's latency (ARGS="--server relay --json FILE")
 	PYTHONPATH=tests $(BIN)/python -m hostile $(ARGS)
 
-mutation-score: $(STAMP) ## run conformance on every planted cheat; fails unless each is caught (ARGS="--seed 2")
+mutation-score: $(DEV) ## run conformance on every planted cheat and honest design; fails unless each cheat is caught, and no honest design (ARGS="--seed 2")
 	PYTHONPATH=tests $(BIN)/python -m planted.mutations $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m exhaustive tests/simulations
 
 interop: $(DEV) ## a device in JavaScript against vectors and running matchers (needs Node 20.19 and npm; ARGS="--entries 5000")
 	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null \

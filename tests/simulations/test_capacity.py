@@ -33,7 +33,8 @@ from blindmatch_simulations.evaluation.studies.best_order import (
     Curve,
     Guessed,
 )
-from blindmatch_simulations.evaluation.studies.capacity import (
+from blindmatch_simulations.evaluation.studies.capacity import capacity, eu_volume, opened_alone
+from blindmatch_simulations.evaluation.studies.capacity_records import (
     ANY,
     UNIFORM,
     AskingTime,
@@ -42,9 +43,6 @@ from blindmatch_simulations.evaluation.studies.capacity import (
     How,
     Limit,
     ListStanding,
-    capacity,
-    eu_volume,
-    opened_alone,
 )
 from blindmatch_simulations.evaluation.studies.near_bench import extract
 from blindmatch_simulations.evaluation.studies.near_tokens import uniform_list

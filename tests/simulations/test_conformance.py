@@ -187,7 +187,7 @@ class Unsaying(Echo):
             Silent(),
             "outcomes",
             "outcomes: session: an honest session ends in an error: "
-            "design dummy-echo gives 0 replies to one request, picture listed/0",
+            "design dummy-echo gives 0 replies to one request, picture twin/other/0",
         ),
         (Unsaying(), "list", "list: leakage: crash: raises ValueError: not said"),
     ],

@@ -60,7 +60,7 @@ def test_what_a_replay_takes_for_randomness_is_found_if_what_is_sent_explains_it
     assert "raises" not in result.rule
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("cheat", PINNED, ids=lambda cheat: cheat.name.replace(" ", "-"))
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_no_seed_hides_a_leak_that_is_pinned(cheat: Cheat, seed: int) -> None:
@@ -79,14 +79,14 @@ def test_an_honest_dummy_raises_no_alarm(design: AnyDesign) -> None:
     assert egress(design).verdict is Verdict.PASSED
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", HONEST, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_no_seed_makes_an_honest_design_a_cheat(kind: Callable[[], Any], seed: int) -> None:
     assert egress(kind(), seed).verdict is Verdict.PASSED
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "design",
     [*(one.design for one in built_in_designs()), *ALL, CONFIGURED, NATIVE],

@@ -16,7 +16,7 @@ def test_an_unusual_honest_design_passes_the_cheap_checks(name: str) -> None:
     assert failures(FAIR[name](), CHEAP) == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", FAIR)
 def test_an_unusual_honest_design_raises_no_alarm(name: str) -> None:
     assert failures(FAIR[name](), ()) == []

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.testbed.demo import run as simulated
+from blindmatch_simulations.testbed.demo.workload import Workload, demo_workload
 from blindmatch_simulations.testbed.inprocess.telling import shown_value
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError
-from blindmatch_simulations.testbed.pictures.crops import Workload, demo_workload
 from msgspec.structs import replace
 from support.forked_servers import forked_servers
 
@@ -58,7 +58,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workload]:
     listed = [one for one in whole.sendings if one.listed and one.edit == "identical"][:1]
     others = [one for one in whole.sendings if not one.listed and one.name != "gradient"][:2]
     workload = replace(whole, sendings=(*listed, *others))
-    monkeypatch.setattr(simulated, "demo_workload", lambda: workload)
+    monkeypatch.setattr(simulated, "demo_workload", lambda *_: workload)
     yield workload
 
 

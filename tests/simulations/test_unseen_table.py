@@ -40,7 +40,7 @@ def test_every_line_has_a_planted_cheat_a_reason_and_a_rule_and_stands_in_the_pa
 @pytest.mark.parametrize(
     "line",
     [
-        pytest.param(line, id=line.plant, marks=[pytest.mark.slow] if line.plant in DEAR else [])
+        pytest.param(line, id=line.plant, marks=[pytest.mark.exhaustive] if line.plant in DEAR else [])
         for line in LINES
     ],
 )
@@ -48,13 +48,13 @@ def test_a_planted_cheat_falls_under_its_line(line: Line) -> None:
     assert line.covers(SUSPECTS[line.plant])
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line.plant)
 def test_a_planted_cheat_falls_under_no_other_line(line: Line) -> None:
     assert lines_over(SUSPECTS[line.plant]) == [line]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line.plant)
 def test_a_planted_cheat_passes_every_check(line: Line) -> None:
     suspect = SUSPECTS[line.plant]
@@ -105,7 +105,7 @@ def test_a_line_covers_nothing_that_the_checks_find(line: Line, name: str) -> No
     assert not line.covers(CAUGHT[name])
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", CAUGHT)
 @pytest.mark.parametrize("line", DEAR_LINES, ids=lambda line: line.plant)
 def test_a_line_that_takes_thousands_of_sessions_covers_nothing_that_the_checks_find(

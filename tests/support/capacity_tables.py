@@ -13,15 +13,13 @@ from blindmatch_simulations.evaluation.studies.best_order import (
     LIKE_PHOTOGRAPHS,
     NEAR,
 )
-from blindmatch_simulations.evaluation.studies.capacity import (
+from blindmatch_simulations.evaluation.studies.capacity import capacity, eu_volume, opened_alone
+from blindmatch_simulations.evaluation.studies.capacity_records import (
     ANY,
     UNIFORM,
     Assumed,
     Capacity,
     ListStanding,
-    capacity,
-    eu_volume,
-    opened_alone,
 )
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs
 

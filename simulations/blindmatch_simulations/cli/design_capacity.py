@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from blindmatch_protocol.contract import AnyDesign
 
     from blindmatch_simulations.evaluation.studies.best_order import Guessed
-    from blindmatch_simulations.evaluation.studies.capacity import Assumed, Capacity, OpenedShare
+    from blindmatch_simulations.evaluation.studies.capacity_records import Assumed, Capacity, OpenedShare
 
 RESULT_VERSION: Final = 1
 LEAST_VOLUME: Final = 1.0
@@ -71,7 +71,8 @@ def show_capacity(
 
     Exit code 1 if you named a design whose key is used up within a year at that volume.
     """
-    from blindmatch_simulations.evaluation.studies.capacity import Assumed, capacity, eu_volume, opened_alone
+    from blindmatch_simulations.evaluation.studies.capacity import capacity, eu_volume, opened_alone
+    from blindmatch_simulations.evaluation.studies.capacity_records import Assumed
 
     given = values_of(values)
     if not name and (given or measure):
@@ -112,11 +113,11 @@ def _measured(design: AnyDesign, parties: Any, progress: Any) -> tuple[Guessed, 
 
 def _overview(found: dict[str, Capacity], assumed: Assumed) -> Iterator[Table | str]:
     from blindmatch_simulations.evaluation.studies import best_order
-    from blindmatch_simulations.evaluation.studies import capacity as told
+    from blindmatch_simulations.evaluation.studies import capacity_records as records
 
     columns = ("design", *(f"{phones:,}" for phones in assumed.phones))
     for kind, distance, says in (
-        (told.UNIFORM, told.ANY, "uniform hashes"),
+        (records.UNIFORM, records.ANY, "uniform hashes"),
         (best_order.LIKE_PHOTOGRAPHS, best_order.FAR, "photograph-like, far from what the attacker has"),
         (best_order.ALL_KINDS, best_order.FAR, "all kinds of pictures, far from what the attacker has"),
         (best_order.ALL_KINDS, best_order.FURTHER, "the same, with what opens led further"),
@@ -143,10 +144,10 @@ def group_alike(rows: dict[str, tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 def describe_shares(own: Capacity, kind: str, distance: str, assumed: Assumed) -> Iterator[str]:
     """A cell for each number of phones, or, where a phone need not ask, what stands in place of all."""
-    from blindmatch_simulations.evaluation.studies import capacity as told
+    from blindmatch_simulations.evaluation.studies import capacity_records as records
 
     for phones in assumed.phones:
-        share = own.find(phones, kind, distance) or own.find(phones, told.ANY, told.ANY)
+        share = own.find(phones, kind, distance) or own.find(phones, records.ANY, records.ANY)
         yield own.standing if share is None else _percent(share, own)
 
 

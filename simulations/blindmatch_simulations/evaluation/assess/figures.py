@@ -17,7 +17,7 @@ from blindmatch_simulations.evaluation.assess.judging import NO_LEARNER, NOTHING
 from blindmatch_simulations.evaluation.assess.observed import COMMITTED
 from blindmatch_simulations.evaluation.studies import hashes
 from blindmatch_simulations.evaluation.studies.best_order import ALL_KINDS, FAR
-from blindmatch_simulations.evaluation.studies.capacity import ANY, ListStanding
+from blindmatch_simulations.evaluation.studies.capacity_records import ANY, ListStanding
 from blindmatch_simulations.measure.intervals import number, share
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.testbed.inprocess.verdict import Verdict

@@ -11,7 +11,7 @@ from blindmatch_protocol.contract import Adversary, AnyDesign, Fact, Info, Party
 from blindmatch_protocol.contract.design import coalitions, told
 from msgspec import UNSET, Meta, UnsetType
 
-from blindmatch_simulations.evaluation.studies.capacity import Capacity
+from blindmatch_simulations.evaluation.studies.capacity_records import Capacity
 from blindmatch_simulations.measure.results import Strict
 from blindmatch_simulations.measure.yardstick import Run
 

@@ -72,7 +72,8 @@ from blindmatch_simulations.evaluation.assess.observed import (
     described,
 )
 from blindmatch_simulations.evaluation.assess.plan import Plan
-from blindmatch_simulations.evaluation.studies.capacity import Assumed, capacity, eu_volume
+from blindmatch_simulations.evaluation.studies.capacity import capacity, eu_volume
+from blindmatch_simulations.evaluation.studies.capacity_records import Assumed
 from blindmatch_simulations.measure.phases import PhaseTimes, each
 from blindmatch_simulations.measure.processes import (
     reset_peak,

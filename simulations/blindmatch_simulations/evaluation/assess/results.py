@@ -26,7 +26,7 @@ from blindmatch_simulations.evaluation.assess.observed import (
     Updated,
 )
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
-from blindmatch_simulations.evaluation.studies.capacity import Capacity
+from blindmatch_simulations.evaluation.studies.capacity_records import Capacity
 from blindmatch_simulations.evaluation.studies.targeted import Opened
 from blindmatch_simulations.measure import results
 from blindmatch_simulations.measure.intervals import level_of
