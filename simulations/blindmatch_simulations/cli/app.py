@@ -201,26 +201,26 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         found = _explain(error)
         if found is None:
-            if not _is_crash_of_plugin(error):
+            # not needed to list the commands, and slow to import
+            from blindmatch_simulations.testbed.inprocess.crashes import is_of_plugin
+
+            if not is_of_plugin(error):
                 raise
+            _tell_crash(error)
             return exit_codes.WRONG
         complain("error: " + " ".join(found[0].split()))  # one line, whatever the text is made of
         return found[1]
     return exit_codes.OK
 
 
-def _is_crash_of_plugin(error: Exception) -> bool:
-    """Did a design that was loaded from a file crash? If so, say where, by its own frames alone."""
-    # not needed to list the commands, and slow to import
-    from blindmatch_simulations.testbed.inprocess.crashes import crash_of, is_of_plugin
+def _tell_crash(error: Exception) -> None:
+    """Say where a design that was loaded from a file crashed, by its own frames alone."""
+    from blindmatch_simulations.testbed.inprocess.crashes import crash_of
 
-    if not is_of_plugin(error):
-        return False
     crash = crash_of(error)
     complain(f"error: {crash.words}")
     for frame in crash.trace:
         complain(f"  at {frame}")
-    return True
 
 
 def _explain(error: Exception) -> tuple[str, int] | None:

@@ -42,7 +42,8 @@ from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, sh
 from blindmatch_simulations.evaluation.attacks.loopback import loopback
 from blindmatch_simulations.testbed.deployment.devices import STATE
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, run_session
-from blindmatch_simulations.testbed.inprocess.steps import below, fields_of, flag, sent, stops
+from blindmatch_simulations.testbed.inprocess.leaves import fields_of
+from blindmatch_simulations.testbed.inprocess.steps import below, flag, sent, stops
 from blindmatch_simulations.testbed.pictures.pool import HashOnly, picture
 
 ACCOUNTS: Final = 8

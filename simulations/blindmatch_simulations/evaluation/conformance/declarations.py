@@ -58,7 +58,8 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
     seen_by,
     seers,
 )
-from blindmatch_simulations.testbed.inprocess.steps import fields_of, limits, silent, stands_in
+from blindmatch_simulations.testbed.inprocess.leaves import fields_of
+from blindmatch_simulations.testbed.inprocess.steps import limits, silent, stands_in
 from blindmatch_simulations.testbed.inprocess.verdict import (
     BrokenError,
     NotApplicableError,

@@ -46,7 +46,8 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
     publish,
     run_session,
 )
-from blindmatch_simulations.testbed.inprocess.steps import fields_of, limits, sent
+from blindmatch_simulations.testbed.inprocess.leaves import fields_of
+from blindmatch_simulations.testbed.inprocess.steps import limits, sent
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 

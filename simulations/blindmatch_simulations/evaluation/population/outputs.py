@@ -29,7 +29,7 @@ from blindmatch_simulations.evaluation.population.model import (
     model,
     stream,
 )
-from blindmatch_simulations.evaluation.studies.capacity import DAY_SECONDS, words_of_exhaustion
+from blindmatch_simulations.evaluation.studies.capacity import key_seconds, words_of_exhaustion
 from blindmatch_simulations.measure.growth import lengths_of
 from blindmatch_simulations.measure.results import Figure, significant
 
@@ -369,9 +369,8 @@ def exhausted(model: Model, open_to: int | None) -> str:
     """Return how long a key lasts at this volume, each picture asked about once, or to how many phones the
     list is open without the limit that is used up; empty if a key lasts a year."""
     key = model.behaviour.key
-    if key is None or key.in_all is None:
-        return ""
-    return words_of_exhaustion(DAY_SECONDS * key.in_all / (key.cost * model.volume), open_to)
+    seconds = None if key is None else key_seconds(key.in_all, key.cost, model.volume)
+    return words_of_exhaustion(seconds, open_to)
 
 
 def _over(model: Model) -> Figure:

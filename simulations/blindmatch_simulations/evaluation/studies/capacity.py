@@ -164,7 +164,7 @@ def capacity(
     asking = _asking(parties, now, curves or best_order.measured(), more)
     limits, life = asking.limits, _life_days(asking, assumed)
     in_all, account = (limits.in_all, limits.per_account) if limits else (None, None)
-    seconds = DAY_SECONDS * in_all / (asking.cost * assumed.volume) if in_all is not None else None
+    seconds = key_seconds(in_all, asking.cost, assumed.volume)
     rates = _rates()
     refused = [
         None if account is None else _refused(account // asking.cost, days, rates) for days in (YEAR, life)
@@ -337,6 +337,12 @@ def duration(seconds: float) -> str:
     size, name = next(((size, name) for size, name in units if seconds >= 2 * size), (1, "seconds"))
     value = seconds / size
     return f"{value:.2g} {name}" if value < 99.5 else f"{value:,.0f} {name}"
+
+
+def key_seconds(in_all: int | None, cost: int, volume: float) -> float | None:
+    """Return how long all accounts together take to use a key up, each of `volume` pictures a day asked about
+    once for `cost` units; None without a limit."""
+    return None if in_all is None else DAY_SECONDS * in_all / (cost * volume)
 
 
 def words_of_exhaustion(seconds: float | None, open_to: int | None) -> str:

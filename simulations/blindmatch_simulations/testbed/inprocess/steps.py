@@ -24,6 +24,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, OpenDesign, enrolled
+from blindmatch_simulations.testbed.inprocess.leaves import fields_of
 from blindmatch_simulations.testbed.inprocess.telling import shown_value
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError
 
@@ -57,31 +58,8 @@ def resealed(file: SetFile, content: Callable[[tuple[int, int], bytes], bytes], 
     return out.getvalue()
 
 
-MOST_ROWS = 1024
-"""Rows and elements that are looked at one by one; the others count by their number."""
 SMALL = 40
 """Bytes and elements that a made-up field has at most, beyond its least."""
-
-
-def fields_of(message: codec.Message) -> Iterator[tuple[str, Any]]:
-    """(path, value) of every leaf: bytes, int, bool or str; a matrix or sequence also gives its count."""
-    for name, encoding in codec.layout(type(message)):
-        yield from _leaves(name, encoding, getattr(message, name))
-
-
-def _leaves(name: str, encoding: Any, value: Any) -> Iterator[tuple[str, Any]]:
-    match encoding:
-        case codec.Matrix():
-            yield f"{name}.count", len(value)
-            yield from ((f"{name}[]", row.tobytes()) for row in value[:MOST_ROWS])
-        case codec.Sequence():
-            yield f"{name}.count", len(value)
-            for one in value[:MOST_ROWS]:
-                yield from _leaves(f"{name}[]", encoding.element, one)
-        case codec.Nested():
-            yield from ((f"{name}.{inner}", leaf) for inner, leaf in fields_of(value))
-        case _:
-            yield name, value
 
 
 LEAST_PART: Final = 4

@@ -8,14 +8,15 @@ the tape nor is the same for all pictures that agree on what is declared follows
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Final
 
 import numpy as np
-from blindmatch_protocol import codec
 from blindmatch_protocol.codec import Message
 from msgspec import Struct
+
+from blindmatch_simulations.testbed.inprocess.leaves import placed_fields
 
 MOST_SHOWN: Final = 8
 """Bytes of a field that are shown in a row."""
@@ -38,27 +39,6 @@ class Difference(Struct, frozen=True):
     def words(self, mine: str, other: str) -> str:
         """Both values, with the names of both pictures."""
         return f"field `{self.field}`: {self.mine} for {mine}, {self.theirs} for {other}"
-
-
-def placed_fields(message: Message) -> Iterator[tuple[str, Any]]:
-    """Yield (path, value) of every leaf, with the number of each row and element in its path."""
-    for name, encoding in codec.layout(type(message)):
-        yield from _placed(name, encoding, getattr(message, name))
-
-
-def _placed(name: str, encoding: Any, value: Any) -> Iterator[tuple[str, Any]]:
-    match encoding:
-        case codec.Matrix():
-            yield f"{name}.count", len(value)
-            yield from ((f"{name}[{at}]", row.tobytes()) for at, row in enumerate(value))
-        case codec.Sequence():
-            yield f"{name}.count", len(value)
-            for at, one in enumerate(value):
-                yield from _placed(f"{name}[{at}]", encoding.element, one)
-        case codec.Nested():
-            yield from ((f"{name}.{inner}", leaf) for inner, leaf in placed_fields(value))
-        case _:
-            yield name, value
 
 
 def telling_field(

@@ -34,7 +34,8 @@ from blindmatch_simulations.testbed.deployment.devices import Options, Watched, 
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.operators import ask_centre, centre_list
 from blindmatch_simulations.testbed.inprocess.deployed import OpenDesign, open_published, values_of
-from blindmatch_simulations.testbed.inprocess.steps import fields_of, silent, stands_in
+from blindmatch_simulations.testbed.inprocess.leaves import fields_of
+from blindmatch_simulations.testbed.inprocess.steps import silent, stands_in
 from blindmatch_simulations.testbed.pictures.pool import random_hashes
 from blindmatch_simulations.testbed.scenario.operations import (
     AddDevice,

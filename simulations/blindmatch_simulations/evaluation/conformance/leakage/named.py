@@ -28,7 +28,8 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
     run_session,
     seen_by,
 )
-from blindmatch_simulations.testbed.inprocess.telling import Difference, placed_fields, shown_value
+from blindmatch_simulations.testbed.inprocess.leaves import placed_fields
+from blindmatch_simulations.testbed.inprocess.telling import Difference, shown_value
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 
 SAMPLES: Final = 32

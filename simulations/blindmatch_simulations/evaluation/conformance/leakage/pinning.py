@@ -50,7 +50,6 @@ against new draws of each of these accounts as above.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -73,9 +72,10 @@ from blindmatch_simulations.evaluation.conformance.leakage.relations import (
     role_players,
 )
 from blindmatch_simulations.testbed.audit.counterpart import Declared, Forge
+from blindmatch_simulations.testbed.inprocess import telling
 from blindmatch_simulations.testbed.inprocess.deployed import VOUCHER, Deployed, carried_by, seen_by
+from blindmatch_simulations.testbed.inprocess.leaves import MOST_ROWS, placed_fields
 from blindmatch_simulations.testbed.inprocess.messages import DrawnMessage, drawn_message
-from blindmatch_simulations.testbed.inprocess.steps import fields_of
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 
@@ -144,11 +144,14 @@ class Difference(Redacted, Struct, frozen=True):
 
     def words(self, first: str, second: str) -> str:
         """The place with its value for either side."""
+        return self._shown.words(first, second)
+
+    @property
+    def _shown(self) -> telling.Difference:
         if self.place is None:
-            values = [f"{len(value)} bytes" for value in (self.first, self.second)]
-            return f"field `{self.field}`: {values[0]} for {first}, {values[1]} for {second}"
-        values = [f"{value[self.place]:02x}" for value in (self.first, self.second)]
-        return f"field `{self.field}[{self.place}]`: {values[0]} for {first}, {values[1]} for {second}"
+            return telling.Difference(self.field, f"{len(self.first)} bytes", f"{len(self.second)} bytes", 0)
+        mine, theirs = self.first[self.place], self.second[self.place]
+        return telling.Difference(f"{self.field}[{self.place}]", f"{mine:02x}", f"{theirs:02x}", 0)
 
 
 class Watcher:
@@ -248,13 +251,9 @@ class Watcher:
 
 
 def _named(name: str, body: Message) -> Fields:
-    """The leaves of a message; those of one path are counted."""
-    found, places = Fields(), Counter[str]()
-    for path, value in fields_of(body):
-        counted = path.replace("[]", f"[{places[path]}]", 1) if "[]" in path else path
-        places[path] += 1
-        found[f"{name}: {body.NAME} {counted}"] = _as_bytes(value)
-    return found
+    """The leaves of a message, with the number of each row and element."""
+    leaves = placed_fields(body, MOST_ROWS)
+    return {f"{name}: {body.NAME} {path}": _as_bytes(value) for path, value in leaves}
 
 
 def _as_bytes(value: object) -> bytes:

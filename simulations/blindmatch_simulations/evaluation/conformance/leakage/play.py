@@ -41,7 +41,8 @@ from msgspec import Struct
 
 from blindmatch_simulations.evaluation.conformance.leakage.lives import Account, Life
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, drawn_binding, enrolled
-from blindmatch_simulations.testbed.inprocess.steps import below, byte_fields, fields_of
+from blindmatch_simulations.testbed.inprocess.leaves import fields_of
+from blindmatch_simulations.testbed.inprocess.steps import below, byte_fields
 from blindmatch_simulations.testbed.pictures.pool import Pool, Pooled
 
 ACCOUNT_FACT: Final = "account"

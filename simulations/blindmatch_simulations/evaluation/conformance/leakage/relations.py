@@ -394,17 +394,19 @@ class Span:
 
     def alike(self, other: Span) -> bool:
         """The same, or at least one of them still grows after `SPANNED` samples."""
-        grows = True
-        while grows and not self.same(other) and self.count < SPANNED:
-            grows = self._grows() | other._grows()
-        return grows or self.same(other)
+        return self._settles(partial(self.same, other), self, other)
 
     def holds_all(self, other: Span) -> bool:
         """Is all that the other one spans in here, or does this space still grow after `SPANNED` samples?"""
+        return self._settles(partial(self.holds, other), self)
+
+    def _settles(self, agrees: Callable[[], bool], *spans: Span) -> bool:
+        """Span on until the spaces agree, or none of them grows. True if they do, or one still grows after
+        `SPANNED` samples."""
         grows = True
-        while grows and not self.holds(other) and self.count < SPANNED:
-            grows = self._grows()
-        return grows or self.holds(other)
+        while grows and not agrees() and self.count < SPANNED:
+            grows = sum(span._grows() for span in spans) > 0  # each of them is spanned on
+        return grows or agrees()
 
     def _grows(self) -> bool:
         """Take `CONFIRMED` samples more; did the space grow?"""
