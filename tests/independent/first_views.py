@@ -1082,6 +1082,12 @@ def main(arguments: list[str]) -> int:
     """Print every number with its derivation, then the faults; 1 if there is one."""
     sample = Path(arguments[0]) if arguments else SAMPLE
     report = sample / "report.html"
+    missing = [
+        name for name in ("results.json", "attacks.json", report.name) if not (sample / name).is_file()
+    ]
+    if missing:
+        print(f"{sample}: no results of assess with attacks: {', '.join(missing)} missing", file=sys.stderr)  # noqa: T201
+        return 2
     ledger = check(Committed(sample), rendered(report), rendered(report, "year"))
     for line in ledger.lines:
         print(line)  # noqa: T201

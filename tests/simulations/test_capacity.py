@@ -236,8 +236,10 @@ def test_the_command_tells_one_design_and_fails_if_its_key_is_used_up(
 ) -> None:
     path = tmp_path / "capacity.json"
     assert run(["design", "capacity", "token-psi", "--json", str(path)]) == exit_codes.WRONG
-    said = " ".join(capsys.readouterr().out.split())
+    seen = capsys.readouterr()
+    said = " ".join(seen.out.split())
     assert "13 seconds, or open to 32 phones" in said and "6,553 pictures" in said
+    assert "wrong: token-psi: at this volume its key is used up within a year: 13 seconds" in seen.err
     result = json.loads(path.read_text())
     assert result["result_version"] == 1 and result["designs"]["token-psi"]["open_to"] == 32
     arguments = ["design", "capacity", "token-psi", "--set", "all_evaluations=0", "--json", str(path)]
@@ -261,6 +263,8 @@ def test_the_command_refuses_what_it_cannot_tell(capsys: pytest.CaptureFixture[s
     assert run(["design", "capacity", "token-psi", "--volume", "0"]) == exit_codes.USAGE
     assert run(["design", "capacity", "token-psi", "--set", "k=99"]) == exit_codes.REFUSED_INPUT
     assert "parts of a hash" in capsys.readouterr().err
+    assert run(["design", "capacity", "oprf-psi", "--set", "bands=4"]) == exit_codes.REFUSED_INPUT
+    assert "design oprf-psi has no parameter bands" in capsys.readouterr().err
 
 
 def test_a_row_tells_its_list_opened_and_its_key_s_life(tokens: Capacity) -> None:

@@ -14,7 +14,7 @@ from blindmatch_protocol.designs.threshold_near import DESIGN as THRESHOLD_NEAR
 from blindmatch_protocol.designs.token_psi.tokens import PERMUTATION
 from blindmatch_simulations.cli.app import run
 from independent.corpus import Corpus
-from independent.first_views import DATA, ROOT, Committed, check
+from independent.first_views import DATA, ROOT, Committed, check, main
 from independent.page import BROWSERS, Element, Ledger, drawn_by_script, parsed, rendered
 
 SAMPLE = ROOT / "docs" / "sample"
@@ -73,6 +73,13 @@ def test_every_number_of_the_first_two_views_is_derived_again(made: Committed, d
 
 def test_every_number_of_the_committed_sample_is_derived_again(made: Committed) -> None:
     assert _ledger(made, SAMPLE / "report.html").faults == []
+
+
+def test_a_folder_without_results_is_refused_by_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path / "nothing")]) == 2
+    assert "results.json, attacks.json, report.html missing" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="no browser")

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from blindmatch_protocol.codec.randomness import seeded
+from blindmatch_protocol.contract import SetParameters
 from msgspec import to_builtins
 from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.commands import Found, people
-from blindmatch_simulations.cli.console import SetOption, table, values_of
+from blindmatch_simulations.cli.console import SetOption, complain, table, values_of
 from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 RESULT_VERSION: Final = 1
 LEAST_VOLUME: Final = 1.0
 MOST_VOLUME: Final = 1e13
+FIRST_EPOCH: Final = 1
 
 
 def show_capacity(
@@ -79,6 +81,8 @@ def show_capacity(
         raise typer.BadParameter("--set and --measure are of one design: name it")
     assumed = Assumed(volume or eu_volume(), pictures, years)
     designs = {name: load_design(name)} if name else {n: one.design for n, one in all_designs().items()}
+    for design in designs.values():
+        SetParameters(FIRST_EPOCH, given).check(design.info)
     now = time.time()
     found: dict[str, Capacity] = {}
     with phases(people()) as begin:
@@ -93,9 +97,11 @@ def show_capacity(
         "assumed": to_builtins(assumed),
         "designs": {one: to_builtins(own) for one, own in found.items()},
     }
-    code = exit_codes.WRONG if name and any(own.exhausted for own in found.values()) else exit_codes.OK
-    shown = _details(found, assumed) if name else _overview(found, assumed)
-    return Found(result, tuple(shown), code)
+    shown = tuple(_details(found, assumed) if name else _overview(found, assumed))
+    used_up = {one: own.exhausted for one, own in found.items() if own.exhausted} if name else {}
+    for one, words in used_up.items():
+        complain(f"wrong: {one}: at this volume its key is used up within a year: {words}")
+    return Found(result, shown, exit_codes.WRONG if used_up else exit_codes.OK)
 
 
 def _measured(design: AnyDesign, parties: Any, progress: Any) -> tuple[Guessed, ...]:

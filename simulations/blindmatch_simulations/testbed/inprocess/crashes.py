@@ -21,7 +21,7 @@ from msgspec import Struct
 STEPS: Final = (
     "publish", "update", "open_setup", "check_setup", "open_role", "open_opener", "with_executor", "enrol",
     "enrolment", "prepare", "start", "receive", "conclude", "answer", "leakage", "list_knowledge", "epoch_of",
-    "simulate",
+    "simulate", "extraction", "key_limits", "expires", "is_signed", "stated",
 )  # fmt: skip
 """Steps of a design that others call."""
 PLUGIN: Final = "blindmatch_design_"
