@@ -7,7 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from support.dying import end_by_themselves, is_running
 from support.mortal_servers import living, unbounded_life
 
 from .deployment import BOB, OPERATOR, SECONDS, Client, Deployment, until
-from .designs_for_tests import DOOMED, SPINS, WAITS, Dummy, opened_elsewhere
+from .designs_for_tests import DOOMED, SPINS, WAITS, Dummy, Elsewhere, opened_elsewhere
 from .scene import Scene
 from .test_centre import voucher
 from .test_kills import asked, plan_of
@@ -286,3 +287,100 @@ def test_a_design_that_raises_is_named_with_the_class_of_its_error(scene: Scene)
     open_connection(path, store.SCHEMA, store.VERSION).close()
     attempt = try_pile(Raising(), path, Pile("alice", "dummy", b""), 10)  # type: ignore[arg-type]
     assert attempt.problem == f"{FAILED}LookupError"
+
+
+class Endless(dict[int, Any]):
+    """What opened, as an opener's own class; it notes whether its parts are looked at within the bound."""
+
+    def __init__(self, is_bounded: list[bool]) -> None:
+        super().__init__({0: None})
+        self._is_bounded = is_bounded
+
+    def items(self) -> Any:
+        raise LookupError if self._is_bounded[-1] else RuntimeError
+
+
+def test_what_an_opener_returns_is_looked_at_within_the_bound_of_its_work(tmp_path: Path) -> None:
+    """A mapping of its own, whose `items` did not return, held up every account."""
+    path = tmp_path / "centre.sqlite"
+    pile = Pile("alice", "dummy", b"p")
+    with closing(open_connection(path, store.SCHEMA, store.VERSION)) as connection:
+        add_to_pile(connection, pile, b"1", Visible(b"row", b""), 1, 100)
+        connection.commit()
+    is_bounded = [False]
+
+    @contextmanager
+    def within(rows: int) -> Iterator[None]:
+        is_bounded.append(True)
+        try:
+            yield
+        finally:
+            is_bounded.append(False)
+
+    class Lazy:
+        def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Any:
+            return Endless(is_bounded)
+
+    assert try_pile(Lazy(), path, pile, 100, within).problem == f"{FAILED}LookupError"  # type: ignore[arg-type]
+
+
+async def test_an_opener_that_gives_no_label_is_a_problem_of_the_pile(scene: Scene) -> None:
+    """Such a pile stayed due for ever, and was tried again each second."""
+    config = config_of(scene)
+    opener = replace(config.openers["dummy"], in_worker=gives_no_label)
+    services = partial(open_centre, replace(config, openers={"dummy": opener}))
+    async with Deployment().serving(Party.CENTRE, services, BOB, OPERATOR) as (bob, operator):
+        await bob.one("Centre/SubmitVoucher", [voucher(1)])
+        assert await opened_by_account(operator) == {"bob": 0}
+        assert await problems(operator) == {"bob": f"{FAILED}ProtocolError"}
+
+
+class NoLabel:
+    """Encodes as no label does."""
+
+    def encode(self) -> bytes:
+        return b"none"
+
+
+class GivesNoLabel(Elsewhere):
+    def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Any:
+        return dict.fromkeys(range(len(rows)), NoLabel())
+
+
+def gives_no_label() -> Opener:
+    return GivesNoLabel()
+
+
+async def test_a_process_that_cannot_be_started_is_no_problem_of_a_pile(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the machine had no process to give, an account was given up until it grew."""
+    refusals = ["one", "two", "three"]
+    start = bounded_process.SPAWN.Process.start
+
+    def refuse(process: Any) -> None:
+        if refusals:
+            refusals.pop()
+            raise BlockingIOError(11, "no process is left")
+        start(process)
+
+    monkeypatch.setattr(bounded_process.SPAWN.Process, "start", refuse)
+    services = partial(open_centre, config_of(scene))
+    async with Deployment().serving(Party.CENTRE, services, BOB, OPERATOR) as (bob, operator):
+        for opens in (1, 2):
+            await bob.one("Centre/SubmitVoucher", [voucher(opens)])
+            assert sum((await opened_by_account(operator)).values()) in (0, 2)
+            assert await problems(operator) == {"bob": ""}
+        assert await opened_by_account(operator) == {"bob": 2}
+    assert not refusals
+
+
+async def test_vouchers_that_come_while_an_attempt_is_given_up_are_tried(scene: Scene) -> None:
+    """They were counted as tried, since the pile was counted after the attempt."""
+    deployment, services = Deployment(), partial(open_centre, config_of(scene))
+    async with deployment.serving(Party.CENTRE, services, device(SPINS), OPERATOR) as (stuck, operator):
+        await stuck.one("Centre/SubmitVoucher", [voucher(1)])
+        await until(lambda: bool(attempts(scene.directory)))
+        await stuck.one("Centre/SubmitVoucher", [voucher(2)])
+        assert await opened_by_account(operator) == {SPINS: 0}
+        assert len(attempts(scene.directory)) == 2

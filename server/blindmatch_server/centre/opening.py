@@ -51,6 +51,7 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Final, NamedTuple, TypeAlias
 
+from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Label, Opener
 from msgspec import Struct
@@ -60,6 +61,7 @@ from blindmatch_server.centre.growth import next_attempt
 from blindmatch_server.centre.retention import DAY_MS
 from blindmatch_server.hosting.bounded_process import (
     BoundedProcess,
+    NotStartedError,
     OverBudgetError,
     WaitedError,
     unit_seconds,
@@ -82,6 +84,8 @@ WAITED: Final = "the opener waited and did not return"
 ENDED: Final = "the opener ended its process"
 FAILED: Final = "the opener failed: "
 """Why an attempt was given up, in words for operators; the last one goes on with the class of the error."""
+MOST_NAME: Final = 80
+"""Characters of that class."""
 
 OpenInWorker: TypeAlias = Callable[[], Opener]
 """Opens a design's opener in another process; it is pickled."""
@@ -197,11 +201,19 @@ def try_pile(
     with reading(database) as connection:
         attempt, rows = begun(connection, pile, most), rows_of(connection, pile, most)
     try:
+        # what it returns is its own code, too
         with within(len(rows)):
             found = opener.open(pile.account, pile.period, [row for _, row in rows])
-        return replace(attempt, labels={rows[at][0]: label.encode() for at, label in found.items()})
+            labels = {rows[at][0]: label.encode() for at, label in found.items()}
+        return replace(attempt, labels=labels)
     except Exception as error:
-        return replace(attempt, problem=f"{FAILED}{type(error).__name__}")
+        return replace(attempt, problem=failure_of(error))
+
+
+def failure_of(error: Exception) -> str:
+    """Return the problem of a pile over which a design failed: the kind of error, and not its text, which may
+    have what vouchers hide."""
+    return f"{FAILED}{type(error).__name__[:MOST_NAME]}"
 
 
 def record_attempt(
@@ -325,9 +337,13 @@ class Openings:
         """Try a pile; with the labels that are endorsed, by the number of their voucher."""
         opens = self._designs[pile.design]
         attempt = self._in_worker(pile) if opens.in_worker else self._here(opens.opener, pile)
+        try:
+            labels = {number: Label.decode(raw) for number, raw in attempt.labels.items()}
+        except ProtocolError as error:
+            labels = {}
+            attempt = replace(attempt, problem=failure_of(error))
         if attempt.problem:
             self._log.failure("opening", DesignFailedError(attempt.problem), reason=attempt.problem)
-        labels = {number: Label.decode(raw) for number, raw in attempt.labels.items()}
         return attempt, {number: label for number, label in labels.items() if opens.is_endorsed(label)}
 
     def _here(self, opener: Opener, pile: Pile) -> Attempt:
@@ -335,7 +351,9 @@ class Openings:
 
     def _in_worker(self, pile: Pile) -> Attempt:
         """Try a pile in the worker; an attempt that is given up counts, and opens nothing. A worker that ends
-        twice over a pile would end again."""
+        twice over a pile is taken to end again; one that cannot be started says nothing of the pile."""
+        with reading(self._database.path) as connection:  # what comes during the attempt is not in it
+            attempt = begun(connection, pile, self._most)
         for _ in range(2):
             try:
                 return self._worker.run(_try_in_worker, self._database.path, pile, self._limits)
@@ -345,10 +363,11 @@ class Openings:
             except WaitedError:
                 problem = WAITED
                 break
+            except NotStartedError:
+                raise
             except WorkerError:
                 problem = ENDED
-        with reading(self._database.path) as connection:
-            return replace(begun(connection, pile, self._most), problem=problem)
+        return replace(attempt, problem=problem)
 
 
 class DesignFailedError(Exception):

@@ -13,7 +13,12 @@ A task that waits uses no CPU time, and so no budget. It is ended after a number
 of its process was running, ready to run or waiting for a disk. On a busy machine a process stands ready to
 run, which counts for nothing either; and where the whole machine stands still, nobody looks.
 
-This bounds mistakes. Code that means to stay can start a process in a group of its own, or ignore the timer.
+This bounds mistakes, and not code that means to stay: it can start a process in a group of its own, ignore
+the timer, fork the process, which then answers twice, send half of a reply, or wait as one waits for a disk.
+Threads and processes that a task leaves behind work on in the next one, whose budget threads use up. Of
+processes that a task starts only their end is seen to: while it waits for one it is found waiting, so that on
+a busy machine it may be given up. What a task prints goes to the program's standard error. A process whose
+interpreter is held ends only with its task when the program is killed.
 """
 
 from __future__ import annotations
@@ -49,8 +54,14 @@ _AWAKE: Final = frozenset("RD")
 """States of a thread that has or wants the processor, or waits for a disk (proc_pid_stat(5), field 3)."""
 _UNKNOWN_LOOKS: Final = 100
 """So many looks count as one where the system does not say what threads do, as on macOS."""
+_LEAST_SECONDS: Final = 1e-6
+"""A timer of 0 is none."""
 _BATCHES: Final = 9
 _PER_BATCH: Final = 64
+
+
+class NotStartedError(WorkerError):
+    """No process can be started now, or none is any more, since the program ends."""
 
 
 class OverBudgetError(Exception):
@@ -83,7 +94,8 @@ class BoundedProcess:
 
         Raises:
             OverBudgetError, WaitedError: The process was ended for that.
-            WorkerError: It ended otherwise, or cannot be started.
+            NotStartedError: It cannot be started, or is no more, since `end` was called.
+            WorkerError: It ended otherwise.
             TaskError: The function failed; says with which class of error.
         """
         process, connection = self._started()
@@ -110,7 +122,7 @@ class BoundedProcess:
     def _started(self) -> tuple[Any, Connection]:
         with self._lock:
             if self._is_ended:
-                raise WorkerError("worker", "is shutting down")
+                raise NotStartedError("worker", "is shutting down")
             if self._running is None:
                 ours, theirs = SPAWN.Pipe()
                 process = SPAWN.Process(target=_serve, args=(theirs, *self._prepare))
@@ -120,7 +132,7 @@ class BoundedProcess:
                 except OSError as error:
                     ours.close()
                     rule = f"cannot be started ({type(error).__name__}): try again later"
-                    raise WorkerError("worker", rule) from error
+                    raise NotStartedError("worker", rule) from error
                 finally:
                     theirs.close()
                 self._running = process, ours
@@ -176,7 +188,7 @@ def work_budget(units: float) -> Iterator[None]:
     """End this process if the block takes more work than so many u."""
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
-    signal.setitimer(signal.ITIMER_PROF, units * unit_seconds())
+    signal.setitimer(signal.ITIMER_PROF, max(units * unit_seconds(), _LEAST_SECONDS))
     try:
         yield
     finally:
@@ -208,4 +220,6 @@ def _serve(connection: Connection, prepare: Callable[..., object] | None, argume
             reply = (False, run_task(function, *given))
         except TaskError as error:
             reply = (True, str(error))
+        except BaseException:  # its text, which Python would print, may say what the task hides
+            os._exit(1)
         connection.send(reply)
