@@ -152,6 +152,17 @@ class AccountKey(PaddedPsi):
         return under(about.state.key, about.salt, about.item.hash[:TICKET])
 
 
+class NonceBefore(AccountKey):
+    """The nonce and the hash under it and the account's key, in one field."""
+
+    def salt(self, rng: Randomness) -> bytes:
+        return b""
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        nonce = rng.take(TICKET)
+        return nonce + under(about.state.key, nonce, about.item.hash[:TICKET])
+
+
 class Ratchet(AccountKey):
     """The key moves on with each picture, and no nonce is sent. Not among `HONEST`: `repetition` holds an
     account's state as it is, and takes what follows from it for a leak."""
@@ -187,6 +198,7 @@ HONEST = (
     Fills,
     Selects,
     AccountKey,
+    NonceBefore,
     ReadsEvidence,
     TicketFirst,
 )

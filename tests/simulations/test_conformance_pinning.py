@@ -32,7 +32,7 @@ from blindmatch_simulations.testbed.inprocess.messages import drawn_message, dra
 from blindmatch_simulations.testbed.inprocess.verdict import Verdict
 from blindmatch_simulations.testbed.pictures.pool import make_pool
 from dummy_designs import ALL, CARRIED, CONFIGURED, ECHO, MASKED, NATIVE, VOUCHERS
-from planted.honest import HONEST, AccountKey, Fills, Ratchet, ReadsEvidence, Selects
+from planted.honest import HONEST, AccountKey, Fills, NonceBefore, Ratchet, ReadsEvidence, Selects
 from planted.mutations.hooks import Cheat
 from planted.mutations.table import CHEATS
 
@@ -68,7 +68,7 @@ def test_no_seed_hides_a_leak_that_is_pinned(cheat: Cheat, seed: int) -> None:
     assert cheat.move.where in result.step
 
 
-@pytest.mark.parametrize("kind", [Fills, Selects, AccountKey, Ratchet, ReadsEvidence])
+@pytest.mark.parametrize("kind", [Fills, Selects, AccountKey, NonceBefore, Ratchet, ReadsEvidence])
 def test_filler_account_keys_and_evidence_that_is_read_raise_no_alarm(kind: Callable[[], Any]) -> None:
     result = egress(kind())
     assert result.verdict is Verdict.PASSED, result.rule

@@ -189,3 +189,17 @@ planted("cover for the first pictures of a day alone", "games", "a day of pictur
         padding=lambda _, about, rng: NOTHING,
     )
 )
+
+
+@planted("the hash under a digest beside filler that seldom grows", "relations")
+class SeldomGrows(PaddedPsi):
+    """One bit of 384 of the filler is set in 7 of 256 sessions: the space of what is sent grows for ever."""
+
+    def salt(self, rng: Randomness) -> bytes:
+        return sha256(rng.take(32)).digest()[:16]
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        drawn, filler = rng.take(3), bytearray(48)
+        if drawn[0] < 7:
+            filler[drawn[1] % 48] = 1 << drawn[2] % 8
+        return xor(about.salt, about.item.hash[::-1][:16]) + bytes(filler)  # in no dictionary

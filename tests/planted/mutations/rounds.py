@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256, shake_256
 from typing import Annotated, Any, ClassVar
 
 from blindmatch_protocol import contract as bm
@@ -13,7 +14,8 @@ from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.designs.voprf.round import CertifyRequest
 from msgspec import Struct
 
-from planted.mutations.hooks import PaddedPsi, Psi, planted, variant
+from planted import xor
+from planted.mutations.hooks import About, PaddedPsi, Psi, planted, variant
 
 FILLER, UNIFORM = 32, 64
 """Bytes that `start` of oprf-psi draws: for a picture that is too poor, and for the blind."""
@@ -140,3 +142,52 @@ class NonceAgain(TicketFirst):
         bodies: list[Any] = [asked.body for asked in requests]
         kinds = (oprf_psi.Request, CertifyRequest)
         return [bm.Request(decode_any(kinds, body.request, "cheat")) for body in bodies]
+
+
+def masked(key: bytes, plain: bytes) -> bytes:
+    return xor(plain, shake_256(key).digest(len(plain)))
+
+
+@planted("a blind of 16 bits with a zero behind", "draws", "start")
+class ZeroBehind(PaddedPsi):
+    def salt(self, rng: Randomness) -> bytes:
+        return rng.take(16)
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        few = sha256(rng.take(32)).digest()[:2]
+        return masked(few, about.item.hash[:8] + bytes(7)) + b"\0"
+
+
+class Counted(Message, tag=0x7B, name="cheat/counted"):
+    """An account's key, and how many pictures it has asked about."""
+
+    key: Annotated[bytes, Fixed(32)]
+    pictures: Annotated[int, bm.UInt(32)]
+
+
+class OfAccount(PaddedPsi):
+    """What it sends hangs on a key that the account drew, and on how many pictures it had."""
+
+    device_state: ClassVar[type[Message]] = Counted
+
+    def enrol(self, rng: Randomness) -> Any:
+        return Counted(rng.take(32), 0)
+
+    def kept(self, about: About, state: Message) -> Message:
+        return Counted(about.state.key, about.state.pictures + 1)
+
+
+@planted("pads of an account that come again every eighth picture", "draws", "start")
+class PadsAgain(OfAccount):
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        return masked(about.state.key + bytes([about.state.pictures % 8]), about.item.hash[:16])
+
+
+@planted("pads of 16 bits that follow from an account's long key", "draws", "start")
+class ShortPads(OfAccount):
+    def salt(self, rng: Randomness) -> bytes:
+        return rng.take(16)
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        few = sha256(about.state.key + about.state.pictures.to_bytes(4, "big")).digest()[:2]
+        return masked(few, about.item.hash[:8] + bytes(8))

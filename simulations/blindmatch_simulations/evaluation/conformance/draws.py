@@ -5,10 +5,11 @@ In: the design's steps that draw, each on tapes of this run's randomness. Out: h
 that is, change what is sent or published when they are altered. A field that tells pictures apart on one tape
 has to be hidden by what is drawn, so 16 bytes of the tape, or as many as a shorter field has, must count in
 that very field: what is drawn for another field or round hides nothing there. What the account drew when it
-was enrolled may hide it instead, as the key of a ratchet does. In all fields together 16 bytes must count,
-too, unless no field tells pictures apart, so that nothing is hidden. At first one byte of the tape in each
-stride is altered. Before a failure, those that lie between are altered as well: of 16 bytes in a row a stride
-of 2 meets 8.
+was enrolled may hide it instead, as the key of a ratchet does, if the field never comes twice: neither in
+`ACCOUNTS` accounts on one tape, nor in `SUCCESSIVE` pictures of one account on one tape. In all fields
+together 16 bytes must count, too, unless no field tells pictures apart, so that nothing is hidden. At first
+one byte of the tape in each stride is altered. Before a failure, those that lie between are altered as well:
+of 16 bytes in a row a stride of 2 meets 8.
 
 No blind of b bits comes twice in n = `SESSIONS` sessions with a probability of exp(-n^2 / 2^(b+1)). A proof
 of knowledge of a key k is a challenge c and a response s = r - c*k (RFC 9497, section 2.2.1; one of Schnorr's
@@ -53,11 +54,15 @@ from blindmatch_simulations.testbed.pictures.pool import Pooled
 
 SESSIONS: Final = 1_024
 SETS: Final = 48
+ACCOUNTS: Final = 1_024
+SUCCESSIVE: Final = 32
 TRIED: Final = 96
 """Bytes of a tape that are altered at first, one after the other."""
 MOST_TRIED: Final = 1_024
 """Bytes of a tape that are altered before too few are said to count: those beside what counts come first."""
 LEAST_BYTES: Final = 16
+LEAST_DRAWN: Final = 4
+"""Bytes that a field of varying length must have before the zeros at its end, or it may come twice."""
 LEAST_BITS: Final = 120
 SCALAR_BYTES: Final = 32
 FEW: Final = 3
@@ -83,6 +88,7 @@ class Drawing(Redacted, Struct, frozen=True):
         hidden: the fields that tell pictures apart on one tape, and how many bytes must count in each; None
             if that is not known.
         of_account: what is seen on one tape of an account that is enrolled from a source of randomness.
+        in_succession: what is seen of one picture after another of such an account, each on one tape.
         counts: whether the bytes of its tape that count are counted.
     """
 
@@ -93,6 +99,7 @@ class Drawing(Redacted, Struct, frozen=True):
     times: int
     hidden: Mapping[str, int] | None = None
     of_account: Callable[[Randomness], Rounds] | None = None
+    in_succession: Callable[[], list[Rounds]] | None = None
     counts: bool = True
 
 
@@ -130,6 +137,14 @@ def _drawings(fixtures: Fixtures) -> Iterator[Drawing]:
         account = enrolled(deployed, rng)
         return _by_round(_session(fixtures, deployed, account, one)(fixtures.rng(f"draws/{SESSION}/0")))
 
+    def lived() -> list[Rounds]:
+        account, seen = enrolled(deployed, fixtures.rng("draws/account")), list[Rounds]()
+        for _ in range(SUCCESSIVE):
+            ran = _session(fixtures, deployed, account, one)(fixtures.rng("draws/successive"))
+            account = ran.state
+            seen.append(_by_round(ran))
+        return seen
+
     hidden = _hidden(fixtures, whole)
     yield Drawing(
         "start",
@@ -139,10 +154,11 @@ def _drawings(fixtures: Fixtures) -> Iterator[Drawing]:
         SESSIONS,
         hidden,
         started_by,
+        lived,
         counts=not is_later,
     )
     if is_later:
-        yield Drawing(SESSION, whole(one), _by_round, lambda _: None, SETS, hidden, run_by)
+        yield Drawing(SESSION, whole(one), _by_round, lambda _: None, SETS, hidden, run_by, lived)
     entries = fixtures.pool.entries[:FEW]
 
     def made(rng: Any) -> Build:
@@ -270,8 +286,22 @@ def _not_hidden_by_account(
         at: _changed(fixtures, enrolment, recording, at, refused=frozenset())
         for at in range(0, len(recording.tape), stride)
     }
-    left = [part for part in fields if _counted(found, part) < wanted[part]]
+    accounts = [one.of_account(fixtures.rng(f"draws/accounts/{at}")) for at in range(ACCOUNTS)]
+    successive = [] if one.in_succession is None else one.in_succession()
+    left = [
+        part
+        for part in fields
+        if _counted(found, part) < wanted[part]
+        or _comes_twice(accounts, part)
+        or _comes_twice(successive, part)
+    ]
     return [part for part in short if part in left or (part == ALL and left)]
+
+
+def _comes_twice(runs: Sequence[Rounds], part: str) -> bool:
+    """Has a field the same value in two of the runs that have it?"""
+    values = [tuple(found[part]) for found in map(_by_field, runs) if part in found]
+    return len(set(values)) < len(values)
 
 
 class Taped(Redacted, Struct, frozen=True):
@@ -317,15 +347,17 @@ def _between(found: Mapping[int, frozenset[str]], length: int, stride: int) -> l
 
 
 def _never_twice(one: Drawing, runs: Sequence[Rounds]) -> None:
-    """A field of `LEAST_BYTES` and more that is not always the same is never the same twice. Zeros at its end
-    fill it up, and are not counted."""
+    """A field of `LEAST_BYTES` and more that is not always the same is never the same twice. Where its length
+    varies, zeros at its end may fill it up: a value with few bytes before them says nothing."""
     values: dict[tuple[str, str, int], list[bytes]] = defaultdict(list)
     for run in runs:
         for part, leaves in run.items():
             for at, (path, value) in enumerate(leaves):
-                if len(value.rstrip(b"\0")) >= LEAST_BYTES:
+                if len(value) >= LEAST_BYTES:
                     values[part, path, at].append(value)
     for (part, path, _), found in values.items():
+        if len({*map(len, found)}) > 1:
+            found[:] = [value for value in found if len(value.rstrip(b"\0")) >= LEAST_DRAWN]
         if 1 < len(set(found)) < len(found) and not _arranged(found):
             where = "" if len(runs[0]) == 1 else f"{part}, "
             raise BrokenError(one.step, f"{where}field {path}: two of {len(found)} draws are the same")

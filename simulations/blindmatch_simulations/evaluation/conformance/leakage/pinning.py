@@ -43,9 +43,11 @@ different files, each under a franking key that is drawn again: the commitment h
 
 Many accounts. A device may leak for one account in sixteen. `check_accounts` runs `ACCOUNTS` accounts on
 pinned tapes, and looks for a place at which several accounts send one value v for the first picture and
-another value w for the second one. Where values have 32 bits or more, three accounts share (v, w) by chance
-with at most `ACCOUNTS`^3 / 6 * 2^-128, and a key of the account makes them differ. What is found is held
-against new draws of each of these accounts as above.
+another value w for the second one, all of whose bytes differ from v. Where values have 32 bits or more, three
+accounts share v by chance with at most `ACCOUNTS`^3 / 6 * 2^-64, and w may follow from v, as in a stream
+cipher; a key of the account makes them differ. Bytes that are alike for both pictures, such as a nonce that
+is pinned, say nothing of the picture, so a window has none. What is found is held against new draws of each
+of these accounts as above.
 """
 
 from __future__ import annotations
@@ -592,7 +594,7 @@ def _sharing(mine: Sequence[Fields], theirs: Sequence[Fields]) -> Iterator[tuple
 def _at_place(
     present: Sequence[int], mine: npt.NDArray[np.uint8], theirs: npt.NDArray[np.uint8]
 ) -> Iterator[list[int]]:
-    differ = np.flatnonzero((mine != theirs).any(axis=1))
+    differ = np.flatnonzero((mine != theirs).all(axis=1))
     if len(differ) < SHARED:
         return
     both = np.concatenate([mine[differ], theirs[differ]], axis=1)

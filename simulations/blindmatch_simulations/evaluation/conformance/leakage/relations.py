@@ -5,14 +5,17 @@ never change are readable by whoever receives it. If one of them changes with th
 declared stays, it tells the pictures apart. The space is spanned from samples until `SETTLED` in a row add
 nothing, so that an honest body is taken for another with a probability of 2^-64. What is sent seldom, such as
 the longest of bodies whose length is drawn, may come later. So spaces that differ are spanned on before they
-count as different, and a space that still grows after `SPANNED` samples says nothing. What is not linear over
-GF(2) is left to the dictionary of the games.
+count as different. Where a space still grows after `SPANNED` samples, new samples of both pictures are held
+against it: those of the same distribution fall outside of it equally often, and the other picture's are
+taken for different if they do so more often than by chance (Fisher's exact test, 2^-40). What is not linear
+over GF(2) is left to the dictionary of the games.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cache, cached_property, partial
+from math import comb
 from typing import Any, Final, TypeAlias
 
 from blindmatch_protocol.codec import Message
@@ -65,6 +68,8 @@ SPANNED: Final = 3_000
 """Samples of a group's first picture and of the others that are spanned; one of these is, unless `WIDE`."""
 CONFIRMED: Final = 512
 """Samples more of two pictures whose spaces differ."""
+UNLIKELY: Final = 1 << 40
+"""One in so many: what is less likely is not taken for chance."""
 HEAD, TAIL = 160, 32
 """Bytes of what is sent in a session that are looked at: the first and the last ones."""
 ENDS: Final = 32
@@ -367,6 +372,7 @@ class Span:
     def __init__(self, sample: Callable[[int], Sample]) -> None:
         self._sample = sample
         self._hull = Hull()
+        self._is_growing = True
         self.lengths: list[int] = []
 
     @property
@@ -393,20 +399,40 @@ class Span:
         return self._hull.size == other._hull.size and self.holds(other)
 
     def alike(self, other: Span) -> bool:
-        """The same, or at least one of them still grows after `SPANNED` samples."""
-        return self._settles(partial(self.same, other), self, other)
+        """The same; or new samples of either one are outside of the other as seldom as of itself, while they
+        still grow after `SPANNED` samples."""
+        if self._settles(partial(self.same, other), self, other):
+            return True
+        return self._is_growing and self._is_as_new(other) and other._is_as_new(self)
 
     def holds_all(self, other: Span) -> bool:
-        """Is all that the other one spans in here, or does this space still grow after `SPANNED` samples?"""
-        return self._settles(partial(self.holds, other), self)
+        """Is all that the other one spans in here? If this one still grows after `SPANNED` samples: are new
+        samples of the other one outside as seldom as its own?"""
+        if self._settles(partial(self.holds, other), self):
+            return True
+        return self._is_growing and self._is_as_new(other)
 
     def _settles(self, agrees: Callable[[], bool], *spans: Span) -> bool:
-        """Span on until the spaces agree, or none of them grows. True if they do, or one still grows after
-        `SPANNED` samples."""
-        grows = True
-        while grows and not agrees() and self.count < SPANNED:
-            grows = sum(span._grows() for span in spans) > 0  # each of them is spanned on
-        return grows or agrees()
+        """Span on until the spaces agree, none grows, or there are `SPANNED` samples; do they agree then?"""
+        self._is_growing = True
+        while self._is_growing and not agrees() and self.count < SPANNED:
+            self._is_growing = sum(span._grows() for span in spans) > 0  # each of them is spanned on
+        return agrees()
+
+    def _is_as_new(self, other: Span) -> bool:
+        """Are new samples of the other one outside of this space no more often than its own, but by chance?
+
+        With m of n own samples and t of n others outside, and one distribution for both, t or more of the
+        m + t are the other's with the sum over k >= t of C(n, k) C(n, m + t - k) / C(2 n, m + t).
+        """
+        mine, theirs = (self._count_outside(one) for one in (self, other))
+        both, n = mine + theirs, CONFIRMED
+        ways = sum(comb(n, count) * comb(n, both - count) for count in range(theirs, min(n, both) + 1))
+        return ways * UNLIKELY > comb(2 * n, both)
+
+    def _count_outside(self, source: Span) -> int:
+        """How many of `CONFIRMED` new samples of a source are not in this space, which stays as it is."""
+        return sum(not self._hull.holds(source._vector()) for _ in range(CONFIRMED))
 
     def _grows(self) -> bool:
         """Take `CONFIRMED` samples more; did the space grow?"""
@@ -419,6 +445,10 @@ class Span:
         return all(mine == theirs for mine, theirs in zip(self.lengths, other.lengths, strict=False))
 
     def _grow(self) -> bool:
+        return self._hull.add(self._vector())
+
+    def _vector(self) -> int:
+        """The next sample as a vector of bits."""
         body, beside = self._sample(self.count)
         self.lengths.append(len(body))
-        return self._hull.add(number(body) << 8 * len(beside) | int.from_bytes(beside, "big"))
+        return number(body) << 8 * len(beside) | int.from_bytes(beside, "big")
