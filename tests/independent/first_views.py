@@ -235,7 +235,7 @@ def claim_false(made: Committed, ledger: Ledger, place: str) -> None:
     )
     ledger.claim(
         place,
-        rf"Half of all matches are wrong at (?:one error in|{ONE_IN}) {N} pictures",
+        rf"half of all matches would be wrong at (?:one error in|{ONE_IN}) {N} pictures",
         Derived(1 / made.inputs.break_even, "e = K (1 - v) / V of the inputs"),
     )
 
@@ -621,7 +621,9 @@ def claim_cores(made: Committed, own: Recorded, ledger: Ledger, place: str) -> N
     )
     if key_seconds(made, own) is not None:
         ledger.claim(
-            place, rf"; at {N} a day: ", Derived(made.volume, "pictures of a day, population.toml", digits=0)
+            place,
+            rf"; at {N} a day a key lasts ",
+            Derived(made.volume, "pictures of a day, population.toml", digits=0),
         )
         claim_key(made, own, ledger, place)
 
@@ -640,10 +642,14 @@ def key_seconds(made: Committed, own: Recorded) -> float | None:
 def claim_key(made: Committed, own: Recorded, ledger: Ledger, place: str) -> None:
     seconds = key_seconds(made, own)
     assert seconds is not None and seconds < 120
-    ledger.claim(place, rf"{N} seconds, or open to", Derived(seconds, "evaluations, by those of a day", 2))
-    if not re.search(r"or open to modified phones", ledger.words[place]):
+    ledger.claim(
+        place,
+        rf"{N} seconds, or the list is open to",
+        Derived(seconds, "evaluations, by those of a day", 2),
+    )
+    if not re.search(r"the list is open to modified phones", ledger.words[place]):
         phones = Derived(float(phones_that_open(own)), "least number that open 99 % of a uniform list", 0)
-        ledger.claim(place, rf"or open to {N} phones", phones)
+        ledger.claim(place, rf"the list is open to {N} phones", phones)
 
 
 def phones_that_open(own: Recorded) -> int:
@@ -957,10 +963,11 @@ def claim_options_table(made: Committed, table: Element, ledger: Ledger) -> None
     kinds = len(set(made.corpus.kind.tolist()))
     ledger.claim(
         place,
-        rf"Missed, of {N} copies.*of its {N} pictures of {N} kinds",
+        rf"Missed, of {N} copies.*of its {N} pictures of {N} kinds, each against a list of {N} of all kinds",
         Derived(copies.trials, "photographs times edits", 0),
         Derived(wrong.trials, "pictures asked about", 0),
         Derived(kinds, "kinds", 0),
+        Derived(made.false(NEAR)[1], "mean length of the list of all kinds"),
     )
     entries = next(iter(made.designs.values())).entries
     ledger.claim(
@@ -992,6 +999,9 @@ def claim_options_row(made: Committed, name: str, row: Element, ledger: Ledger) 
         ledger.claim(place, rf"{B} of keys kept", Derived(kept, "escrow_bytes a message, pictures of a day"))
         return
     own = made.designs[name]
+    ledger.name(
+        place, r"256(?= numbers that every picture.s hash)", "PDQ's hash has 256 bits, each of a coefficient"
+    )
     claim_day(made, own, ledger, place)
     if own.relation == "category":
         rate = made.volumes["fpr_classifier"]

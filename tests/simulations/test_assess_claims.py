@@ -149,7 +149,7 @@ def test_cost_is_computed_from_the_larger_cpu_and_from_what_is_fetched(
 ) -> None:
     for one in rows:
         figures, found = one["figures"], cell(sample, f"{one['id']}.cost")
-        found, _, limited = found.partition("; 13 seconds, or open to ")
+        found, _, limited = found.partition("; a key lasts 13 seconds, or the list is open to ")
         assert bool(limited) == bool(one["key"] and one["key"]["in_all"]), (
             "no cost at a volume that is too much"
         )
@@ -180,7 +180,8 @@ def test_who_sees_what_is_what_the_run_and_the_declaration_say(
         parties = dict(_parties(words))
         met = {each["party"] for each in one["traffic"]}
         if one["design"]["relation"] == "nothing":
-            assert set(parties) == {"you", "provider", "matcher"}, "nobody reports"
+            assert set(parties) == {"you", "provider", "matcher", "centre"}, "every end is drawn"
+            assert not re.search("(picture|hash|outcome) ,", parties["centre"]), "nobody reports"
             continue
         for party in ("provider", "centre"):
             assert ("account , observed" in parties.get(party, "")) == (party in met), (one["id"], party)

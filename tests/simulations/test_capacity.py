@@ -74,23 +74,23 @@ def test_a_key_with_a_limit_on_all_accounts_lasts_thirteen_seconds_at_the_eu_s_v
     least = evaluations_for_all(24) // (1 << 20)
     assert tokens.open_to == least == 32
     assert best_share((least - 1) << 20, Tokening()) < told.NEARLY
-    assert tokens.exhausted == "13 seconds, or open to 32 phones"
+    assert tokens.exhausted == "13 seconds, or the list is open to 32 phones"
     assert "no device is answered" in tokens.notice
 
 
 def test_the_words_follow_from_limits_and_volume() -> None:
-    assert of("token-psi", Assumed(1e6)).exhausted == "2.5 hours, or open to 32 phones"
+    assert of("token-psi", Assumed(1e6)).exhausted == "2.5 hours, or the list is open to 32 phones"
     slow = of("token-psi", Assumed(100.0))
     assert slow.exhausted == "", "a key that lasts a year is not used up"
     held = slow.find(10_000, UNIFORM, ANY)
     assert held is not None and held.limits == Limit.ALL and held.share == best_share(1 << 24, Tokening())
     halved = of("token-psi", account_evaluations=1 << 19)
-    assert halved.exhausted == "13 seconds, or open to 64 phones"
+    assert halved.exhausted == "13 seconds, or the list is open to 64 phones"
     unlimited = of("token-psi", all_evaluations=0)
     assert unlimited.key_seconds is None and unlimited.exhausted == ""
     assert unlimited.open_to == 32
-    assert told.words_of_exhaustion(5.0, None) == "5 seconds, or open to modified phones"
-    assert told.words_of_exhaustion(5.0, 1) == "5 seconds, or open to 1 phone"
+    assert told.words_of_exhaustion(5.0, None) == "5 seconds, or the list is open to modified phones"
+    assert told.words_of_exhaustion(5.0, 1) == "5 seconds, or the list is open to 1 phone"
 
 
 def test_all_that_pool_get_no_more_than_the_limit_on_all_while_it_holds(tokens: Capacity) -> None:
@@ -238,7 +238,7 @@ def test_the_command_tells_one_design_and_fails_if_its_key_is_used_up(
     assert run(["design", "capacity", "token-psi", "--json", str(path)]) == exit_codes.WRONG
     seen = capsys.readouterr()
     said = " ".join(seen.out.split())
-    assert "13 seconds, or open to 32 phones" in said and "6,553 pictures" in said
+    assert "13 seconds, or the list is open to 32 phones" in said and "6,553 pictures" in said
     assert "wrong: token-psi: at this volume its key is used up within a year: 13 seconds" in seen.err
     result = json.loads(path.read_text())
     assert result["result_version"] == 1 and result["designs"]["token-psi"]["open_to"] == 32
@@ -283,11 +283,11 @@ def test_the_page_shows_no_cost_at_a_volume_that_uses_the_key_up(tmp_path: Path,
     seen = replace(observed(), key=told_use(tokens), capacity=tokens)
     made = drawn(tmp_path, replace(whole, rows=(row(seen),)))
     for part in ("cost-lists", "load", "matrix"):
-        assert "13 seconds, or open to 32 phones" in made.words(part), part
-    assert "13 seconds, or open to 32 phones" in made.sheet
+        assert "13 seconds, or the list is open to 32 phones" in made.words(part), part
+    assert "13 seconds, or the list is open to 32 phones" in made.sheet
     told_of = made.words("capacity")
     assert "1 000 phones" in told_of.replace("\u202f", " ") and "the same, with what opens" in told_of
-    assert "13 seconds, or open to 32 phones" in told_of and tokens.notice in told_of
+    assert "13 seconds, or the list is open to 32 phones" in told_of and tokens.notice in told_of
     slow = drawn(tmp_path, replace(whole, rows=(row(seen),)), given={"volume": 100})
     assert "or open to" not in slow.words("cost") + slow.sheet
 
@@ -295,7 +295,7 @@ def test_the_page_shows_no_cost_at_a_volume_that_uses_the_key_up(tmp_path: Path,
 def test_the_page_of_an_older_run_tells_the_key_s_life_alone(tmp_path: Path, tokens: Capacity) -> None:
     whole = check_folder(results_folder(tmp_path))
     made = drawn(tmp_path, replace(whole, rows=(row(replace(observed(), key=told_use(tokens))),)))
-    assert "13 seconds, or open to modified phones" in made.words("cost")
+    assert "13 seconds, or the list is open to modified phones" in made.words("cost")
     assert all(one.get("id") != "capacity" for one in made.tree().iter())
 
 
@@ -310,9 +310,9 @@ def test_a_year_says_which_designs_its_volume_uses_up(
     arguments = ["population", "--designs", "token-psi,oprf-psi", "--days", "2", "--json", str(path)]
     assert run(arguments) == exit_codes.OK
     said = " ".join(capsys.readouterr().out.split())
-    assert "token-psi at this volume: 13 seconds, or open to " in said
+    assert "token-psi at this volume: 13 seconds, or the list is open to " in said
     rows = {one["design"]: one["exhausted"] for one in json.loads(path.read_text())["designs"]}
-    assert rows["token-psi"].startswith("13 seconds, or open to ") and rows["oprf-psi"] == ""
+    assert rows["token-psi"].startswith("13 seconds, or the list is open to ") and rows["oprf-psi"] == ""
     assert run([*arguments, "--accounts", "100"]) == exit_codes.OK
     assert "or open to" not in capsys.readouterr().out, "so few accounts leave a key for a year"
 
@@ -321,4 +321,4 @@ def test_what_a_year_uses_up_names_the_phones_where_the_run_tells_them() -> None
     year = read_inputs(None)
     limited = replace(literature(year), key=KeyUse(160, 1 << 20, 1 << 24))
     its = model(year, limited, year.accounts.number.value, YEAR)
-    assert exhausted(its, 32) == "13 seconds, or open to 32 phones"
+    assert exhausted(its, 32) == "13 seconds, or the list is open to 32 phones"

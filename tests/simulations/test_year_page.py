@@ -235,7 +235,7 @@ def test_the_break_even_follows_the_sliders_by_the_commands_equation() -> None:
         even = break_even(with_value(held, "material", "files", files / 450e6))
         made = drawn(SAMPLE, check_folder(SAMPLE), given={"volume": volume, "files": files})
         (told,) = re.findall(
-            r"Half of all matches are wrong at one error in ([\d ]+) pictures", made.words("year")
+            r"half of all matches would be wrong at one error in ([\d ]+) pictures", made.words("year")
         )
         assert float(told.replace(" ", "")) == pytest.approx(even.pictures, rel=5e-3)
 

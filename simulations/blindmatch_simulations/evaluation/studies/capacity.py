@@ -346,11 +346,14 @@ def key_seconds(in_all: int | None, cost: int, volume: float) -> float | None:
 
 
 def words_of_exhaustion(seconds: float | None, open_to: int | None) -> str:
-    """Return "13 seconds, or open to N phones" of a key that a volume uses up within a year; else nothing."""
+    """Return "13 seconds, or the list is open to N phones" of a key that a volume uses up within a year.
+
+    Return nothing of a key that lasts longer.
+    """
     if seconds is None or seconds >= YEAR * DAY_SECONDS:
         return ""
     phones = "modified phones" if open_to is None else "1 phone" if open_to == 1 else f"{open_to:,} phones"
-    return f"{duration(seconds)}, or open to {phones}"
+    return f"{duration(seconds)}, or the list is open to {phones}"
 
 
 def _notice(asking: Asking, seconds: float | None, refused: Sequence[float | None], life: float) -> str:

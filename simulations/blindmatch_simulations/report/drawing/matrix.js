@@ -238,7 +238,7 @@ const legend = () =>
         h`<svg class="sees key" viewBox="0 0 14 14" width="14" height="14" aria-hidden="true"><g class="s-${state}" transform="translate(1 -13.5)"><rect x="0" y="14" width="12" height="13" rx="2"/></g></svg> ${words}`,
     ),
     "; ",
-  )}. A hash is a blurred likeness, which can be redrawn. Dashed: of reported pictures or opened accounts alone. ${designs().length ? usualSaid() : ""}Brackets: 95 % intervals. <a id="picture" download="options.svg" href="#matrix">Save picture</a></p>`;
+  )}. <b>H</b> is the whole hash, a blurred likeness that can be redrawn, or the part of it that the row names; <b>O</b>, whether a picture matched, known while it is sent. Dashed: of reported pictures or opened accounts alone. ${designs().length ? usualSaid() : ""}Brackets: 95 % intervals. <a id="picture" download="options.svg" href="#matrix">Save picture</a></p>`;
 const listed = () => {
   const lengths = given("list") ? [given("list")] : unique(designs().map(entries));
   return h`${lengths.length ? between(Math.min(...lengths), Math.max(...lengths)) : "no"} entries`;
@@ -253,7 +253,7 @@ const HEAD = () => [
   "Option, design",
   "Who sees what",
   h`Missed, ${ofHowMany("recall", "corpus_recall", (one) => h`of ${number(one.n)} copies in the ${term("reference corpus")}, each edit alike`)}`,
-  h`Flagged wrongly, ${ofHowMany("false_matches", "corpus_false", (one) => h`of its ${number(one.n)} pictures of ${kindsOfCorpus().length} kinds`)}`,
+  h`Flagged wrongly, ${ofHowMany("false_matches", "corpus_false", (one) => h`of its ${number(one.n)} pictures of ${kindsOfCorpus().length} kinds, each against a ${listsHead()}; photographs alone: see the sheet`)}`,
   h`Server cores; bytes a day, at ${number(given("volume") / 1e6)} million photos, ${listed()}`,
   "Abuse it allows (who would notice)",
 ];

@@ -90,9 +90,9 @@ const exhausted = (row, volume = given("volume")) => {
   const seconds = keyLife(row, volume),
     phones = row.capacity?.open_to;
   if (seconds === null || seconds >= DAYS * 86400) return "";
-  return `${lasting(seconds)}, or open to ${phones ? `${number(phones)} phone${phones === 1 ? "" : "s"}` : "modified phones"}`;
+  return `${lasting(seconds)}, or the list is open to ${phones ? `${number(phones)} phone${phones === 1 ? "" : "s"}` : "modified phones"}`;
 };
-const withLife = (row, words, volume) => (exhausted(row, volume) ? h`${words}; ${exhausted(row, volume)}` : words);
+const withLife = (row, words, volume) => (exhausted(row, volume) ? h`${words}; a key lasts ${exhausted(row, volume)}` : words);
 const mayGrow = (row, name) =>
   valueOf(row, name) > CONSTANT && (name !== "update_bytes" || figureOf(row, name).why.startsWith(WHOLE));
 // bytes at a list of `n`: [least, most, why]

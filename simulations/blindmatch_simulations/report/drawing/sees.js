@@ -71,7 +71,8 @@ const sight = (row, all = false) =>
   ["device", "provider", ...servers(row), "centre"]
     .filter(
       (party) =>
-        (row.design.relation === "nothing" ? party !== "centre" && (all || ENDS.includes(party)) : all || ENDS.includes(party)) ||
+        all ||
+        ENDS.includes(party) ||
         met(row, party) ||
         Object.values(row.design.roles).includes(party),
     )
@@ -117,7 +118,7 @@ const sees = (row) => {
   const boxes = sight(row),
     said = usual(),
     drawn = now.flat ? boxes : boxes.filter((box) => !said.some((one) => one.party === box.party && statesOf(one) === statesOf(box)));
-  return opens(place(row.id, "sees"), diagram(drawn, inWords(boxes)), () =>
+  return h`${opens(place(row.id, "sees"), diagram(drawn, inWords(boxes)), () =>
     evidence(
       h`${code(row)}: who sees what`,
       sight(row, true)
@@ -137,12 +138,24 @@ const sees = (row) => {
           ],
         ]),
     ),
-  );
+  )}${hashSaid(row, drawn)}`;
 };
+// which part of the hash a drawn H stands for, in the words of the declared fact
+const hashSaid = (row, drawn) =>
+  unique(
+    drawn
+      .filter((box) => box.things.hash)
+      .flatMap((box) => told(row, box.party).flatMap((leak) => leak.facts))
+      .filter((fact) => fact.shows.includes("hash"))
+      .map((fact) => clause(fact.says)),
+  ).map((words) => h` ${soft(h`H: ${words}`)}`);
 const studySees = (row) => {
   const most = row.opened.reduce((a, b) => (b.messages > a.messages ? b : a));
   const boxes = [
     {party: "device", things: {}},
+    // what every design's provider knows; a study sends nothing through one
+    {party: "provider", things: {account: {state: "declared"}}},
+    {party: "centre", things: {}},
     {party: "authorities", things: most.messages ? {picture: {state: "observed"}} : {}},
   ];
   return opens(

@@ -1,4 +1,4 @@
-// The decision sheet: one printed page, a row for each design, in words. It shows what other parts show.
+// The decision sheet: two printed pages at most, a row for each design, in words. It shows what other parts show.
 const LEVELS = {
   baseline: "Baselines",
   device: "Device level",
@@ -162,7 +162,7 @@ const mustRun = (row) => {
   const words = own
     ? span(own[1], Math.max(own[1], longer[1]), two)
     : absent(figureOf(row, "server_cpu_ms").why);
-  const lasts = exhausted(row) ? h`; at ${number(given("volume"))} a day: ${exhausted(row)}` : "";
+  const lasts = exhausted(row) ? h`; at ${number(given("volume"))} a day a key lasts ${exhausted(row)}` : "";
   return h`${who}; ${opens(place(row.id, "cost"), words, () => costEvidence(row, target(row)))}${lasts}`;
 };
 // of an entry of the list, to whoever has the files of the fewest parties; curator and centre hold the list anyway
@@ -315,7 +315,7 @@ const foundSaid = () => {
     mixed = recall(all) ? [near, equal].filter(recall).map((row) => percent(recall(row) / recall(all))) : [],
     prices = [near, all].filter((row) => row && cpuOf(row) >= 0).map(priceSaid),
     hundred = [near, equal, all].filter((row) => row && behaviourOf(row)).map((row) => h`${to("year", tenths(hundredOf(behaviourOf(row)).found), "part")} in ${nameOf(row)}`);
-  return h`<b>Found</b>, measured: of what the provider\u2019s matcher (0a) finds, ${ratios.length ? glue(ratios, ", ") : absent("")}, each edit alike${mixed.length ? h` (assumed mix: ${glue(mixed, ", ")})` : ""}. ${prices.length ? h`Price a picture, servers\u2019 CPU and bytes, ${number(entries(near || equal || all))} entries: ${glue(prices, "; ")}. ` : ""}${hundred.length ? h`Of 100 known files sent (reported, assumed known), by assumed shares, found: ${glue(hundred, ", ")}${near && behaviourOf(near) ? foundSpan(behaviourOf(near)) : ""}. ` : ""}${escapes()}`;
+  return h`<b>Found</b>, measured: of what the provider\u2019s matcher (0a) finds, ${ratios.length ? glue(ratios, ", ") : absent("")}, each edit alike${mixed.length ? h` (assumed mix: ${glue(mixed, ", ")})` : ""}. ${prices.length ? h`Price of asking about one picture, without set-ups and updates, servers\u2019 CPU and bytes, ${number(entries(near || equal || all))} entries: ${glue(prices, "; ")}. ` : ""}${hundred.length ? h`Of 100 known files sent (reported, assumed known), by assumed shares, found: ${glue(hundred, ", ")}${near && behaviourOf(near) ? foundSpan(behaviourOf(near)) : ""}. ` : ""}${escapes()}`;
 };
 const thresholdSaid = (rows) => {
   const least = unique(rows.map(openedFrom)).sort((a, b) => a - b);
@@ -352,8 +352,8 @@ const sheetPart = () => {
     h`<b>None finds</b> new material${guess.length ? h` (${named(guess)} may)` : ""}, grooming, live streams or video${never.length ? h`; of edited copies, almost none of these: ${never.join("; ")}` : ""}.`,
     foundSaid(),
     h`<b>Innocent pictures matched: not known.</b> ${falseSaid(behaviourOf(designs().find((row) => row.design.relation === "near" && behaviourOf(row)?.false) || {})?.false, "sheet")}`,
-    h`<b>A person wrongly reported</b>, in this prototype: a second hash must agree${guess.length ? h` (not in ${named(guess)})` : ""} and a person decide; ${withstoodOf(now.sources.after[0].attacks)} A device that reports says so at once${caught.length ? h`; where the provider does (${named(caught)}), the sender hears of the decision alone` : ""}${counts.length ? "; of opened vouchers, nothing" : ""}. The sender can complain, which shows the match to whoever sees the traffic. Errors, arrests, blocked accounts: not measured.`,
-    h`<b>In every design</b> the provider knows who sends to whom, when and how much, whether a report follows, and can read those who never compared keys. Where there is a list, curator and centre hold it; the curator can list anything.`,
+    h`<b>A person wrongly reported</b>, in this prototype: a second hash must agree${guess.length ? h` (not in ${named(guess)})` : ""} and a person decide; ${withstoodOf(now.sources.after[0].attacks)} A device that reports says so at once${caught.length ? h`; where the provider does (${named(caught)}), the sender is told only later, when a person has decided` : ""}${counts.length ? "; of opened vouchers, nothing" : ""}. The sender can complain, which shows the match to whoever sees the traffic. Errors, arrests, blocked accounts: not measured.`,
+    h`<b>In every design</b> the provider knows who sends to whom, when and how much, and can read those who never compared keys; where pictures are reported, it may notice that a report follows (declared, not checked). Where there is a list, curator and centre hold it; the curator can list anything.`,
     h`<b>Threshold</b>: ${counts.length ? h`a voucher leaves for every picture; the centre can open those that match, ${thresholdSaid(counts)}. Below, cryptography hides pictures, not how many were sent or look listed.` : "none measured."}`,
     h`<b>Abuse</b>: ${exposedSaid()}`,
     h`<b>Nobody measured</b> real lists, real traffic, decisions of people, leaks by computing time or power, a country's scale. Nothing is ranked.`,

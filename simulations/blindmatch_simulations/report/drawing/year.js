@@ -531,8 +531,8 @@ const listsHead = () => {
 // the three parts stand together, whatever way to match they are of
 const falseSaid = (known, ident) =>
   known
-    ? h`Seen: ${seenSaid(known)}. Least flattering defensible rates, all kinds: ${glue(known.lists.map((one) => listSaid(one, ident)), "; ")}. Half of all matches are wrong at ${breakEvenSaid()}. No test here tells on which side reality lies.`
-    : h`Not measured at scale. Half of all matches are wrong at ${breakEvenSaid()}. No test here tells on which side reality lies.`;
+    ? h`Seen: ${seenSaid(known)}. Least flattering defensible rates, all kinds: ${glue(known.lists.map((one) => listSaid(one, ident)), "; ")}. If every known picture were found, half of all matches would be wrong at ${breakEvenSaid()}; a design that finds fewer gets there at a rarer error. No test here tells on which side reality lies.`
+    : h`Not measured at scale. If every known picture were found, half of all matches would be wrong at ${breakEvenSaid()}; a design that finds fewer gets there at a rarer error. No test here tells on which side reality lies.`;
 const openedSaid_ = (made) => {
   const {held, at} = made,
     rate = held.ranges.false_rate?.value ?? breakEven() * (1 - held.made_up),
