@@ -159,15 +159,16 @@ def test_copies_of_photographs_with_one_hash_seldom_have_other_numbers_of_tokens
             name: Picture.from_bytes(crops.BY_NAME[name].apply(one.data)) for name in {*LISTED_AS, *SENT_AS}
         }
         copies = [edited[name] for name in SENT_AS if edited[name].hash == sent.hash]
+        tokens_sent = [
+            {row.tobytes() for row in near.token_rows(DESIGN.asked(item.hash, item))}
+            for item in (sent, *copies)
+        ]
         for entry in [edited[name].hash for name in LISTED_AS]:
             both = np.frombuffer(sent.hash + entry, np.uint8).reshape(2, 32)
             if np.unpackbits(both[0] ^ both[1]).sum() > MATCH_DISTANCE:
                 continue
             listed = {row.tobytes() for row in DESIGN.keys_of(both[1:])}
-            counts = [
-                len({row.tobytes() for row in near.token_rows(DESIGN.asked(item.hash, item))} & listed)
-                for item in (sent, *copies)
-            ]
+            counts = [len(tokens & listed) for tokens in tokens_sent]
             visible = [number for number in counts[1:] if number and counts[0]]
             pairs += len(visible)
             differ += sum(number != counts[0] for number in visible)
