@@ -59,7 +59,7 @@ def test_a_request_has_one_size_and_takes_as_much_randomness_whatever_the_item_i
         body = started.step.bodies[MATCHER]  # type: ignore[union-attr]
         seen.add((len(body.encode()), len(body.blinded), tuple(taken)))
     assert len(seen) == 1
-    assert seen.pop()[0] <= 6 * 1024
+    assert seen.pop()[0] <= 8 * 1024
 
 
 def test_a_picture_of_low_quality_sends_a_cover_request_that_does_not_depend_on_its_hash(place: Held) -> None:

@@ -26,7 +26,7 @@ from blindmatch_protocol.contract import (
     no_progress,
 )
 from blindmatch_protocol.contract.publishing import HeldEntries
-from blindmatch_protocol.designs import oprf_psi, token_psi
+from blindmatch_protocol.designs import oprf_psi, token_psi, wide_psi
 from blindmatch_protocol.designs.token_psi.tokens import band_bits
 from blindmatch_protocol.designs.voprf import VoprfDesign
 from blindmatch_simulations.testbed.inprocess.deployed import run_session
@@ -36,8 +36,13 @@ from support.memory import Held, MemoryWorkspace, asked, held, random_hashes, sa
 MATCHER = Role("matcher")
 LISTED = random_hashes(24)
 SMALL = {"k": 24, "bands": 4, "probes": 2}
-DESIGNS: dict[str, VoprfDesign[Any]] = {"oprf-psi": oprf_psi.DESIGN, "token-psi": token_psi.DESIGN}
-VALUES: dict[str, dict[str, int]] = {"oprf-psi": {"evaluations": 3}, "token-psi": SMALL}
+WIDE: dict[str, int] = {"bands": 3, "probes": 2}
+DESIGNS: dict[str, VoprfDesign[Any]] = {
+    "oprf-psi": oprf_psi.DESIGN,
+    "token-psi": token_psi.DESIGN,
+    "wide-psi": wide_psi.DESIGN,
+}
+VALUES: dict[str, dict[str, int]] = {"oprf-psi": {"evaluations": 3}, "token-psi": SMALL, "wide-psi": WIDE}
 BAD_ELEMENTS = {
     "identity": bytes(32),
     "all ones": b"\xff" * 32,

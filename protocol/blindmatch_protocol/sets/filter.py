@@ -4,6 +4,9 @@ n keys fall into n buckets. How many are in each bucket is written in unary (2 b
 further bits are kept as its fingerprint, in the order of the buckets (Elias 1974, "Efficient storage and
 retrieval by content and address of static files"); docs/set-format.md. A false "yes" cannot be told from a
 true one.
+
+Fingerprints may be shorter, down to 16 bits: an absent key then passes with 2^-16, since a bucket holds one
+key on average. Such a filter is of version 2, which states their length.
 """
 
 from __future__ import annotations
@@ -24,6 +27,10 @@ KIND: Final = 0x03
 KEY_BYTES: Final = 9
 """Bytes at the front of a key that count: 4 for the bucket, 5 for the fingerprint."""
 FINGERPRINT_BYTES: Final = 5
+"""Of a filter of version 1."""
+LEAST_FINGERPRINT: Final = 2
+_FRONT: Final = KEY_BYTES - FINGERPRINT_BYTES
+"""Bytes at the front of a key that choose its bucket."""
 BLOCK: Final = 512
 """Buckets between two starts."""
 MOST_ENTRIES: Final = 1 << 26
@@ -34,6 +41,8 @@ MOST_IN_BUCKET: Final = 64
 
 MAGIC: Final = b"BMFILTR\n"
 VERSION: Final = 1
+SHORT_VERSION: Final = 2
+"""Of a filter whose fingerprints are shorter; the header states their length in the place of a zero."""
 HEADER: Final = struct.Struct(">8sIIQ40x")
 
 _STRETCH = 4096
@@ -45,9 +54,20 @@ _CHECKED = 1 << 16
 _Numbers: TypeAlias = npt.NDArray[np.int64]
 
 
-def build(keys: Rows, order: npt.NDArray[np.uint32]) -> list[Buffer]:
-    """The section for distinct keys, uint8 (n, 9 or more), which `order` sorts as byte strings, as parts to
-    write; `DesignError` if there are too many keys."""
+def build(keys: Rows, order: npt.NDArray[np.uint32], fingerprint: int = FINGERPRINT_BYTES) -> list[Buffer]:
+    """Return the section for distinct keys, as parts to write.
+
+    Args:
+        keys: uint8 (n, 9 or more).
+        order: sorts them as byte strings.
+        fingerprint: bytes kept of each key, 2 to 5.
+
+    Raises:
+        DesignError: There are too many keys, or fingerprints are of another length.
+    """
+    if not LEAST_FINGERPRINT <= fingerprint <= FINGERPRINT_BYTES:
+        allowed = f"{LEAST_FINGERPRINT} to {FINGERPRINT_BYTES}"
+        raise DesignError(f"a filter's fingerprints have {allowed} bytes, not {fingerprint}")
     count = len(keys)
     if count > MOST_ENTRIES:
         raise DesignError(f"at most {MOST_ENTRIES} entries fit one filter")
@@ -55,8 +75,8 @@ def build(keys: Rows, order: npt.NDArray[np.uint32]) -> list[Buffer]:
     starts = np.searchsorted(buckets, np.arange(0, count + 1, BLOCK)).astype("<u8")
     bits = np.zeros(2 * count, np.uint8)
     bits[buckets + np.arange(count)] = 1
-    prints = keys[order, 4:KEY_BYTES]
-    header = HEADER.pack(MAGIC, VERSION, 0, count)
+    prints = keys[order, _FRONT : _FRONT + fingerprint]
+    header = _header(count, fingerprint)
     return [header, starts.tobytes(), np.packbits(bits).tobytes(), prints.tobytes()]
 
 
@@ -72,7 +92,7 @@ class Filter(Redacted, Struct, frozen=True, eq=False):
     Attributes:
         starts: entries before bucket 0, 512, ..., uint64.
         unary: bucket sizes, packed bits.
-        prints: fingerprints, uint8 (count, 5).
+        prints: fingerprints, uint8 (count, 2 to 5).
     """
 
     count: int
@@ -80,19 +100,24 @@ class Filter(Redacted, Struct, frozen=True, eq=False):
     unary: Rows
     prints: Rows
 
+    @property
+    def fingerprint(self) -> int:
+        """Bytes kept of each key."""
+        return int(self.prints.shape[1])
+
     @classmethod
     def open(cls, section: memoryview) -> Filter:
         """Open a section whose digest has been checked; `SetFileError` if it is no filter of this version, or
         its pieces do not fit its length."""
-        count = _read_header(bytes(section[: HEADER.size]))
+        count, fingerprint = _read_header(bytes(section[: HEADER.size]))
         starts_end = HEADER.size + 8 * (count // BLOCK + 1)
         unary_end = starts_end + -(-2 * count // 8)
-        if len(section) != unary_end + FINGERPRINT_BYTES * count:
+        if len(section) != unary_end + fingerprint * count:
             raise SetFileError("filter: the section does not have the length that belongs to its entries")
         starts = np.frombuffer(section[HEADER.size : starts_end], "<u8")
         if (starts > count).any() or (starts[1:] < starts[:-1]).any():
             raise SetFileError("filter: the starts do not ascend to the number of entries")
-        prints = np.frombuffer(section[unary_end:], np.uint8).reshape(count, FINGERPRINT_BYTES)
+        prints = np.frombuffer(section[unary_end:], np.uint8).reshape(count, fingerprint)
         return cls(count, starts, np.frombuffer(section[starts_end:unary_end], np.uint8), prints)
 
     def check(self) -> None:
@@ -119,7 +144,8 @@ class Filter(Redacted, Struct, frozen=True, eq=False):
             raise SetFileError("filter: the starts are not those of the buckets")
 
     def contains(self, keys: Rows) -> npt.NDArray[np.bool_]:
-        """Which of `keys`, uint8 (n, 9 or more), are present, bool (n,); wrong for one absent key in 2^40."""
+        """Which of `keys`, uint8 (n, 9 or more), are present, bool (n,); wrong for one absent key in 2^40,
+        or with fingerprints of f bytes in 2^(8 f)."""
         if not self.count or not len(keys):
             return np.zeros(len(keys), np.bool_)
         parts = [keys[at : at + _STRETCH] for at in range(0, len(keys), _STRETCH)]
@@ -127,7 +153,8 @@ class Filter(Redacted, Struct, frozen=True, eq=False):
 
     def _contains(self, keys: Rows) -> npt.NDArray[np.bool_]:
         first, sizes = self._spans(_buckets(keys, self.count))
-        wanted, found = keys[:, 4:KEY_BYTES], np.zeros(len(keys), np.bool_)
+        wanted = keys[:, _FRONT : _FRONT + self.fingerprint]
+        found = np.zeros(len(keys), np.bool_)
         for step in range(int(sizes.max())):
             rows = (sizes > step).nonzero()[0]
             at = np.minimum(first[rows] + step, self.count - 1)
@@ -160,14 +187,24 @@ class Filter(Redacted, Struct, frozen=True, eq=False):
         return np.cumsum(bits == 0, axis=1, dtype=np.int32)
 
 
-def _read_header(raw: bytes) -> int:
+def _header(count: int, fingerprint: int) -> bytes:
+    if fingerprint == FINGERPRINT_BYTES:
+        return HEADER.pack(MAGIC, VERSION, 0, count)
+    return HEADER.pack(MAGIC, SHORT_VERSION, fingerprint, count)
+
+
+def _read_header(raw: bytes) -> tuple[int, int]:
+    """The number of keys, and the bytes of a fingerprint."""
     if len(raw) != HEADER.size:
         raise SetFileError("filter: the section is truncated")
-    magic, version, _, count = HEADER.unpack(raw)
+    magic, version, stated, count = HEADER.unpack(raw)
     if magic != MAGIC:
         raise SetFileError("filter: the magic number is missing")
-    if version != VERSION:
-        raise SetFileError(f"filter: version {version} is not the one this program reads, {VERSION}")
-    if raw != HEADER.pack(MAGIC, VERSION, 0, count) or count > MOST_ENTRIES:
+    if version not in (VERSION, SHORT_VERSION):
+        read = f"{VERSION} or {SHORT_VERSION}"
+        raise SetFileError(f"filter: version {version} is none that this program reads, {read}")
+    fingerprint = FINGERPRINT_BYTES if version == VERSION else stated
+    is_known = LEAST_FINGERPRINT <= fingerprint <= FINGERPRINT_BYTES
+    if not is_known or raw != _header(count, fingerprint) or count > MOST_ENTRIES:
         raise SetFileError("filter: the header is not canonical")
-    return int(count)
+    return int(count), int(fingerprint)

@@ -24,7 +24,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 from msgspec import Struct, msgpack
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from blindmatch_protocol.codec import Buffer, Rows
 from blindmatch_protocol.codec.errors import DesignError
@@ -80,6 +80,7 @@ class Tokening(Struct, frozen=True):
     """How hashes become tokens; see `TOKENING`; `DesignError` if the values do not go together."""
 
     order: ClassVar[Order] = PERMUTATION
+    declared: ClassVar[tuple[Parameter, ...]] = TOKENING
 
     k: int = 24
     bands: int = 10
@@ -87,7 +88,7 @@ class Tokening(Struct, frozen=True):
     needed: int = 2
 
     def __post_init__(self) -> None:
-        check_ranges(self, TOKENING)
+        check_ranges(self, self.declared)
         if self.k * self.bands > HASH_BITS:
             raise DesignError(f"k times bands: must be at most {HASH_BITS}, not {self.k * self.bands}")
         if self.probes > 1 << self.k:
@@ -124,7 +125,6 @@ BATCH: Final = 1024
 """Entries evaluated at once, and what a killed build may lose."""
 SHARED: Final = 1 << 12
 """Entries from which on worker processes compute: to start them takes as long as to evaluate some 500."""
-TOKEN_BYTES: Final = 4
 _UNIT = shares.STORE_KEY_BYTES
 """Bytes of a store key, of a mask and of a value; rows are so many times as long."""
 _OWN = shares.LABEL_KEY_BYTES
@@ -148,7 +148,7 @@ class Held(Redacted, Struct, frozen=True, eq=False):
 
 
 def oprf_inputs(tokens: Tokens) -> list[bytes]:
-    """OPRF inputs of tokens, uint32 (n, bands) or (bands, n).T: tag, band, bits; n * bands of them."""
+    """OPRF inputs of tokens, (n, bands) or (bands, n).T: tag, band, bits; n * bands of them."""
     return [row.tobytes() for row in oprf_input_rows(tokens)]
 
 
@@ -156,18 +156,20 @@ def oprf_input_rows(tokens: Tokens) -> Rows:
     """`oprf_inputs` as an array, uint8 (n * bands, w)."""
     count, bands = tokens.shape
     numbers = np.tile(np.arange(bands, dtype=np.uint8), count)[:, None]
-    bits = np.ascontiguousarray(tokens, ">u4").view(np.uint8).reshape(-1, TOKEN_BYTES)
+    width = tokens.dtype.itemsize
+    bits = np.ascontiguousarray(tokens, f">u{width}").view(np.uint8).reshape(-1, width)
     return rowwise.joined(len(bits), INPUT_TAG, numbers, bits)
 
 
 def evaluated_rows(key: SecretKey, batch: publishing.EntryBatch, tokening: Tokening, recipe: Recipe) -> Rows:
     """For each entry: for each file every band's store key 16, and then every band's mask 16, in the first
     one XOR the value of the entry's polynomial; that polynomial, 16 times `needed`, and label key, 32."""
-    tokens = entry_tokens(batch.hashes, tokening.k, tokening.bands)
+    tokens = entry_tokens(batch.hashes, tokening.k, tokening.bands, tokening.order)
     outputs = evaluate_rows(key, oprf_input_rows(tokens))
     keys = [shares.token_keys(outputs, epoch) for epoch in recipe.epochs]
     made = polynomials(batch, key, tokening.needed, recipe.epoch)
-    keys[0].masks[:] ^= values(made, tokening.bands).reshape(-1, _UNIT)
+    # a single row comes as a view that cannot be written to
+    keys[0] = replace(keys[0], masks=keys[0].masks ^ values(made, tokening.bands).reshape(-1, _UNIT))
     labels_of = shares.label_keys(secrets_of(made), recipe.epoch)
     columns = [part for one in keys for part in (one.store_keys, one.masks)]
     return np.concatenate([part.reshape(len(batch), -1) for part in (*columns, made, labels_of)], axis=1)
@@ -197,7 +199,7 @@ def _write(
     key: SecretKey, tokening: Tokening, recipe: Recipe, job: Job, file: SetFileWriter, rows: Rows
 ) -> None:
     entries = whole(job.entries, BATCH)
-    families = plan(entries.hashes, tokening.k, tokening.bands)
+    families = plan(entries.hashes, tokening.k, tokening.bands, tokening.order)
     # the ends of rows are copied, to be read in any order
     made = np.ascontiguousarray(rows[:, -_OWN - tokening.needed * VALUE_BYTES : -_OWN])
     coefficients = made.reshape(-1, tokening.needed, VALUE_BYTES)

@@ -24,7 +24,6 @@ from blindmatch_protocol.designs.deltas import Recipe
 from blindmatch_protocol.designs.facts import EVERY_ENTRY
 from blindmatch_protocol.designs.token_psi.build import (
     DECLARED,
-    TOKEN_BYTES,
     Tokening,
     best_share,
     keys_of,
@@ -132,15 +131,20 @@ class TokenPsi(VoprfDesign[Setup]):
     outputs_tell: ClassVar[tuple[bm.Fact, ...]] = (NEAR_ENTRIES,)
     asking_tells: ClassVar[tuple[bm.Fact, ...]] = (TOKEN_ORACLE,)
 
+    @staticmethod
+    def tokening_of(values: Mapping[str, int]) -> tuple[Tokening, Limits | None]:
+        """Return tokening and limits of a set with these parameters; `DesignError` as in `settle`."""
+        return of_values(values)
+
     def extraction(self, setup: Setup) -> bm.Extraction:
         t = setup.tokening
-        places = band_bits(t.k, t.bands)
+        places = band_bits(t.k, t.bands, t.order)
         return bm.Extraction("tokens", lambda tokens: best_share(tokens, t), t.tokens, places, t.needed)
 
     def parts(self, setup: Setup, item: bm.Item) -> bm.Parts:
         t = setup.tokening
-        asked = probe_tokens(item.hash, item.coefficients, t.k, t.bands, t.probes)
-        return bm.Parts(band_bits(t.k, t.bands), asked)
+        asked = probe_tokens(item.hash, item.coefficients, t.k, t.bands, t.probes, t.order)
+        return bm.Parts(band_bits(t.k, t.bands, t.order), asked)
 
     def worked_out(self, session: Verified, setup: Setup) -> bm.WorkedOut:
         t, layers, outputs = setup.tokening, setup.layers, session.outputs
@@ -155,25 +159,26 @@ class TokenPsi(VoprfDesign[Setup]):
         )
 
     def settle(self, values: Mapping[str, int]) -> tuple[int, Limits | None]:
-        tokening, limits = of_values(values)
+        tokening, limits = self.tokening_of(values)
         return tokening.tokens, limits
 
     def building(self, key: SecretKey, values: Mapping[str, int], recipe: Recipe) -> ListBuild:
-        return list_build(key, of_values(values)[0], recipe)
+        return list_build(key, self.tokening_of(values)[0], recipe)
 
     def opened(self, files: Sequence[tuple[str, SetFile]], keys: PublicKeys) -> Setup:
         newest = files[-1][1].identity
-        tokening, limits = of_values(newest.parameters)
+        tokening, limits = self.tokening_of(newest.parameters)
         layers = tuple(open_layer(name, file) for name, file in files)
         return Setup(newest.epoch, keys, layers, tokening.tokens, limits, tokening=tokening)
 
     def inputs(self, setup: Setup, item: bm.Item, cover: bool, rng: bm.Randomness) -> list[bytes]:
-        """Takes 4 bytes of `rng` a token."""
+        """Takes 4 bytes of `rng` a token; of a band of more than 32 bits 8."""
         t = setup.tokening
-        drawn = np.frombuffer(rng.take(TOKEN_BYTES * t.tokens), ">u4").astype(np.uint32)
-        random = drawn.reshape(t.bands, t.probes) >> np.uint32(32 - t.k)
         # a poor picture is probed, too, so that the time it takes does not tell
-        probes = probe_tokens(item.hash, item.coefficients, t.k, t.bands, t.probes)
+        probes = probe_tokens(item.hash, item.coefficients, t.k, t.bands, t.probes, t.order)
+        width = probes.dtype.itemsize
+        drawn = np.frombuffer(rng.take(width * t.tokens), f">u{width}").astype(probes.dtype)
+        random = drawn.reshape(t.bands, t.probes) >> probes.dtype.type(8 * width - t.k)
         return oprf_inputs((random if cover else probes).T)
 
     def found(self, setup: Setup, session: Verified) -> bm.Label | None:

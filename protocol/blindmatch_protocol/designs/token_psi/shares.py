@@ -101,7 +101,7 @@ def secrets_of(coefficients: Elements) -> Rows:
 
 
 def candidates(found: Elements, needed: int) -> Rows:
-    """The secret of every combination of values at `needed`, 2 or 3, distinct bands, of what was read at each
+    """The secret of every combination of values at `needed`, 1 to 3, distinct bands, of what was read at each
     band's probes, uint8 (bands, probes, 16): uint8 (m, 16), m as in `candidate_count`, by bands in
     lexicographic order and then by the probes', the last band's changing fastest."""
     bands, probes, _ = found.shape

@@ -178,10 +178,10 @@ class Plan(Redacted, Struct, frozen=True, eq=False):
     lost: Flags
 
 
-def plan(hashes: Rows, k: int, bands: int) -> Plan:
+def plan(hashes: Rows, k: int, bands: int, order: Order = PERMUTATION) -> Plan:
     """Families and tokens of entries, uint8 (n, 32); the same entries give the same plan. Holds about 300
     bytes an entry."""
-    tokens = entry_tokens(hashes, k, bands)
+    tokens = entry_tokens(hashes, k, bands, order)
     shared = [_shared(own) for own in tokens.T]
     first, member = _members(_joined(hashes, tokens, shared))
     stored, lost = _assigned(tokens, first, shared)
