@@ -21,6 +21,7 @@ from blindmatch_protocol.designs import (
     provider_scan,
     third_party,
     token_psi,
+    wide_psi,
 )
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design
@@ -81,6 +82,13 @@ def test_dummies_of_several_rounds_roles_and_vouchers_are_robust(design: AnyDesi
 def test_token_psi_fails_nothing_with_fewer_bands_tokens_and_runs() -> None:
     """Its own sizes take four times as long; `make checks` has them."""
     report = check_design(token_psi.DESIGN, Options(runs=(12, 12), values={"bands": 3, "probes": 4}))
+    assert [report.line(result) for result in report.failed] == []
+    assert {result.check for result in report.results} == set(BY_NAME)
+
+
+@pytest.mark.slow
+def test_wide_psi_fails_nothing_with_fewer_bands_tokens_and_runs() -> None:
+    report = check_design(wide_psi.DESIGN, Options(runs=(12, 12), values={"bands": 3, "probes": 4}))
     assert [report.line(result) for result in report.failed] == []
     assert {result.check for result in report.results} == set(BY_NAME)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-from blindmatch_protocol.contract import Adversary, AnyDesign, Fact, Leak, Party, Severity
-from blindmatch_protocol.designs import hash_upload, oprf_psi, token_psi
+from blindmatch_protocol.contract import Adversary, AnyDesign, Extraction, Fact, Leak, Party, Severity
+from blindmatch_protocol.designs import hash_upload, oprf_psi, token_psi, wide_psi
 from blindmatch_protocol.designs.oprf_psi import OprfPsi
+from blindmatch_protocol.designs.token_psi import TokenPsi
 from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
 from blindmatch_simulations.evaluation.conformance.leakage.games import game_of
@@ -58,6 +61,21 @@ def test_every_class_of_lists_is_played_for_oprf_psi() -> None:
 
 def test_entries_near_a_picture_are_declared_by_token_psi_and_not_played() -> None:
     assert set(NAMES) - set(_pairs(_held(token_psi.DESIGN, **SMALL))) == {"an entry at distance 32 or none"}
+
+
+class SaysOne(TokenPsi):
+    """Needs two bands, and says that one opens an entry, but not that entries near a picture do."""
+
+    outputs_tell = ()
+
+    def extraction(self, setup: Any) -> Extraction:
+        return replace(super().extraction(setup), needed=1)
+
+
+def test_a_lone_hit_is_not_played_where_one_token_opens_and_the_design_says_so_twice() -> None:
+    lone = {name for name in NAMES if "lone" in name}
+    assert not lone & _pairs(_held(wide_psi.DESIGN, **SMALL)).keys()
+    assert lone <= _pairs(_held(SaysOne(), **SMALL)).keys()
 
 
 def test_a_design_that_is_published_whole_has_no_classes_of_updates() -> None:

@@ -43,6 +43,7 @@ CHAIN: Final = (
 FILES: Final[Mapping[str, tuple[tuple[ModuleType, str], ...]]] = {
     "oprf-psi": (*CHAIN, (filters, "KIND")),
     "token-psi": (*CHAIN, (token_layers, "ADDRESSES_KIND")),
+    "wide-psi": (*CHAIN, (filters, "KIND"), (token_layers, "ADDRESSES_KIND")),
     "split-psi": (*CHAIN, (filters, "KIND"), (deltas, "SHARE_KEYS_KIND")),
     "split-token-psi": (*CHAIN, (token_layers, "ADDRESSES_KIND"), (deltas, "SHARE_KEYS_KIND")),
     "prefix-bucket": (

@@ -148,9 +148,25 @@ def _told(held: Material, one: List, pair: ListPair) -> list[Hashable]:
     return found
 
 
+def _opens_near(held: Material) -> bool:
+    """Does the design say that a device gets labels of entries near its pictures, matches or not?"""
+    return NEAR_ENTRIES in names_of(
+        told(held.fixtures.design, frozenset({Party.DEVICE}), Adversary.SEMI_HONEST)
+    )
+
+
+def _opens_lone(held: Material) -> bool:
+    """Does a lone hit open an entry, as the design says itself twice: by the fact `near_entries`, and by an
+    `extraction` that needs one part? Then that hit is what is declared. Where two parts must agree it is not,
+    and whoever says one instead states a list that opens sooner."""
+    extraction = held.fixtures.design.extraction(held.game.table.deployed.setup)
+    needs_one = extraction is not None and extraction.places is not None and extraction.needed == 1
+    return needs_one and _opens_near(held)
+
+
 def _lone(held: Material) -> ListPair | None:
     found = held.game.pool.of("lone")[:1]
-    if not found:
+    if not found or _opens_lone(held):
         return None
     (one,), setup = found, held.game.table.deployed.setup
     entry = lone_entry(held.fixtures.design, setup, one.item, 0)
@@ -158,7 +174,7 @@ def _lone(held: Material) -> ListPair | None:
 
 
 def _outside(held: Material) -> ListPair | None:
-    if NEAR_ENTRIES in names_of(told(held.fixtures.design, frozenset({Party.DEVICE}), Adversary.SEMI_HONEST)):
+    if _opens_near(held):
         return None
     one = held.fixtures.pool.of("far-32")[0]
     return held.pair(List(held.with_last(flipped(one.item, 32))), List(held.rows), one)
@@ -210,6 +226,8 @@ def _again(held: Material, own: Rows, asked: tuple[Pooled, ...]) -> ListPair:
 
 def _small(held: Material) -> ListPair | None:
     """Updates of one entry each: every one a lone hit of the same picture, or none."""
+    if _opens_lone(held):
+        return None
     drawn = random_hashes(2 * ASKED, held.fixtures.seed + (1 << 23))
     one, setup = held.fixtures.pool.of("other")[0], held.game.table.deployed.setup
     lone = lone_entries(held.fixtures.design, setup, one.item, drawn[:ASKED])
@@ -226,6 +244,8 @@ def _sized(entries: int) -> Callable[[Material], ListPair | None]:
     """An update of so many entries: up to `ASKED` of them are lone hits of one picture each, or none is."""
 
     def pair(held: Material) -> ListPair | None:
+        if _opens_lone(held):
+            return None
         setup = held.game.table.deployed.setup
         drawn = random_hashes(2 * entries, held.fixtures.seed + (1 << 24))
         pictures = [one for one in crowd(held.fixtures.seed) if one.kind == "other"][: min(ASKED, entries)]
