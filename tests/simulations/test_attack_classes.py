@@ -113,6 +113,16 @@ def test_more_devices_open_more_until_the_cap_for_all() -> None:
     assert projected == sorted(projected) and projected[1] == pytest.approx(0.264, abs=0.001)  # token-psi.md
 
 
+def test_without_a_cap_for_all_every_further_device_opens_more() -> None:
+    found = run_attack(ATTACKS["pooled-extraction"], arena("wide-psi")).figure.parts
+    alone, two, four, eight, *projected = found.values()
+    assert alone < two < four < eight and "accounts 8, evaluations 768" in found
+    # 5,040,000 tokens of 2^42 open next to nothing, a million times as many the whole list
+    assert projected[0] < 1e-4 and projected[1] > 0.68
+    assert figure("key-limits", "wide-psi").value == 0
+    assert "of all together" not in figure("key-limits", "wide-psi").parts
+
+
 def test_a_request_under_keys_of_its_own_opens_no_more_than_is_declared() -> None:
     """Four slots of 256 have other numbers than 0 and 1, and v is that of no match for one entry in 16."""
     opened = figure("own-relinearisation", "he-hamming")

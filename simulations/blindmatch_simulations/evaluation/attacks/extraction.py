@@ -18,13 +18,13 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from blindmatch_protocol.contract import KeyLimits, Match, Party, Request
+from blindmatch_protocol.contract import AnyDesign, KeyLimits, Match, Party, Request
 from blindmatch_protocol.designs.he_hamming import files, packing, seal
 from blindmatch_protocol.designs.he_hamming.circuit import CHECKED, WEIGHT, Evaluation, indicator
 from blindmatch_protocol.designs.he_hamming.packing import BITS, DATA, KEY, Keys, Query, Reply, Ring, Secret
 from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS
-from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.build import best_share
+from blindmatch_protocol.designs.voprf.layout import Limits
 from blindmatch_server.hosting.event_log import EventLog
 from blindmatch_server.matching import ledger
 from blindmatch_server.matching.ledger import Budget, MatcherStore
@@ -35,7 +35,8 @@ from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
 from blindmatch_simulations.evaluation.attacks.arena import Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
-from blindmatch_simulations.evaluation.studies.near_bench import DEFAULT_LIMITS, extract, obtainable
+from blindmatch_simulations.evaluation.studies.evidence import tokening_of
+from blindmatch_simulations.evaluation.studies.near_bench import extract, obtainable
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, enrolled, run_session
 from blindmatch_simulations.testbed.pictures.pool import HashOnly
 
@@ -100,8 +101,10 @@ def pooled_extraction(arena: Arena) -> Figure:
         granted = sum(_granted(_limits(deployed), accounts))
         opened = len(extract(deployed, granted, rng))
         parts[f"accounts {accounts}, evaluations {granted}"] = float(opened)
+    tokening = tokening_of(arena.design, {})
+    assert tokening is not None
     for accounts in (1, MILLION):
-        share = best_share(obtainable(DEFAULT_LIMITS, accounts), Tokening())
+        share = best_share(obtainable(_default_limits(arena.design), accounts), tokening)
         parts[f"share of a list projected, defaults: accounts {accounts:,}"] = round(share, 4)
     return Figure("entries opened", float(opened), opened > 0, ENTRIES, None, parts)
 
@@ -117,21 +120,29 @@ def pooled_extraction(arena: Arena) -> Figure:
     left=Left.COUNTED,
 )
 def key_limits(arena: Arena) -> Figure:
-    """Count the requests that the budget grants beyond a limit: of an account, and of all."""
+    """Count the requests that the budget grants beyond a limit: of an account, and of all where there is
+    one."""
     limits = _limits(_set(arena))
     spent = _granted(limits, ACCOUNTS[-1])
     arena.spending.queries += sum(spent) // limits.cost
     arena.progress(1, 1)
-    beyond = sum(max(0, each - ALONE) for each in spent), max(0, sum(spent) - TOGETHER)
+    beyond = {"of an account": sum(max(0, each - ALONE) for each in spent)}
+    if limits.in_all is not None:
+        beyond["of all together"] = max(0, sum(spent) - TOGETHER)
     tries = ACCOUNTS[-1] * (ALONE // limits.cost + PAST)
-    names = "of an account", "of all together"
-    cases = {name: (past // limits.cost, tries) for name, past in zip(names, beyond, strict=True)}
+    cases = {name: (past // limits.cost, tries) for name, past in beyond.items()}
     return replace(counted("requests granted past a limit", cases), trials=tries, tries={})
 
 
 def _set(arena: Arena) -> Deployed:
     limits = {"account_evaluations": ALONE, "all_evaluations": TOGETHER}
     return arena.deployed(arena.hashes(ENTRIES, "list"), "set", k=SHORT, bands=2, probes=16, **limits)
+
+
+def _default_limits(design: AnyDesign) -> Limits:
+    """Return the limits of a set that states none; 0 for one that the design does not have."""
+    held = {one.name: one.default for one in design.info.parameters}
+    return Limits(**{name: held.get(name, 0) for name in Limits.__struct_fields__})
 
 
 def _limits(deployed: Deployed) -> KeyLimits:

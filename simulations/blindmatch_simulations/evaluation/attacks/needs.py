@@ -102,8 +102,11 @@ UNDER_BFV: Final = _built_on("distances computed under BFV", HeHamming)
 ATTESTED: Final = _built_on("an enclave that shows quotes", Enclave)
 SIGNED_LABELS: Final = _built_on("a third party with signed labels", ThirdParty)
 LIMITED: Final = Need(
-    "a key with limits for an account and for all",
-    lambda one: {"account_evaluations", "all_evaluations"} <= {each.name for each in one.info.parameters},
+    "a key with limits for an account",
+    lambda one: "account_evaluations" in {each.name for each in one.info.parameters},
+)
+AGREEING: Final = Need(
+    "tokens of which several must agree", lambda one: "needed" in {each.name for each in one.info.parameters}
 )
 DELTAS: Final = Need("sets that deltas update", lambda one: DELTA_SIZES in _told(one, bm.Party.DEVICE))
 PART: Final = Need(

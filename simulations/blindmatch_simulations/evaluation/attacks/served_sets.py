@@ -316,7 +316,7 @@ BANDS: Final = 4
     Claim("a lone hit is never seen", "docs/designs/token-psi.md"),
     budget=f"{LOOK_UPS} tokens a size, half of them an entry's",
     weakness=replacing((Cells, "__call__", lambda cells, word, count: np.zeros(count, np.uint64))),
-    needs=(needs.TOKENS,),
+    needs=(needs.TOKENS, needs.AGREEING),
     exposes="a part of an entry",
 )
 def lone_hit(arena: Arena) -> Figure:

@@ -21,10 +21,13 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.designs.threshold_near import DESIGN as WIDE
 from blindmatch_protocol.designs.threshold_near import Sizes, ThresholdNear
+from blindmatch_protocol.designs.threshold_near.design import BY_COLUMNS
 from blindmatch_protocol.designs.threshold_psi import ThresholdPsi
 from blindmatch_protocol.designs.token_psi import Tokening
-from blindmatch_protocol.designs.token_psi.build import TOKENING
 from blindmatch_protocol.designs.token_psi.tokens import PERMUTATION, common_tokens, entry_tokens, plan
+from blindmatch_protocol.designs.wide_psi import DESIGN as WIDE_PSI
+from blindmatch_protocol.designs.wide_psi import WideTokening
+from blindmatch_protocol.designs.wide_psi.tokening import BY_RUNS
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
 from msgspec import Struct
 from msgspec.structs import replace
@@ -65,7 +68,10 @@ OF: Final = {RECALL: "kind", EDIT: "edit", SIZE: "size"}
 SESSIONS: Final = "evidence/sessions"
 DIFFERENCE: Final = "evidence/difference"
 FILE: Final = "evidence.json"
-_TOKENS: Final = tuple(parameter.name for parameter in TOKENING)
+_ORDERS: Final = {PERMUTATION: "", BY_COLUMNS: " of columns", BY_RUNS: " of runs of columns"}
+"""Which bits make up bands, in words."""
+TOKENINGS: Final[tuple[type[Tokening], ...]] = (Tokening, WideTokening)
+"""Ways to make tokens, each known by its parameters."""
 TUNED_ON: Final = "clip art"
 """Bands of tokens were chosen on crops of scikit-image, which are not in the corpus, and on openclipart."""
 SIZES: Final = (400, 800, 1024)
@@ -96,7 +102,7 @@ class Matching(Struct, frozen=True):
         t = self.tokening
         if t is None:
             return bits
-        of = "" if t.order == PERMUTATION else " of columns"
+        of = _ORDERS[t.order]
         return f"{bits}, {t.needed} of {t.bands} bands of {t.k} bits{of}, {t.probes} probes"
 
 
@@ -107,11 +113,20 @@ def matching_of(design: bm.AnyDesign) -> Matching | None:
         return None
     if isinstance(design, ThresholdNear):
         return Matching(relation.distance, relation.minimum_quality, design.sizes)
-    values = {one.name: one.default for one in design.info.parameters if one.name in _TOKENS}
-    if len(values) == len(_TOKENS):
-        return Matching(relation.distance, relation.minimum_quality, Tokening(**values))
+    if (tokening := tokening_of(design, {})) is not None:
+        return Matching(relation.distance, relation.minimum_quality, tokening)
     told = relation.recall == 1 or isinstance(design, ThresholdPsi)
     return Matching(relation.distance, relation.minimum_quality) if told else None
+
+
+def tokening_of(design: bm.AnyDesign, values: Mapping[str, int]) -> Tokening | None:
+    """Return how a design makes tokens with these parameters and its defaults, or None if it makes none: that
+    way whose parameters, ranges and all, are among its own."""
+    held = {one.name: one for one in design.info.parameters}
+    for kind in TOKENINGS:
+        if all(held.get(one.name) == one for one in kind.declared):
+            return kind(**{one.name: values.get(one.name, one.default) for one in kind.declared})
+    return None
 
 
 def found_of(corpus: Reference, matching: Matching, fill: Rows | None = None) -> Found:
@@ -133,7 +148,7 @@ def found_of(corpus: Reference, matching: Matching, fill: Rows | None = None) ->
 def lost_of(hashes: Rows, bands: Bands) -> Found:
     """Which tokens of entries, (n, bands), a list of theirs does not have for them."""
     if isinstance(bands, Tokening):
-        return plan(hashes, bands.k, bands.bands).lost
+        return plan(hashes, bands.k, bands.bands, bands.order).lost
     shape = bands.k, bands.bands, bands.order
     own, kept = entry_tokens(hashes, *shape), common_tokens(hashes, *shape)
     return ~np.stack([np.isin(one, some) for one, some in zip(own.T, kept, strict=True)], axis=1)
@@ -411,8 +426,9 @@ def committed_figure(
     known = next((one for one in committed() if design in _names(one)), None)
     if known is None or "matching" not in known.parameters:
         return Figure(None, "the committed evidence does not have this design")
-    of_values = {one.name: values.get(one.name, one.default) for one in TOKENING}
-    tokens = WIDE.sizes if design == WIDE.info.name else Tokening(**of_values)
+    kind = WideTokening if design == WIDE_PSI.info.name else Tokening
+    of_values = {one.name: values.get(one.name, one.default) for one in kind.declared}
+    tokens = WIDE.sizes if design == WIDE.info.name else kind(**of_values)
     of_tokens = "bands" in str(known.parameters["matching"])
     if Matching(within, LEAST_QUALITY, tokens if of_tokens else None).words != known.parameters["matching"]:
         at = f"{known.parameters['matching']}, the default parameters"

@@ -78,20 +78,21 @@ def extract(parties: OpenDesign, evaluations: int, rng: Randomness) -> dict[int,
         evaluations: how many tokens to ask for at most; half of them in each band.
     """
     each = min(evaluations // 2, 1 << parties.setup.tokening.k)
-    return extract_tokens(parties, [np.arange(each, dtype=np.uint32)] * 2, rng)
+    kind = np.uint32 if parties.setup.tokening.k <= 32 else np.uint64
+    return extract_tokens(parties, [np.arange(each, dtype=kind)] * 2, rng)
 
 
 def extract_tokens(parties: OpenDesign, asked: Sequence[Tokens], rng: Randomness) -> dict[int, Label]:
     """Ask for these tokens of the first two bands, (n,) each, and open what they lead to in the full set,
-    with two bands needed; the opened labels by entry id; `ValueError` if the set needs three bands.
+    with one or two bands needed; the opened labels by entry id; `ValueError` if the set needs three bands.
 
     Args:
         parties: token-psi, or a design on its base: its roles are asked as any device may.
         asked: where a band has fewer tokens than the other, its first one is tried again and not asked again.
     """
     setup, layer = parties.setup, parties.setup.layers[0]
-    if setup.tokening.needed != 2:
-        raise ValueError("this attack is for sets that need two bands")
+    if setup.tokening.needed > 2:
+        raise ValueError("this attack is for sets that need two bands at most")
     if not all(len(own) for own in asked):
         return {}
     inputs = [one for band, own in enumerate(asked) for one in _inputs(band, own)]
@@ -101,12 +102,12 @@ def extract_tokens(parties: OpenDesign, asked: Sequence[Tokens], rng: Randomness
     values = layer.values(shares.token_keys(outputs, layer.epoch))
     longest, parts = max(map(len, asked)), np.split(values, [len(asked[0])])
     whole = [np.concatenate([own, np.repeat(own[:1], longest - len(own), axis=0)]) for own in parts]
-    secrets = shares.candidates(np.array(whole), 2)
+    secrets = shares.candidates(np.array(whole), setup.tokening.needed)
     return {label.entry_id: label for label in layer.labels_of(secrets)}
 
 
 def _inputs(band: int, own: Tokens) -> list[bytes]:
-    tokens = np.zeros((len(own), band + 1), np.uint32)
+    tokens = np.zeros((len(own), band + 1), own.dtype)
     tokens[:, band] = own
     return oprf_inputs(tokens)[band :: band + 1]
 
