@@ -10,6 +10,7 @@ import pytest
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.tokens import band_bits, plan
+from blindmatch_protocol.designs.wide_psi import WideTokening
 from blindmatch_simulations.evaluation.studies import best_order, reference
 from blindmatch_simulations.evaluation.studies.best_order import (
     ALL_KINDS,
@@ -129,6 +130,16 @@ def test_the_committed_curves_are_of_the_committed_corpus_and_of_the_built_in_pa
         assert near.open_after(2**22) / near.entries > far.open_after(2**22) / far.entries
 
 
+def test_one_wide_token_has_a_committed_curve_and_look_alikes_open_first() -> None:
+    t = WideTokening()
+    held = best_order.measured().find(band_bits(t.k, t.bands, t.order), 1, 31)
+    assert held is not None
+    year = 1_000 * 20_000 * t.tokens
+    by_kind = {one.distance: one for one in held.curves if one.kind == ALL_KINDS}
+    far, near = (by_kind[at].open_after(year) / by_kind[at].entries for at in (FAR, NEAR))
+    assert year / 2**t.k < far < 0.03 < 0.3 < near, "real lists open sooner than uniform ones"
+
+
 def test_the_committed_curves_come_out_again() -> None:
     """Measures the quick ones anew: the oracle's whole."""
     held = best_order.measured().find(WHOLE, 1, 31)
@@ -140,10 +151,11 @@ def test_the_committed_curves_come_out_again() -> None:
 
 
 @pytest.mark.slow
-def test_every_committed_curve_comes_out_again() -> None:
-    t = Tokening()
-    made = best_order.guess(reference.read(), band_bits(t.k, t.bands), t.needed, 31)
-    held = best_order.measured().find(band_bits(t.k, t.bands), t.needed, 31)
+@pytest.mark.parametrize("t", [Tokening(), WideTokening()], ids=["token-psi", "wide-psi"])
+def test_every_committed_curve_comes_out_again(t: Tokening) -> None:
+    places = band_bits(t.k, t.bands, t.order)
+    made = best_order.guess(reference.read(), places, t.needed, 31)
+    held = best_order.measured().find(places, t.needed, 31)
     assert held is not None
     for own, again in zip(held.curves, made.curves, strict=True):
         assert (own.kind, own.distance, own.entries) == (again.kind, again.distance, again.entries)

@@ -132,6 +132,25 @@ def test_every_design_says_how_its_list_stands_towards_devices() -> None:
     assert standing["threshold-near"] == standing["provider-scan"] == ListStanding.TOLD_NOTHING
     hidden = {name for name, one in standing.items() if one == ListStanding.HIDDEN}
     assert {"token-psi", "oprf-psi", "split-token-psi", "carried-token-psi", "prefix-bucket"} <= hidden
+    assert "wide-psi" in hidden
+
+
+def test_wide_psi_runs_at_a_large_volume_and_its_leak_is_linear_in_phones_and_keys() -> None:
+    own = of("wide-psi")
+    assert own.in_all is None and own.key_seconds is None and own.exhausted == ""
+    assert own.per_account == 20_000 * 252 and own.cost == 252
+    year = 20_000 * 252
+    for phones in (100, 1_000, 10_000):
+        found = own.find(phones, UNIFORM, ANY)
+        assert found is not None and found.share == pytest.approx(phones * year / 2**42, rel=0.01)
+    far, near = (own.find(1_000, ALL_KINDS, at) for at in (FAR, NEAR))
+    assert far is not None and far.share is not None and 0.001 < far.share < 0.03
+    assert near is not None and near.share is not None and near.share > 0.3
+    half = told.YEAR * told.DAY_SECONDS // 2
+    twice = of("wide-psi", key_expires=1_000_000 + half, now=1_000_000.0).find(1_000, UNIFORM, ANY)
+    assert twice is not None and twice.share == pytest.approx(1_000 * year / 2**42, rel=0.01), (
+        "two keys a year"
+    )
 
 
 def test_a_plain_list_stands_in_the_same_table() -> None:

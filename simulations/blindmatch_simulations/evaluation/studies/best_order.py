@@ -485,11 +485,15 @@ def measure(corpus: Reference, arrays: str, progress: Progress = no_progress) ->
     """
     from blindmatch_protocol.designs.token_psi import Tokening
     from blindmatch_protocol.designs.token_psi.tokens import band_bits
+    from blindmatch_protocol.designs.wide_psi import WideTokening
     from msgspec import to_builtins
 
-    t = Tokening()
+    tokens = (
+        guess(corpus, band_bits(t.k, t.bands, t.order), t.needed, WITHIN, progress)
+        for t in (Tokening(), WideTokening())
+    )
     guessed = (
-        guess(corpus, band_bits(t.k, t.bands), t.needed, WITHIN, progress),
+        *tokens,
         guess(corpus, WHOLE, 1, 0, progress),
         ask_oracle(corpus),
     )
