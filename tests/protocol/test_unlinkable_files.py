@@ -28,7 +28,11 @@ from support.voprf_world import DESIGNS, LISTED, MATCHER, opened, published, upd
 BANDS = 10
 NAME = "token-psi"
 FULL = {"bands": BANDS, "probes": 1}
-VALUES: dict[str, dict[str, int]] = {"oprf-psi": {}, "token-psi": FULL}
+VALUES: dict[str, dict[str, int]] = {
+    "oprf-psi": {},
+    "token-psi": FULL,
+    "wide-psi": {"bands": 6, "probes": 1},
+}
 
 
 # --- an entry that comes back ---------------------------------------------------------------------

@@ -66,11 +66,11 @@ def test_an_entry_beyond_the_distance_that_has_a_token_is_no_match() -> None:
     assert run(place, Picture(far)) == NoMatch()  # 32 bits
 
 
-def test_a_picture_asks_for_252_tokens_in_less_than_27_kb() -> None:
+def test_a_picture_asks_for_240_tokens_in_less_than_27_kb() -> None:
     place = world(NAME, full=True)
     session, body = ask(place, Picture(OWN))
     (reply,) = answers(place, body)
-    assert len(body.blinded) == 252 == place.setup.count
+    assert len(body.blinded) == 240 == place.setup.count
     assert len(body.encode()) + len(reply.encode()) < 27_000
     assert isinstance(session.receive({MATCHER: reply}), Ready)
 
@@ -241,8 +241,8 @@ def test_a_point_that_is_none_or_is_not_canonical_is_refused_on_both_sides() -> 
 def test_an_account_is_limited_to_20_000_pictures_a_key_and_all_together_are_not() -> None:
     place = world(NAME, full=True)
     limits = DESIGN.key_limits(MATCHER, place.states[MATCHER])
-    assert limits is not None and limits.cost == 252
-    assert limits.per_account == 20_000 * 252 and limits.in_all is None and limits.expires is None
+    assert limits is not None and limits.cost == 240
+    assert limits.per_account == 20_000 * 240 and limits.in_all is None and limits.expires is None
     assert "all_evaluations" not in {one.name for one in DESIGN.info.parameters}
 
 
@@ -251,7 +251,7 @@ def test_an_account_is_limited_to_20_000_pictures_a_key_and_all_together_are_not
     [
         ({"filter": 1}, "parameter filter: must be 0, or 2 to 5"),
         ({"k": 42, "bands": 7}, "k times bands: must be at most 256"),
-        ({"account_evaluations": 251}, "must be 0 or at least the 252 tokens"),
+        ({"account_evaluations": 239}, "must be 0 or at least the 240 tokens"),
         ({"all_evaluations": 5}, "parameters: must be k, bands"),
         ({"needed": 1}, "parameters: must be k, bands"),
     ],
@@ -264,11 +264,11 @@ def test_parameters_that_do_not_go_together_are_refused(values: dict[str, int], 
 
 def test_what_modified_devices_open_adds_up_over_tokens_and_does_not_multiply() -> None:
     extraction = DESIGN.extraction(world(NAME, full=True).setup)
-    year = 20_000 * 252
+    year = 20_000 * 240
     shares = [extraction.share(phones * year) for phones in (100, 1000, 10_000)]
     assert shares[1] == pytest.approx(1000 * year / 2**42, rel=0.01)
     assert all(later == pytest.approx(10 * earlier, rel=0.01) for earlier, later in pairwise(shares))
-    assert extraction.needed == 1 and extraction.a_picture == 252
+    assert extraction.needed == 1 and extraction.a_picture == 240
 
 
 # --- frozen bytes --------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def test_without_a_cap_for_all_every_further_device_opens_more() -> None:
     found = run_attack(ATTACKS["pooled-extraction"], arena("wide-psi")).figure.parts
     alone, two, four, eight, *projected = found.values()
     assert alone < two < four < eight and "accounts 8, evaluations 768" in found
-    # 5,040,000 tokens of 2^42 open next to nothing, a million times as many the whole list
+    # 4,800,000 tokens of 2^42 open next to nothing, a million times as many the whole list
     assert projected[0] < 1e-4 and projected[1] > 0.68
     assert figure("key-limits", "wide-psi").value == 0
     assert "of all together" not in figure("key-limits", "wide-psi").parts

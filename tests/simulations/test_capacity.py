@@ -138,8 +138,8 @@ def test_every_design_says_how_its_list_stands_towards_devices() -> None:
 def test_wide_psi_runs_at_a_large_volume_and_its_leak_is_linear_in_phones_and_keys() -> None:
     own = of("wide-psi")
     assert own.in_all is None and own.key_seconds is None and own.exhausted == ""
-    assert own.per_account == 20_000 * 252 and own.cost == 252
-    year = 20_000 * 252
+    assert own.per_account == 20_000 * 240 and own.cost == 240
+    year = 20_000 * 240
     for phones in (100, 1_000, 10_000):
         found = own.find(phones, UNIFORM, ANY)
         assert found is not None and found.share == pytest.approx(phones * year / 2**42, rel=0.01)

@@ -243,7 +243,7 @@ def test_a_matching_by_hashes_is_what_the_relation_holds_for(small: Reference) -
 
 
 def test_whole_sessions_end_as_hashes_foretell(small: Reference) -> None:
-    for name in ("token-psi", "oprf-psi", "device-list", "partial-hash", "threshold-near"):
+    for name in ("token-psi", "wide-psi", "oprf-psi", "device-list", "partial-hash", "threshold-near"):
         design = load_design(name)
         matching = evidence.matching_of(design)
         assert matching is not None

@@ -44,6 +44,7 @@ def test_a_built_in_design_lies_in_the_module_of_its_name_and_is_loaded_by_it() 
         ("prefix-bucket", {"oprf_psi"}),
         ("split-psi", {"oprf_psi"}),
         ("split-token-psi", {"token_psi"}),
+        ("wide-psi", {"token_psi"}),
     ],
 )
 def test_a_design_is_loaded_without_those_it_does_not_stand_on(name: str, others: set[str]) -> None:

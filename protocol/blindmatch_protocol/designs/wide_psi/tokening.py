@@ -44,7 +44,7 @@ more in a year (docs/capacity.md)."""
 WIDE: Final = (
     Parameter("k", "Bits of a band.", "bits", 42, 4, 64),
     Parameter("bands", "Bands of a hash, each giving an entry one token.", "bands", 6, 1, 16),
-    Parameter("probes", "Tokens that a picture asks for in each band.", "tokens", 42, 1, 128),
+    Parameter("probes", "Tokens that a picture asks for in each band.", "tokens", 40, 1, 128),
 )
 FILTER: Final = Parameter(
     "filter",
@@ -66,7 +66,7 @@ class WideTokening(Tokening, frozen=True):
 
     k: int = 42
     bands: int = 6
-    probes: int = 42
+    probes: int = 40
     needed: int = 1
 
     def values(self) -> dict[str, int]:

@@ -426,9 +426,9 @@ def committed_figure(
     known = next((one for one in committed() if design in _names(one)), None)
     if known is None or "matching" not in known.parameters:
         return Figure(None, "the committed evidence does not have this design")
-    kind = WideTokening if design == WIDE_PSI.info.name else Tokening
-    of_values = {one.name: values.get(one.name, one.default) for one in kind.declared}
-    tokens = WIDE.sizes if design == WIDE.info.name else kind(**of_values)
+    tokening = WideTokening if design == WIDE_PSI.info.name else Tokening
+    of_values = {one.name: values.get(one.name, one.default) for one in tokening.declared}
+    tokens = WIDE.sizes if design == WIDE.info.name else tokening(**of_values)
     of_tokens = "bands" in str(known.parameters["matching"])
     if Matching(within, LEAST_QUALITY, tokens if of_tokens else None).words != known.parameters["matching"]:
         at = f"{known.parameters['matching']}, the default parameters"
