@@ -175,6 +175,14 @@ class Corpus:
         return self.pdq & ((self._agreeing(bands, 16) & ~lost[:, None, :]).sum(axis=2) >= 2)
 
     @cached_property
+    def wide(self) -> np.ndarray:
+        """Copies that wide-psi finds: PDQ's, with one of six bands of 42 bits among 40 tokens each."""
+        bands = self.bands("wide-psi")
+        whole = np.concatenate([self._filled, self.sent])
+        lost = _lost(whole, self._tokens(whole, bands))[len(self._filled) :]
+        return self.pdq & (self._agreeing(bands, 40) & ~lost[:, None, :]).any(axis=2)
+
+    @cached_property
     def visible(self) -> np.ndarray:
         """Copies that threshold-near's vouchers show, made-up ones aside: one of six bands of 40 bits."""
         bands = self.bands("threshold-near")

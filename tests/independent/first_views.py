@@ -73,6 +73,8 @@ class Committed:
         made = self.designs[name]
         if made.relation == EQUAL:
             return self.corpus.equal
+        if name == "wide-psi":
+            return self.corpus.wide
         if "bands" in made.row["design"]["parameters"]:
             return self.corpus.tokens
         if name == "threshold-near":

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from blindmatch_protocol.designs.threshold_near import DESIGN as THRESHOLD_NEAR
 from blindmatch_protocol.designs.token_psi.tokens import PERMUTATION
+from blindmatch_protocol.designs.wide_psi.tokening import BY_RUNS
 from blindmatch_simulations.cli.app import run
 from independent.corpus import Corpus
 from independent.first_views import DATA, ROOT, Committed, check, main
@@ -145,4 +146,5 @@ def test_a_number_beside_the_places_that_are_looked_at_is_a_fault() -> None:
 def test_the_pages_of_token_designs_list_the_bits_that_the_program_takes() -> None:
     corpus = Corpus(DATA, ROOT / "docs")
     assert corpus.bands("token-psi").ravel().tolist() == list(PERMUTATION[:240])
+    assert corpus.bands("wide-psi").ravel().tolist() == list(BY_RUNS[:252])
     assert corpus.bands("threshold-near").ravel().tolist() == list(THRESHOLD_NEAR.sizes.order[:240])
