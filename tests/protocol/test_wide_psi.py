@@ -93,7 +93,7 @@ def test_what_has_a_token_within_the_distance_is_found_and_nothing_else(data: st
 
 @pytest.fixture(scope="module", params=[2, 3, 4, 5])
 def filtered(request: pytest.FixtureRequest) -> Held:
-    return held(DESIGN, LISTED, 1, {**FEW, "filter": request.param})
+    return held(DESIGN, LISTED, 1, {**FEW, "filter": 1, "fingerprint": request.param})
 
 
 def test_a_filter_finds_what_labels_find_and_says_that_it_is_unconfirmed(filtered: Held) -> None:
@@ -128,7 +128,7 @@ def test_a_filter_takes_the_bits_that_are_stated_and_its_size_tells_the_number_o
 
 
 def size(hashes: Rows, fingerprint: int) -> int:
-    raw = held_files(hashes, **FEW, filter=fingerprint)["set.bin"]
+    raw = held_files(hashes, **FEW, filter=1, fingerprint=fingerprint)["set.bin"]
     return len(set_file(DESIGN, "set.bin", raw).section(FILTER_KIND))
 
 
@@ -141,7 +141,7 @@ def held_files(hashes: Rows, seed: str = "k", **values: int) -> dict[str, bytes]
 
 def test_a_filter_of_short_fingerprints_errs_as_often_as_it_says() -> None:
     """400,000 absent keys of 16 bits pass 6.1 times on average, and always the same ones here."""
-    files = held_files(random_hashes(2000, seed=5), bands=2, probes=1, filter=2)
+    files = held_files(random_hashes(2000, seed=5), bands=2, probes=1, filter=1)
     layer = DESIGN.open_setup({"set.bin": files["set.bin"]}).layers[0]
     rng = np.random.default_rng(1)
     others = rng.integers(0, 256, (400_000, 16), dtype=np.uint8)
@@ -150,14 +150,14 @@ def test_a_filter_of_short_fingerprints_errs_as_often_as_it_says() -> None:
 
 
 def test_a_filter_is_published_whole_and_never_updated(filtered: Held) -> None:
-    files = held_files(LISTED[:4], **FEW, filter=3)
+    files = held_files(LISTED[:4], **FEW, filter=1, fingerprint=3)
     adds = batches_of(LISTED[5:6], np.array([9], np.uint64), np.ones((1, 16), np.uint8))
     with pytest.raises(DesignError, match="of kind filter cannot be updated: publish a whole set"):
         DESIGN.update(files, adds, [], MemoryWorkspace(), seeded("u"))
 
 
 def test_an_altered_filter_is_refused_before_it_is_used() -> None:
-    files = held_files(LISTED[:4], **FEW, filter=3)
+    files = held_files(LISTED[:4], **FEW, filter=1, fingerprint=3)
     raw = files["set.bin"]
     for at in range(0, len(raw), 7):
         altered = raw[:at] + bytes([raw[at] ^ 0x10]) + raw[at + 1 :]
@@ -179,7 +179,7 @@ def test_an_altered_filter_is_refused_before_it_is_used() -> None:
     ],
 )
 def test_a_filter_that_is_not_the_sets_is_refused_by_name(alter: Any, rule: str) -> None:
-    file = set_file(DESIGN, "set.bin", held_files(LISTED[:4], **FEW, filter=3)["set.bin"])
+    file = set_file(DESIGN, "set.bin", held_files(LISTED[:4], **FEW, filter=1, fingerprint=3)["set.bin"])
     changed = resealed(file, {(FILTER_KIND, 0): alter(bytes(file.section(FILTER_KIND)))})
     with pytest.raises(SetFileError, match=rule):
         DESIGN.open_setup({"set.bin": changed})
@@ -249,7 +249,8 @@ def test_an_account_is_limited_to_20_000_pictures_a_key_and_all_together_are_not
 @pytest.mark.parametrize(
     ("values", "rule"),
     [
-        ({"filter": 1}, "parameter filter: must be 0, or 2 to 5"),
+        ({"filter": 2}, "parameter filter: must be 0 to 1"),
+        ({"fingerprint": 1}, "parameter fingerprint: must be 2 to 5"),
         ({"k": 42, "bands": 7}, "k times bands: must be at most 256"),
         ({"account_evaluations": 239}, "must be 0 or at least the 240 tokens"),
         ({"all_evaluations": 5}, "parameters: must be k, bands"),
@@ -278,6 +279,6 @@ def test_the_frozen_tokens_and_files_come_out_again() -> None:
     """Digests of what the page's section "Bytes" says; a change of them is a new version of the design."""
     frozen = json.loads((VECTORS / "wide-psi-v1.json").read_text())
     assert frozen["tokens"] == entry_tokens(LISTED[:2], T.k, T.bands, T.order).tolist()
-    for kind, digests in frozen["files"].items():
-        files = held_files(LISTED[:4], **FEW, filter=int(kind))
-        assert {name: hashlib.sha256(raw).hexdigest() for name, raw in files.items()} == digests
+    for example in frozen["files"]:
+        files = held_files(LISTED[:4], **example["parameters"])
+        assert {name: hashlib.sha256(raw).hexdigest() for name, raw in files.items()} == example["sha256"]

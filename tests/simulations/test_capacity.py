@@ -12,7 +12,8 @@ from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening, TokenPsi
 from blindmatch_protocol.designs.token_psi.build import best_share, evaluations_for_all
-from blindmatch_protocol.designs.token_psi.tokens import plan
+from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, plan
+from blindmatch_protocol.designs.wide_psi import WideTokening
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.evaluation.assess.observed import KeyUse
@@ -44,7 +45,7 @@ from blindmatch_simulations.evaluation.studies.capacity_records import (
     Limit,
     ListStanding,
 )
-from blindmatch_simulations.evaluation.studies.near_bench import extract
+from blindmatch_simulations.evaluation.studies.near_bench import extract, extract_tokens
 from blindmatch_simulations.evaluation.studies.near_tokens import uniform_list
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs, load_design
 from blindmatch_simulations.testbed.inprocess.deployed import opened, publish
@@ -151,6 +152,26 @@ def test_wide_psi_runs_at_a_large_volume_and_its_leak_is_linear_in_phones_and_ke
     assert twice is not None and twice.share == pytest.approx(1_000 * year / 2**42, rel=0.01), (
         "two keys a year"
     )
+
+
+def test_guesses_of_wide_tokens_add_up_under_another_key_of_the_same_list() -> None:
+    """Runs wide-psi whole, with tokens of 8 bits: what halves of the tokens open under a key each is what all
+    of them open under one, since no two have to be asked for under the same key."""
+    hashes, values = uniform_list(150, 5), {"k": 8, "bands": 2, "probes": 16}
+    design, tokens = load_design("wide-psi"), WideTokening(**values)
+    lost = plan(hashes, tokens.k, tokens.bands, tokens.order).lost
+    own = entry_tokens(hashes, tokens.k, tokens.bands, tokens.order)
+    opened_under = []
+    for key, (first, last) in enumerate(((0, 64), (64, 128))):
+        place = opened(publish(design, hashes, seeded(f"key {key}"), 1, values))
+        asked = [np.arange(first, last, dtype=np.uint32)] * 2
+        found = extract_tokens(place, asked, seeded("asked"))
+        foretold = (~lost & (own >= first) & (own < last)).any(axis=1)
+        assert len(found) == foretold.sum() > 20
+        opened_under.append({label.entry_hash for label in found.values()})
+    one_key = opened(publish(design, hashes, seeded("one"), 1, values))
+    both = extract_tokens(one_key, [np.arange(128, dtype=np.uint32)] * 2, seeded("asked"))
+    assert opened_under[0] | opened_under[1] == {label.entry_hash for label in both.values()}
 
 
 def test_a_plain_list_stands_in_the_same_table() -> None:

@@ -39,7 +39,13 @@ from blindmatch_protocol.designs.token_psi.tokens import entry_tokens
 from blindmatch_protocol.designs.voprf import Limits, PublicKeys, VoprfRound
 from blindmatch_protocol.designs.voprf.files import FileLayer, Job, ListBuild
 from blindmatch_protocol.designs.voprf.round import Verified
-from blindmatch_protocol.designs.wide_psi.tokening import DECLARED, FILTER, WideTokening, of_values
+from blindmatch_protocol.designs.wide_psi.tokening import (
+    DECLARED,
+    FILTER,
+    FINGERPRINT,
+    WideTokening,
+    of_values,
+)
 from blindmatch_protocol.group import rowwise
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
@@ -110,8 +116,8 @@ def open_any_layer(name: str, file: SetFile) -> Layer | FilterLayer:
     held = Filter.open(file.section(FILTER_KIND))
     if held.count != values["bands"] * file.entries or name != SET_FILE:
         raise SetFileError(f"{name}: a filter must hold a token of every band and entry, and has no deltas")
-    if held.fingerprint != values[FILTER.name]:
-        wanted = values[FILTER.name]
+    if held.fingerprint != values[FINGERPRINT.name]:
+        wanted = values[FINGERPRINT.name]
         raise SetFileError(f"{name}: the filter keeps {held.fingerprint} bytes of a token, not {wanted}")
     return FilterLayer(name, file, np.zeros(0, np.uint64), held)
 
@@ -163,17 +169,15 @@ class WidePsi(TokenPsi):
 
     def building(self, key: SecretKey, values: Mapping[str, int], recipe: Recipe) -> ListBuild:
         tokening, _ = of_values(values)
-        fingerprint = values[FILTER.name]
-        if fingerprint and recipe.earlier:
+        filtered = bool(values[FILTER.name])
+        if filtered and recipe.earlier:
             raise DesignError("a set of kind filter cannot be updated: publish a whole set")
         made = list_build(key, tokening, recipe)
-        made = replace(
-            made, task=(rows_of, msgpack.encode((bool(fingerprint), tokening, recipe, key.reveal())))
-        )
-        if not fingerprint:
+        made = replace(made, task=(rows_of, msgpack.encode((filtered, tokening, recipe, key.reveal()))))
+        if not filtered:
             return made
         width = tokening.bands * STORE_KEY_BYTES
-        write = partial(_write_filter, key, recipe.epoch, fingerprint)
+        write = partial(_write_filter, key, recipe.epoch, values[FINGERPRINT.name])
         return replace(made, width=width, plan=made.plan + b"\0filter", write=write)
 
     def opened(self, files: Sequence[tuple[str, SetFile]], keys: PublicKeys) -> Setup:

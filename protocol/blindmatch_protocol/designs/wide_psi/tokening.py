@@ -48,11 +48,18 @@ WIDE: Final = (
 )
 FILTER: Final = Parameter(
     "filter",
-    "Kind of set: 0 with labels; 2 to 5 a filter alone, with so many bytes of each token (unconfirmed "
-    "matches, which are never reported).",
+    "Kind of set: 0 labelled, 1 filter (unconfirmed matches, which are never reported).",
+    "kind",
+    0,
+    0,
+    1,
+)
+FINGERPRINT: Final = Parameter(
+    "fingerprint",
+    "Bytes of each token in a filter; a token that is not listed passes with 2^-8 for each.",
     "bytes",
-    0,
-    0,
+    LEAST_FINGERPRINT,
+    LEAST_FINGERPRINT,
     FINGERPRINT_BYTES,
 )
 
@@ -85,7 +92,7 @@ def _limits() -> tuple[Parameter, ...]:
 
 
 ACCOUNT_LIMITS: Final = _limits()
-DECLARED: Final = (*WIDE, FILTER, *ACCOUNT_LIMITS, SIGNATURES)
+DECLARED: Final = (*WIDE, FILTER, FINGERPRINT, *ACCOUNT_LIMITS, SIGNATURES)
 
 
 def of_values(values: Mapping[str, int]) -> tuple[WideTokening, Limits]:
@@ -97,8 +104,9 @@ def of_values(values: Mapping[str, int]) -> tuple[WideTokening, Limits]:
     names = [one.name for one in DECLARED]
     if sorted(values) != sorted(names):
         raise DesignError(f"parameters: must be {', '.join(names)}")
-    if values[FILTER.name] not in (0, *range(LEAST_FINGERPRINT, FINGERPRINT_BYTES + 1)):
-        raise DesignError(f"parameter filter: must be 0, or {LEAST_FINGERPRINT} to {FINGERPRINT_BYTES}")
+    for one in (FILTER, FINGERPRINT):
+        if not one.least <= values[one.name] <= one.most:
+            raise DesignError(f"parameter {one.name}: must be {one.least} to {one.most}")
     tokening = WideTokening(**{one.name: values[one.name] for one in WIDE})
     limits = {one.name: values[one.name] for one in ACCOUNT_LIMITS}
     return tokening, Limits.of({**limits, "all_evaluations": 0}, tokening.tokens)
