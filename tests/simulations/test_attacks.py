@@ -209,7 +209,7 @@ def test_the_result_has_a_row_for_every_attack(tmp_path: Path) -> None:
     played = [row for row in found["rows"] if row["kind"] == "attack"]
     assert [(row["id"], row["parameters"]["design"], row["succeeded"]) for row in played] == [
         ("forged-replies", name, False)
-        for name in ("oprf-psi", "prefix-bucket", "split-psi", "split-token-psi", "token-psi")
+        for name in ("oprf-psi", "prefix-bucket", "split-psi", "split-token-psi", "token-psi", "wide-psi")
     ]
     others = [row for row in found["rows"] if row["kind"] == "attack not played"]
     assert len(played) + len(others) == len(DESIGNS)
