@@ -174,6 +174,22 @@ class Ratchet(AccountKey):
         return Chain(shake_256(about.state.key).digest(TICKET))
 
 
+class ShortField(PaddedPsi):
+    """Eight bytes of the hash under a pad that is drawn."""
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        return under(rng.take(TICKET), b"", about.item.hash[:8])
+
+
+class FixedSlots(PaddedPsi):
+    """The hash under a pad in one of three slots, as is drawn; the others have fixed filler."""
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        slots = [b"a" * TICKET, b"b" * TICKET]
+        slots.insert(rng.take(1)[0] % 3, under(rng.take(TICKET), b"", about.item.hash[:TICKET]))
+        return b"".join(slots)
+
+
 class ReadsEvidence(Roomy):
     """Reads the evidence, holds it against the commitment, and seals names under a key that it draws."""
 
@@ -199,6 +215,8 @@ HONEST = (
     Selects,
     AccountKey,
     NonceBefore,
+    ShortField,
+    FixedSlots,
     ReadsEvidence,
     TicketFirst,
 )

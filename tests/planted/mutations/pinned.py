@@ -50,6 +50,36 @@ class Seeded(PaddedPsi):
 planted("the request id is the session's seed", "egress", FOLLOWS)(Seeded)
 
 
+class SeededSpelt(PaddedPsi):
+    """The same, with the id in another spelling, beside drawn bytes that have no part in anything."""
+
+    def spelt(self, seed: bytes) -> bytes:
+        return seed[::-1]
+
+    def start(
+        self, state: Any, setup: Any, item: bm.Item, binding: bm.Binding, rng: Randomness
+    ) -> bm.Started[Any, Any]:
+        salt, seed = rng.take(BYTES), rng.take(ID)
+        started = super().start(state, setup, item, binding, seeded(sha256(seed).hexdigest()))
+        assert isinstance(started.step, bm.Send)
+        body: Any
+        (body,) = started.step.bodies.values()
+        told = xor(stream(VENDOR, seed), item.hash[:ID])
+        sent = type(body)(body.request, told, self.spelt(seed) + salt)
+        return bm.Started(
+            started.state, bm.Send(started.step.session, dict.fromkeys(started.step.bodies, sent))
+        )
+
+
+planted("the request id is the session's seed backwards", "egress", FOLLOWS)(SeededSpelt)
+planted("the request id is the session's seed inverted", "egress", FOLLOWS)(
+    variant(SeededSpelt, spelt=lambda _, seed: xor(seed, bytes([255]) * ID))
+)
+planted("the request id is the session's seed in hexadecimal", "egress", FOLLOWS)(
+    variant(SeededSpelt, spelt=lambda _, seed: seed.hex().encode())
+)
+
+
 class WithNonce(PaddedPsi):
     """Sends 16 bytes that were drawn, and 16 that a vendor's function makes of them."""
 

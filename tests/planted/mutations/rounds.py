@@ -10,6 +10,7 @@ from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Fixed, Message, Variable, decode_any
 from blindmatch_protocol.codec.randomness import Randomness, replayed, seeded
 from blindmatch_protocol.designs import oprf_psi
+from blindmatch_protocol.designs.facts import ENROLMENT, leaks
 from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.designs.voprf.round import CertifyRequest
 from msgspec import Struct
@@ -191,3 +192,136 @@ class ShortPads(OfAccount):
     def padding(self, about: About, rng: Randomness) -> bytes:
         few = sha256(about.state.key + about.state.pictures.to_bytes(4, "big")).digest()[:2]
         return masked(few, about.item.hash[:8] + bytes(8))
+
+
+def stretched(few: bytes, count: int) -> bytes:
+    """So many bytes that a few decide."""
+    return shake_256(b"few" + few).digest(count)
+
+
+class Salted(PaddedPsi):
+    """Sends 16 drawn bytes beside what it hides."""
+
+    def salt(self, rng: Randomness) -> bytes:
+        return rng.take(16)
+
+
+planted("a field of 15 bytes under a blind of 16 bits", "draws", "start")(
+    variant(
+        Salted,
+        padding=lambda _, about, rng: xor(
+            stretched(sha256(rng.take(32)).digest()[:2], 15), about.item.hash[:8] + bytes(7)
+        ),
+    )
+)
+planted("a field of six bytes under a blind of 16 bits", "draws", "start")(
+    variant(
+        Salted,
+        padding=lambda _, about, rng: xor(
+            stretched(sha256(rng.take(32)).digest()[:2], 6), about.item.hash[:6]
+        ),
+    )
+)
+
+
+@planted("a blind of 16 bits amid long noise", "draws", "start")
+class ShortAmidNoise(PaddedPsi):
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        noise = shake_256(rng.take(32)).digest(40)
+        few = sha256(rng.take(32)).digest()[:2]
+        return noise[:20] + masked(few, about.item.hash[:8]) + noise[20:]
+
+
+@planted("a blind of 16 bits behind noise of a drawn length", "draws", "start")
+class ShortBehindNoise(PaddedPsi):
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        drawn = rng.take(32)
+        noise = shake_256(drawn).digest(1 + drawn[0] % 24)
+        few = sha256(rng.take(32)).digest()[:2]
+        return noise + masked(few, about.item.hash[:16])
+
+
+planted("a key of 16 bits under a fresh nonce", "draws", "start")(
+    variant(
+        Salted,
+        padding=lambda _, about, rng: sha256(rng.take(2) + about.salt + about.item.hash).digest()[:16],
+    )
+)
+
+
+def one_bit(at: int) -> Any:
+    """A bit of the hash under a pad of 40 drawn bits."""
+
+    def padding(_: Any, about: About, rng: Randomness) -> bytes:
+        bit = about.item.hash[at // 8] >> (7 - at % 8) & 1
+        return masked(rng.take(5), bytes([bit]) * 16)
+
+    return padding
+
+
+for _at in (0, 5, 100):
+    planted(f"bit {_at} of the hash under a pad of 40 bits", "draws", "start")(
+        variant(Salted, padding=one_bit(_at))
+    )
+
+
+@planted("an account's key of 16 bits under a fresh nonce", "draws", "start")
+class ShortAccountKey(OfAccount):
+    def salt(self, rng: Randomness) -> bytes:
+        return rng.take(16)
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        few = sha256(about.state.key).digest()[:2]
+        return sha256(few + about.salt + about.item.hash).digest()[:16]
+
+
+@planted("pads of an account that ten drawn bits pick", "draws", "start")
+class PickedPads(OfAccount):
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        drawn = rng.take(2)
+        picked = bytes([drawn[0], drawn[1] & 3])
+        noise = sha256(rng.take(16)).digest()[:8]
+        return masked(about.state.key + picked, about.item.hash[:16]) + noise
+
+
+@planted("pads that come again every eighth picture before noise", "draws", "start")
+class PadsAgainBeforeNoise(OfAccount):
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        pad = masked(about.state.key + bytes([about.state.pictures % 8]), about.item.hash[:16])
+        return pad + sha256(rng.take(16)).digest()[:8]
+
+
+class EnrolledMark(Message, tag=0x7D, name="cheat/mark"):
+    """What the matcher holds of an account."""
+
+    mark: Annotated[bytes, Fixed(16)]
+
+
+class Enrolling(OfAccount):
+    """Accounts enrol with the matcher, which is declared."""
+
+    enrolments: ClassVar[Mapping[bm.Role, tuple[type[Message], ...]]] = {MATCHER: (EnrolledMark,)}
+
+    def leakage(self) -> tuple[bm.Leak, ...]:
+        return (*super().leakage(), *leaks({bm.Party.MATCHER}, ENROLMENT))
+
+    def enrolment_key(self, setup: Any) -> bytes:
+        return b"one"
+
+    def enrolment(self, state: Any, setup: Any, rng: Randomness) -> Any:
+        return bm.Enrolment(Counted(rng.take(32), 0), {MATCHER: EnrolledMark(rng.take(16))})
+
+
+@planted("pads of an enrolment that come again every eighth picture", "draws", "start")
+class EnrolledPadsAgain(Enrolling):
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        return masked(about.state.key + bytes([about.state.pictures % 8]), about.item.hash[:16])
+
+
+@planted("pads of 16 bits of an enrolment under a fresh nonce", "draws", "start")
+class ShortEnrolledPads(Enrolling):
+    def salt(self, rng: Randomness) -> bytes:
+        return rng.take(16)
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        return masked(about.state.key[:2] + about.salt, about.item.hash[:16])

@@ -19,7 +19,7 @@ has the other sign). Two proofs of one nonce r give k = (s' - s) / (c - c').
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial, reduce
 from itertools import combinations, pairwise
 from operator import and_, or_
@@ -36,6 +36,7 @@ from blindmatch_protocol.group import ORDER, sodium
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published, lowered
+from blindmatch_simulations.evaluation.conformance.leakage.pads import check_pads
 from blindmatch_simulations.evaluation.conformance.leakage.relations import groups, role_players
 from blindmatch_simulations.testbed.inprocess.deployed import (
     VOUCHER,
@@ -46,6 +47,7 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
     enrolled,
     publish,
     run_session,
+    seen_by,
 )
 from blindmatch_simulations.testbed.inprocess.leaves import fields_of
 from blindmatch_simulations.testbed.inprocess.steps import limits, sent
@@ -54,6 +56,10 @@ from blindmatch_simulations.testbed.pictures.pool import Pooled
 
 SESSIONS: Final = 1_024
 SETS: Final = 48
+ALIKE: Final = 16
+"""Pictures of those that agree on the facts which are compared on one tape: a field that holds one bit of a
+picture is the same for all of them with 2^-15. `FEW_ALIKE` if a session takes long."""
+FEW_ALIKE: Final = 2
 ACCOUNTS: Final = 1_024
 SUCCESSIVE: Final = 32
 TRIED: Final = 96
@@ -108,6 +114,7 @@ def check_draws(fixtures: Fixtures) -> Passed:
     1,024 sessions, 48 sets and 48 replies no varying field repeats; 32-byte values vary in 120 bits."""
     found = {one.step: _looked_at(fixtures, one) for one in _drawings(fixtures)}
     drawn = {step: influence for step, influence in found.items() if influence is not None}
+    check_pads(fixtures)
     if not drawn:
         raise NotApplicableError("nothing that is drawn shows in what is sent or published")
     words = ", ".join(f"{step} {influence}" for step, influence in drawn.items())
@@ -192,12 +199,13 @@ def _answered(deployed: Deployed, rng: Randomness, role: Role, body: Message) ->
     return deployed.answer(role, body, rng)
 
 
-def _by_round(ran: Ran) -> Rounds:
-    """What a session sends, by round; a voucher is a round of its own."""
+def _by_round(ran: Ran, roles: Collection[Role] | None = None) -> Rounds:
+    """What a session sends to some roles, or to all, by round; a voucher is a round of its own."""
     found: Rounds = {}
     for number, asked in enumerate(ran.rounds, 1):
-        found[f"round {number}"] = [leaf for one in asked for leaf in _leaves_of(one.body)]
-    if isinstance(ran.outcome, Voucher):
+        bodies = [one.body for one in asked if roles is None or one.role in roles]
+        found[f"round {number}"] = [leaf for body in bodies for leaf in _leaves_of(body)]
+    if isinstance(ran.outcome, Voucher) and (roles is None or VOUCHER in roles):
         found[VOUCHER] = list(_leaves_of(ran.outcome.body))
     return found
 
@@ -207,13 +215,19 @@ def _hidden(
 ) -> dict[str, int] | None:
     """Fields that differ, on one tape, between two pictures that agree on all that is declared; and how many
     drawn bytes must count in each. None if no two pictures agree."""
-    setting = as_published(fixtures)
-    pairs = [group[:2] for one in role_players(fixtures) for group in groups(fixtures, setting, one)]
-    if fixtures.design.info.native_randomness or not pairs:
-        return None
-    mine, theirs = (_by_field(_by_round(whole(one)(fixtures.rng("draws/hidden")))) for one in pairs[0])
-    apart = {name: values for name, values in mine.items() if values != theirs.get(name, values)}
-    return {name: min(LEAST_BYTES, max(map(len, values))) for name, values in apart.items()}
+    setting, most = as_published(fixtures), FEW_ALIKE if fixtures.whole else ALIKE
+    seen, hidden, alike = dict[str, Ran](), dict[str, int](), list[list[Pooled]]()
+    for opponent in role_players(fixtures):
+        roles = {role for party in opponent.parties for role in seen_by(fixtures.design, party)}
+        for group in groups(fixtures, setting, opponent):
+            alike.append(group)
+            for one in group[:most]:
+                if one.name not in seen:
+                    seen[one.name] = whole(one)(fixtures.rng("draws/hidden"))
+            mine, *others = (_by_field(_by_round(seen[one.name], roles)) for one in group[:most])
+            apart = {name for other in others for name in mine if mine[name] != other.get(name, mine[name])}
+            hidden |= {name: min(LEAST_BYTES, max(map(len, mine[name]))) for name in apart}
+    return None if fixtures.design.info.native_randomness or not alike else hidden
 
 
 def _by_field(seen: Rounds) -> dict[str, list[bytes]]:

@@ -53,6 +53,7 @@ of these accounts as above.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from string import hexdigits
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -129,10 +130,12 @@ class Drawn(Redacted, Struct, frozen=True):
 
 
 class Watched(Redacted, Struct, frozen=True):
-    """One session as a coalition sees it: its fields, and the tape that was drawn."""
+    """One session as a coalition sees it: its fields, the tape that was drawn, and the account's state after
+    it."""
 
     fields: Fields
     tape: bytes
+    state: Message
 
 
 class Difference(Redacted, Struct, frozen=True):
@@ -168,7 +171,8 @@ class Watcher:
         self._carried = carried_by(self._design, parties)
         self._accounts: dict[int, Account] = {}
         # an answer of a design that has reduced sizes costs a hundred times what its requests do
-        self._is_dear = fixtures.whole is not None and not self._design.vouchers
+        self.stops_after_first = fixtures.whole is not None and not self._design.vouchers
+        """Is only the first round run?"""
 
     @property
     def deployed(self) -> Deployed:
@@ -211,8 +215,8 @@ class Watcher:
                 replies = dict[Role, Message]()
                 for role in sorted(step):
                     self._see(fields, f"round {number}, {role}", role, step[role])
-                if self._is_dear:
-                    return Watched(fields, tape.tape())
+                if self.stops_after_first:
+                    return Watched(fields, tape.tape(), session.state)
                 for role in sorted(step):
                     request = Request(step[role], drawn.account.held.get(role))
                     state = self.deployed.states[role]
@@ -226,7 +230,7 @@ class Watcher:
                 self._see(fields, "voucher", VOUCHER, outcome.body)
         except ProtocolError:
             fields["a refusal"] = b"\1"
-        return Watched(fields, tape.tape())
+        return Watched(fields, tape.tape(), session.state)
 
     def _randomness(self, role: Role, drawn: Drawn) -> Randomness:
         """A coalition knows what its own roles draw."""
@@ -271,15 +275,32 @@ def _as_bytes(value: object) -> bytes:
 
 
 def visible(secret: bytes, seen: bytes) -> npt.NDArray[np.bool_]:
-    """Which bytes of `secret` are part of a piece that stands in `seen`, bool, shape (len(secret),)."""
+    """Which bytes of `secret` are part of a piece that stands in `seen`, as it is, backwards, inverted or in
+    hexadecimal, bool, shape (len(secret),)."""
     kept = np.zeros(len(secret), np.bool_)
     if len(secret) < PIECE or len(seen) < PIECE:
         return kept
-    known = np.unique(np.concatenate([_pieces(seen, start) for start in range(PIECE)]))
+    pieces = [_pieces(read, start) for read in _spelt(seen) for start in range(PIECE)]
+    known = np.unique(np.concatenate(pieces))
     for start in range(PIECE):
         for at in start + PIECE * np.flatnonzero(np.isin(_pieces(secret, start), known)):
             kept[at : at + PIECE] = True
     return kept
+
+
+def _spelt(seen: bytes) -> Iterator[bytes]:
+    """What is sent as it may be read: both ways, as it is and inverted; its hexadecimal digits, of which the
+    even or the odd ones come first."""
+    inverted = (~np.frombuffer(seen, np.uint8)).tobytes()
+    for read in (seen, inverted):
+        yield from (read, read[::-1])
+    digits = _DIGITS[np.frombuffer(seen, np.uint8)]
+    for first in (0, 1):
+        pairs = digits[first : first + (len(digits) - first) // 2 * 2].reshape(-1, 2)
+        yield (pairs[:, 0] << 4 | pairs[:, 1]).tobytes()
+
+
+_DIGITS: Final = np.array([int(chr(one), 16) if chr(one) in hexdigits else 0 for one in range(256)], np.uint8)
 
 
 def _pieces(raw: bytes, start: int) -> npt.NDArray[np.uint32]:
@@ -361,6 +382,15 @@ class Pinned:
     def size(self) -> int:
         """How many bytes of the tape and of the state are pinned."""
         return int(self._kept.sum() + self._held.sum())
+
+    @property
+    def account(self) -> Account:
+        """The account whose state is pinned."""
+        return self._account
+
+    def fresh(self, again: int, account: Account) -> Drawn:
+        """What decides a session of an account in which nothing is pinned."""
+        return Drawn(account, b"", f"{self._purpose}/fresh/{again}", self._binding)
 
     def drawn(self, which: int, again: int, account: Account | None = None) -> Drawn:
         """What decides run number `again` of a side; with its own state if an account is given, else with
