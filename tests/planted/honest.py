@@ -164,8 +164,7 @@ class NonceBefore(AccountKey):
 
 
 class Ratchet(AccountKey):
-    """The key moves on with each picture, and no nonce is sent. Not among `HONEST`: `repetition` holds an
-    account's state as it is, and takes what follows from it for a leak."""
+    """The key moves on with each picture, and no nonce is sent."""
 
     def salt(self, rng: Randomness) -> bytes:
         return b""
@@ -215,6 +214,7 @@ HONEST = (
     Selects,
     AccountKey,
     NonceBefore,
+    Ratchet,
     ShortField,
     FixedSlots,
     ReadsEvidence,

@@ -245,6 +245,14 @@ class Chain(Ageing):
         return xor(stream(VENDOR, stream(about.state.held)), about.item.hash[:ID])
 
 
+@planted("a chain of nonces that links an account's requests", "egress", "after a picture")
+class LinkedChain(Chain):
+    """Each nonce is the digest of the one before it, and nothing else is told."""
+
+    def tells(self, about: About) -> bool:
+        return False
+
+
 class Wary(Hooked, Roomy):
     """A voucher with room."""
 

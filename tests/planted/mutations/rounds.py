@@ -259,7 +259,7 @@ def one_bit(at: int) -> Any:
     return padding
 
 
-for _at in (0, 5, 100):
+for _at in (1, 3, 8):
     planted(f"bit {_at} of the hash under a pad of 40 bits", "draws", "start")(
         variant(Salted, padding=one_bit(_at))
     )

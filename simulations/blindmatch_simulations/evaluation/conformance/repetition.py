@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 from blindmatch_protocol.codec import Message
-from blindmatch_protocol.codec.errors import BlindmatchError
-from blindmatch_protocol.codec.randomness import Recording, replayed
+from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.codec.randomness import Randomness, Recording, replayed
 from blindmatch_protocol.contract import UNBOUND, NoState, Role, concluded
 from blindmatch_protocol.contract.steps import Done, Send, Voucher
 
@@ -153,6 +153,8 @@ def _long_account(fixtures: Fixtures) -> int:
     if isinstance(state, NoState) or pair is None:
         return 0
     states, drawn = [state, state], fixtures.rng("long/looked at")
+    # another account of the first one's history: bytes in which their states differ are the account's own
+    stranger = enrolled(deployed, fixtures.rng("long/another account"))
     # what is sent is spanned after a few and many pictures; once if the design is dear
     looked = [least + below(drawn, least + 1) for least in (STRETCHES[:1] if fixtures.whole else STRETCHES)]
     learnt = _of_first_pictures(fixtures, deployed, pair, range(LEARNT))
@@ -162,10 +164,12 @@ def _long_account(fixtures: Fixtures) -> int:
                 fixtures.design.prepare(one, deployed.setup, fixtures.rng(f"long/{at}/offline"))
                 for one in states
             ]
+            stranger = fixtures.design.prepare(stranger, deployed.setup, fixtures.rng(f"long/{at}/other"))
         if at in looked:
-            _fill_the_same(fixtures, deployed, states, pair, at)
+            _fill_the_same(fixtures, deployed, states, stranger, pair, at)
             _enrol_the_same(fixtures, deployed, states, at)
         states, differs = _differing(fixtures, deployed, states, pair, f"long/{at}")
+        stranger, _ = _started(fixtures, deployed, stranger, pair[0], f"long/{at}/other")
         if _beyond(differs, learnt):
             learnt = _joined(learnt, _of_first_pictures(fixtures, deployed, pair, range(LEARNT, TIMES)))
         if _beyond(differs, learnt):
@@ -175,17 +179,47 @@ def _long_account(fixtures: Fixtures) -> int:
 
 
 def _fill_the_same(
-    fixtures: Fixtures, deployed: Deployed, states: list[Message], pair: list[Pooled], at: int
+    fixtures: Fixtures,
+    deployed: Deployed,
+    states: list[Message],
+    stranger: Message,
+    pair: list[Pooled],
+    at: int,
 ) -> None:
-    """What is sent after some pictures: of either picture, and after either history."""
+    """What is sent after some pictures: of either picture, and after either history.
+
+    The space is spanned over accounts. An account sends from one state once if it moves on, as a ratchet
+    does, so what is sent from one held state says nothing of it.
+    """
 
     def span(state: Message, one: Pooled) -> Span:
-        return Span(lambda n: (_started(fixtures, deployed, state, one, f"long/{at}/{n}")[1], b"")).settle()
+        def sample(n: int) -> tuple[bytes, bytes]:
+            of_account = _drawn_again(state, states[0], stranger, fixtures.rng(f"long/{at}/{n}/account"))
+            try:
+                return _started(fixtures, deployed, of_account, one, f"long/{at}/{n}")[1], b""
+            except BlindmatchError:  # such a state is none of the design's
+                return _started(fixtures, deployed, state, one, f"long/{at}/{n}")[1], b""
+
+        return Span(sample).settle()
 
     spans = [span(states[0], pair[0]), span(states[1], pair[0]), span(states[0], pair[1])]
     for says, other in zip(("earlier pictures", "pictures"), spans[1:], strict=True):
         if not spans[0].alike(other):
             raise BrokenError("start", f"after {at} pictures a sum of bits tells {says} apart")
+
+
+def _drawn_again(state: Message, one: Message, other: Message, rng: Randomness) -> Message:
+    """A state with the bytes drawn again in which those of two accounts of one history differ: what an
+    account drew, and what follows from it, but neither a count nor what is kept of pictures."""
+    raws = [np.frombuffer(held.encode(), np.uint8) for held in (state, one, other)]
+    if len({len(raw) for raw in raws}) > 1:
+        return state
+    own = raws[1] != raws[2]
+    fresh = np.frombuffer(rng.take(len(own)), np.uint8)
+    try:
+        return type(state).decode(np.where(own, fresh, raws[0]).tobytes())
+    except ProtocolError:
+        return state
 
 
 def _enrol_the_same(fixtures: Fixtures, deployed: Deployed, states: list[Message], at: int) -> None:

@@ -41,6 +41,10 @@ does it see drawing until a digest under such a key says something, since no bit
 Messages. In the same way one picture is run in two messages of one account, to different recipients and of
 different files, each under a franking key that is drawn again: the commitment hides with that key alone.
 
+Links. Where it is not declared that an account's sessions can be linked, two accounts are compared in the
+same way. Kept of the state of each is what stood in an earlier request, and all else is drawn again. So a
+chain of digests whose last link was sent is found, and a ratchet whose keys are never sent is not.
+
 Many accounts. A device may leak for one account in sixteen. `check_accounts` runs `ACCOUNTS` accounts on
 pinned tapes, and looks for a place at which several accounts send one value v for the first picture and
 another value w for the second one, all of whose bytes differ from v. Where values have 32 bits or more, three
@@ -63,11 +67,12 @@ from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness, Recording, seeded
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import UNBOUND, Binding, Party, Request, Role, Session, Voucher, answered
+from blindmatch_protocol.designs.facts import ENROLMENT
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, Setting
 from blindmatch_simulations.evaluation.conformance.leakage.lives import Account, Life, has_state, lives
-from blindmatch_simulations.evaluation.conformance.leakage.play import Opponent
+from blindmatch_simulations.evaluation.conformance.leakage.play import ACCOUNT_FACT, Opponent, names_of
 from blindmatch_simulations.evaluation.conformance.leakage.relations import (
     groups,
     one_of_each_kind,
@@ -98,6 +103,10 @@ ENROLLED: Final = 3
 """Accounts that are enrolled, where accounts enrol."""
 ACCOUNTS: Final = 160
 """A leak of one account in sixteen shows in fewer than three of them with 0.3 %."""
+LINKED: Final = 1_000
+"""Number of the first account whose state is mixed with what another one has sent."""
+AFTER_PICTURE: Final = "after a picture"
+"""The life of an account after which is looked for what links its sessions."""
 SHARED: Final = 3
 """Accounts that must share what they send."""
 WINDOW: Final = 4
@@ -110,6 +119,7 @@ Fields: TypeAlias = dict[str, bytes]
 
 FOLLOWS: Final = "field {} follows from the picture and from what is sent beside it"
 TELLS_OF_MESSAGE: Final = "field {} tells of the message that the picture is in, such as to whom it is sent"
+LINKS: Final = "field {} follows from what the account sent before, so that its sessions can be linked"
 IN_SOME: Final = "field {} follows from the picture in some accounts"
 
 
@@ -377,6 +387,7 @@ class Pinned:
         seen = [b"".join(one.fields.values()) + before for one in (first, second)]
         self._kept = visible(self._tape, seen[0]) & visible(self._tape, seen[1])
         self._held = visible(self._state, seen[0]) & visible(self._state, seen[1])
+        self._past = visible(self._state, before)
 
     @property
     def size(self) -> int:
@@ -403,13 +414,14 @@ class Pinned:
         who = self._spliced(self._watcher.account(number)) if account is None else account
         return Drawn(who, fresh.tobytes(), rest, self._binding)
 
-    def _spliced(self, other: Account) -> Account:
+    def _spliced(self, other: Account, held: npt.NDArray[np.bool_] | None = None) -> Account:
         """Another account with what is pinned of the first one's state, if that is a state."""
+        kept = self._held if held is None else held
         raw = other.state.encode()
-        if not self._held.any() or len(raw) != len(self._state):
+        if not kept.any() or len(raw) != len(self._state):
             return other
         mixed = np.frombuffer(raw, np.uint8).copy()
-        mixed[self._held] = np.frombuffer(self._state, np.uint8)[self._held]
+        mixed[kept] = np.frombuffer(self._state, np.uint8)[kept]
         try:
             state = type(other.state).decode(mixed.tobytes())
         except ProtocolError:
@@ -422,6 +434,26 @@ class Pinned:
 
     def compare(self) -> Difference | None:
         return compare(self.side(0), self.side(1))
+
+    @property
+    def has_sent_state(self) -> bool:
+        """Did a piece of the state stand in what the account sent before?"""
+        return bool(self._past.any())
+
+    def compare_accounts(self, other: Pinned) -> Difference | None:
+        """The first picture in this account and in another one; all is drawn again but the pieces of their
+        states that each had sent before."""
+
+        def side(which: int, pinned: Pinned) -> Callable[[int], Fields]:
+            def run(again: int) -> Fields:
+                number = 2 * again + which
+                who = pinned._spliced(self._watcher.account(LINKED + number), pinned._past)
+                drawn = pinned.fresh(number, who)
+                return self._watcher.run(self._items[0], drawn).fields
+
+            return run
+
+        return compare(side(0, self), side(1, other))
 
     def compare_field(self, name: str, account: Account) -> Difference | None:
         """The same of one field and one account, with the state that it has."""
@@ -497,6 +529,8 @@ def check_pinning(fixtures: Fixtures) -> Counts:
             for pair in pairs:
                 _check_pair(fixtures, watcher, life, opponent, pair, counts)
             _check_messages(fixtures, watcher, life, opponent, counts)
+            for pair in pairs[:1] if life.name == AFTER_PICTURE else ():
+                _check_links(fixtures, watcher, life, opponent, pair)
             if not number and has_state(fixtures) and not fixtures.design.enrolments:
                 for pair in pairs[:1]:
                     check_accounts(fixtures, watcher, opponent, pair, counts)
@@ -584,6 +618,21 @@ def _check_messages(
         if found is not None:
             sides = [f"{one.name} in a message to {to.recipient}" for to in (pinned.message, other)]
             raise _broken(opponent, life, TELLS_OF_MESSAGE, found, *sides)
+
+
+def _check_links(fixtures: Fixtures, watcher: Watcher, life: Life, opponent: Opponent, pair: Pair) -> None:
+    """What an account sends does not follow from what it sent before, unless it is declared that an account's
+    sessions can be linked."""
+    if names_of(opponent.facts) & {ACCOUNT_FACT, ENROLMENT.name} or fixtures.design.enrolments:
+        return
+    purpose = f"pinning/{fixtures.seed}/{life.name}/{opponent.name}/links"
+    items = pair.first.item, pair.first.item
+    mine, other = (Pinned(watcher, f"{purpose}/{at}", seeded(purpose), items, at) for at in range(2))
+    if not mine.has_sent_state:
+        return
+    found = mine.compare_accounts(other)
+    if found is not None:
+        raise _broken(opponent, life, LINKS, found, "one account", "another account")
 
 
 def check_accounts(
