@@ -134,6 +134,13 @@ def under_key_beside(seen: Sequence[bytes], secret: bytes) -> bytes:
     return found.update(padding[16:])[:PIECE]
 
 
+class DerivedBesideTape(Derived):
+    """The same, with 16 drawn bytes that have no part in it."""
+
+    def salt(self, rng: Randomness) -> bytes:
+        return rng.take(16)
+
+
 class Long(Message, tag=0x75, name="cheat/long"):
     """A request with much room."""
 
@@ -389,6 +396,7 @@ SUSPECTS: Final[Mapping[str, Suspect]] = {
         under=_under(DrawnUntil),
     ),
     "Derived": Suspect(Derived, reads=under_key_beside),
+    "DerivedBesideTape": Suspect(DerivedBesideTape, reads=under_key_beside),
     "Amid": Suspect(Amid, reads=amid),
     "OnePicture": Suspect(OnePicture, reads=stands_there, example=WANTED),
     "Seldom": Suspect(Seldom, reads=stands_there),

@@ -39,6 +39,10 @@ from planted.mutations.table import CHEATS
 PINNED = [cheat for cheat in CHEATS if cheat.move.check == "egress" and cheat.move.where]
 CHEAP = (
     "the request id is the session's seed",
+    "the request id is the session's seed backwards",
+    "the request id is the session's seed inverted",
+    "the request id is the session's seed in hexadecimal",
+    "a chain of nonces that links an account's requests",
     "an account's nonces are a hash chain",
     "a masked hash in one of sixteen accounts",
     "who writes to whom in a voucher",
@@ -140,6 +144,21 @@ def test_pieces_of_four_bytes_are_visible_and_shorter_ones_are_not() -> None:
     kept = visible(secret, seen)
     assert np.flatnonzero(kept).tolist() == [3, 4, 5, 6, 15, 16, 17, 18, 19]
     assert not visible(secret[:3], secret).any()
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        lambda secret: secret[::-1],
+        lambda secret: bytes(255 - one for one in secret),
+        lambda secret: bytes(255 - one for one in secret[::-1]),
+        lambda secret: b"x" + secret.hex().encode(),
+        lambda secret: secret.hex().upper().encode(),
+    ],
+)
+def test_pieces_are_visible_backwards_inverted_and_in_hexadecimal(spelt: Callable[[bytes], bytes]) -> None:
+    secret = bytes(range(100, 120))
+    assert visible(secret, b"before" + spelt(secret) + b"after").all()
 
 
 @pytest.mark.parametrize("ending", [b"", b"end"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,25 @@ def _salted(about: About, drawn: bytes) -> bytes:
     return drawn + xor(drawn, about.item.hash[:8])
 
 
+few_blinds_beside_tape = variant(
+    Room,
+    salt=lambda _, rng: rng.take(16),
+    padding=lambda _, about, rng: xor(
+        sha256(b"few" + sha256(rng.take(32)).digest()[:2]).digest(), about.item.hash[:8] + bytes(7)
+    ),
+)
+TRIED_OUT = {
+    blind[8:15]: blind[:8]
+    for blind in (sha256(b"few" + few.to_bytes(2, "big")).digest() for few in range(1 << 16))
+}
+
+
+def tried_out(salt: bytes, padding: bytes) -> bytes | None:
+    """The hash under the one blind of 65,536 that fits the zeros behind it."""
+    blind = TRIED_OUT.get(padding[8:])
+    return None if blind is None else xor(padding[:8], blind)
+
+
 CAUGHT = {
     "nothing at all": Suspect(Room, reads=stands_there),
     "the hash": Suspect(telling(lambda about: True), reads=stands_there),
@@ -86,6 +106,17 @@ CAUGHT = {
     "the hash under a pad beside it": Suspect(
         variant(Room, padding=lambda _, about, rng: _salted(about, rng.take(8))),
         reads=lambda seen, _: xor(padding_of(seen[0])[1][:8], padding_of(seen[0])[1][8:]),
+    ),
+    "a blind of 16 bits, which is tried out, beside drawn bytes": Suspect(
+        few_blinds_beside_tape, reads=lambda seen, _: tried_out(*padding_of(seen[0]))
+    ),
+    "a mask that a drawn salt beside it decides": Suspect(
+        variant(
+            Room,
+            salt=lambda _, rng: rng.take(16),
+            padding=lambda _, about, rng: xor(sha256(about.salt).digest(), about.item.hash[:8]),
+        ),
+        reads=lambda seen, _: xor(sha256(padding_of(seen[0])[0]).digest()[:8], padding_of(seen[0])[1]),
     ),
     "a reader who is always wrong": Suspect(
         unseen.Sealed, reads=lambda seen, _: b"wrong", secret=unseen.SECRET, under=lambda _: unseen.Sealed()

@@ -11,6 +11,8 @@ together 16 bytes must count, too, unless no field tells pictures apart, so that
 one byte of the tape in each stride is altered. Before a failure, those that lie between are altered as well:
 of 16 bytes in a row a stride of 2 meets 8.
 
+Parts of fields that come again are looked for in `leakage.pads`.
+
 No blind of b bits comes twice in n = `SESSIONS` sessions with a probability of exp(-n^2 / 2^(b+1)). A proof
 of knowledge of a key k is a challenge c and a response s = r - c*k (RFC 9497, section 2.2.1; one of Schnorr's
 has the other sign). Two proofs of one nonce r give k = (s' - s) / (c - c').
@@ -111,7 +113,8 @@ class Drawing(Redacted, Struct, frozen=True):
 
 def check_draws(fixtures: Fixtures) -> Passed:
     """16 drawn bytes at least count (96 places are altered), also in each field that a picture changes; of
-    1,024 sessions, 48 sets and 48 replies no varying field repeats; 32-byte values vary in 120 bits."""
+    1,024 sessions, 48 sets and 48 replies no varying field repeats; 32-byte values vary in 120 bits. No part
+    of a field that hides a picture comes again in 1,024 sessions, accounts, or pictures of an account."""
     found = {one.step: _looked_at(fixtures, one) for one in _drawings(fixtures)}
     drawn = {step: influence for step, influence in found.items() if influence is not None}
     check_pads(fixtures)

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+import numpy as np
 from blindmatch_protocol.contract import Adversary, Item, Party
 from blindmatch_protocol.contract.design import told
 
+from blindmatch_simulations.evaluation.conformance.leakage.pinning import visible
 from blindmatch_simulations.evaluation.conformance.leakage.play import opponents
 from blindmatch_simulations.evaluation.conformance.leakage.relations import HEAD, TAIL, Hull, number
 from blindmatch_simulations.evaluation.conformance.unseen.suspect import (
@@ -25,7 +27,7 @@ from blindmatch_simulations.evaluation.conformance.unseen.suspect import (
     tells,
 )
 from blindmatch_simulations.measure.intervals import at_least
-from blindmatch_simulations.testbed.inprocess.deployed import Deployed, run_session
+from blindmatch_simulations.testbed.inprocess.deployed import Answering, Deployed, run_session
 
 MOST_WRONG: Final = 1
 """Of 16 sessions, in which a leak of every picture may not be read."""
@@ -35,6 +37,10 @@ GUESSED: Final = 0.002
 """Probability that a reader with another secret is right so often by guessing."""
 PIECE: Final = 4
 """Bytes of the tape in a row that count as standing in what is sent."""
+MANY: Final = 1_024
+"""Sessions in which a derived key may not come twice."""
+WINDOW: Final = 8
+"""Bytes of a derived key that may not come twice."""
 LONGEST_TAPE: Final = 2
 """Times the shortest tape: a device that repeats its draws takes at least so much more for some sessions."""
 SAMPLES: Final = 64
@@ -92,6 +98,80 @@ def is_no_sum_of_bits(suspect: Suspect) -> bool:
     if not always_right(suspect, deployed, "without a secret", b"") or _shows_tape(suspect, deployed):
         return False
     return not _spans_differ(suspect, deployed, slice(None))
+
+
+def is_under_derived_key_beside_tape(suspect: Suspect) -> bool:
+    """Every session is read without a secret, and four bytes of the tape stand in what is sent; but no
+    session is read once other bytes are put in the place of those that are derived from the tape: they are
+    the same for another picture on the same tape, differ on another tape, and do not stand in it. In 1,024
+    sessions no eight of these bytes come twice. What is sent spans one affine space over GF(2), whatever the
+    picture is, in all its bytes."""
+    if not tells(suspect):
+        return False
+    assert suspect.reads is not None
+    deployed = deploy(suspect.design())
+    if not always_right(suspect, deployed, "beside the tape", b"") or not _shows_tape(suspect, deployed):
+        return False
+    for at, item in enumerate(pictures()):
+        other = pictures()[(at + 1) % PICTURES]
+        mine, paired, again = (
+            run_session(deployed, one, rng_of(tape), answering=_answers(deployed))
+            for one, tape in (
+                (item, f"derived/{at}"),
+                (other, f"derived/{at}"),
+                (item, f"derived/{at}/again"),
+            )
+        )
+        sides = [got(one, deployed, suspect.parties) for one in (mine, paired, again)]
+        if len({tuple(map(len, bodies)) for bodies in sides}) > 1:
+            return False
+        seen = [_without_derived(*each, mine.tape) for each in zip(*sides, strict=True)]
+        if suspect.reads(seen, b"") == suspect.says(item):
+            return False
+    return not _comes_again(suspect, deployed) and not _spans_differ(suspect, deployed, slice(None))
+
+
+def _answers(deployed: Deployed) -> Answering:
+    """Roles that draw the same again."""
+    rng = rng_of("replies")
+    return lambda role, body: deployed.answer(role, body, rng)
+
+
+def _comes_again(suspect: Suspect, deployed: Deployed) -> bool:
+    """Are eight derived bytes in a row the same in two of many sessions, or are there none in a row?"""
+    ran = [
+        run_session(deployed, pictures()[side], rng_of("derived/0"), answering=_answers(deployed))
+        for side in (0, 1)
+    ]
+    first, other = (b"".join(got(one, deployed, suspect.parties)) for one in ran)
+    rows = [
+        b"".join(got(run_session(deployed, pictures()[0], rng_of(f"again/{at}")), deployed, suspect.parties))
+        for at in range(MANY)
+    ]
+    if {len(row) for row in rows} != {len(first)}:
+        return True
+    values = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), len(first))
+    mine = np.frombuffer(first, np.uint8)
+    is_derived = (mine == np.frombuffer(other, np.uint8)) & (values != values[0]).any(axis=0)
+    is_derived &= ~visible(first, ran[0].tape)
+    found = [
+        values[:, start : start + WINDOW]
+        for start in range(len(mine) - WINDOW + 1)
+        if is_derived[start : start + WINDOW].all()
+    ]
+    return not found or any(len(np.unique(window, axis=0)) < len(rows) for window in found)
+
+
+def _without_derived(body: bytes, other: bytes, again: bytes, tape: bytes) -> bytes:
+    """A body with the bytes that are derived from the tape replaced by those of a session on another tape.
+
+    Args:
+        other: the body for another picture on the same tape.
+        again: the body for the same picture on another tape.
+    """
+    mine, theirs, new = (np.frombuffer(one, np.uint8) for one in (body, other, again))
+    is_derived = (mine == theirs) & (mine != new) & ~visible(body, tape)
+    return np.where(is_derived, new, mine).tobytes()
 
 
 def is_amid_long_body(suspect: Suspect) -> bool:

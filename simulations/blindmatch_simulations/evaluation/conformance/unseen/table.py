@@ -57,6 +57,13 @@ LINES: Final[tuple[Line, ...]] = (
         leaks.is_no_sum_of_bits,
     ),
     Line(
+        "a cipher under a key beside it that is derived from the tape, with bytes of the tape beside both",
+        "DerivedBesideTape",
+        "a key of which only a digest is sent looks the same, and honest designs send such digests; bytes of "
+        "the tape that are held do not decide the key",
+        leaks.is_under_derived_key_beside_tape,
+    ),
+    Line(
         "a sum of bits in the middle of a long body",
         "Amid",
         "sums are looked for in the first 160 and last 32 bytes: the space that more bytes span takes the "
