@@ -285,7 +285,9 @@ def _rows(seen: Sequence[Fields], name: str, part: Part) -> Bytes:
 
 def _both(mine: Bytes, theirs: Bytes) -> Bytes:
     """The windows of both pictures, one after the other, in the sessions in which every byte hides."""
-    return np.concatenate([mine, theirs], axis=1)[(mine != theirs).all(axis=1)]
+    both: Bytes = np.concatenate([mine, theirs], axis=1)
+    hiding: Bytes = both[(mine != theirs).all(axis=1)]
+    return hiding
 
 
 def _suspects(rows: Bytes, known: Bytes, places: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:

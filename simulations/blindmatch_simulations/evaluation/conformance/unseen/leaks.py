@@ -125,7 +125,9 @@ def is_under_derived_key_beside_tape(suspect: Suspect) -> bool:
         sides = [got(one, deployed, suspect.parties) for one in (mine, paired, again)]
         if len({tuple(map(len, bodies)) for bodies in sides}) > 1:
             return False
-        seen = [_without_derived(*each, mine.tape) for each in zip(*sides, strict=True)]
+        seen = [
+            _without_derived(body, alike, new, mine.tape) for body, alike, new in zip(*sides, strict=True)
+        ]
         if suspect.reads(seen, b"") == suspect.says(item):
             return False
     return not _comes_again(suspect, deployed) and not _spans_differ(suspect, deployed, slice(None))
