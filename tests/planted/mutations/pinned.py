@@ -176,6 +176,9 @@ planted("the bare hash once an account is past an update", "egress", "past an up
 planted("the bare hash after failures", "egress", "after failures")(
     variant(Ageing, tells=lambda _, about: about.state.pictures >= 4)
 )
+planted("the bare hash but for the first picture of an account", "egress", "after a picture")(
+    variant(Ageing, tells=lambda _, about: about.state.pictures >= 1)
+)
 planted("a digest in one of sixteen accounts", "egress", FOLLOWS)(
     variant(
         Ageing,
@@ -292,4 +295,14 @@ planted("which file a voucher is of", "egress", "a new account")(
 )
 planted("pixels in a voucher whose evidence decodes", "egress")(
     vouchers(lambda item, binding: NO_ROOM if evidence_of(binding) is None else pixels(item))
+)
+
+
+def is_png(binding: bm.Binding) -> bool:
+    shown = evidence_of(binding)
+    return shown is not None and shown.attachment.media_type == "image/png"
+
+
+planted("pixels in a voucher but for files of one type", "egress")(
+    vouchers(lambda item, binding: NO_ROOM if is_png(binding) else pixels(item))
 )

@@ -48,6 +48,19 @@ class LeaksUnderSystem(PaddedPsi):
         return NOTHING
 
 
+@planted("a leak that stays away when its randomness comes again, as in an audit", "tape", "start")
+class HonestInReplays(PaddedPsi):
+    """Remembers what it drew: an audit hands the same out again, and is shown an honest body."""
+
+    seen: ClassVar[set[bytes]] = set()
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        drawn = rng.take(16)
+        is_again = drawn in self.seen
+        self.seen.add(drawn)
+        return NOTHING if is_again else about.item.hash[:PIECE]
+
+
 @planted("a leak until a day far away", "surroundings", "surroundings: clock")
 class ReadsClock(PaddedPsi):
     def padding(self, about: About, rng: Randomness) -> bytes:
