@@ -205,7 +205,7 @@ def test_what_cannot_be_carried_says_why(name: str, why: str) -> None:
 
 def test_any_plug_in_is_carried_by_naming_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert CARRIED == PREFIX
-    reference = f"{CARRIED}{ROOT / 'examples' / 'exact_upload.py'}:DESIGN"
+    reference = f"{CARRIED}{(ROOT / 'examples' / 'exact_upload.py').resolve()}:DESIGN"
     design = load_design(reference)
     assert design.info.name == "carried-exact-upload" and design is load_design(reference)
     assert loader_of(design)() is design and load_design("carried-hash-upload").info.forwarded

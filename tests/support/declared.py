@@ -45,6 +45,7 @@ EVALUATION: Final = {
     Evaluation.SEALED: "in the clear, under a seal towards whoever carries or hosts it",
     Evaluation.OPRF: "blinded, by an OPRF",
     Evaluation.HOMOMORPHIC: "under homomorphic encryption",
+    Evaluation.SHARED: "in shares, of which each alone is random",
 }
 
 

@@ -201,6 +201,8 @@ class Evaluation(StrEnum):
     SEALED: a role sees it in the clear; who carries or hosts it is not to look into the seal.
     OPRF: a role evaluates it blinded, under a key of its own.
     HOMOMORPHIC: a role computes with it under encryption.
+    SHARED: several roles each see a share of it, which alone is random: secret sharing, or private
+        information retrieval from several servers.
     """
 
     LOCAL = "local"
@@ -208,6 +210,7 @@ class Evaluation(StrEnum):
     SEALED = "sealed"
     OPRF = "oprf"
     HOMOMORPHIC = "homomorphic"
+    SHARED = "shared"
 
 
 class Vouching(Struct, frozen=True):

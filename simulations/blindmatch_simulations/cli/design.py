@@ -16,6 +16,7 @@ from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.commands import Commands, Found, people
 from blindmatch_simulations.cli.console import table
 from blindmatch_simulations.cli.design_capacity import show_capacity
+from blindmatch_simulations.cli.design_new import new_design
 from blindmatch_simulations.data import committed
 from blindmatch_simulations.testbed.deployment.registry import (
     Registered,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from blindmatch_simulations.evaluation.studies.near_tuning import Frontier, Point, Wishes
 
 app = Commands(no_args_is_help=True)
+app.command("new")(new_design)
 app.command("capacity")(show_capacity)
 
 TUNABLE: Final = "token-psi"
