@@ -3,12 +3,9 @@
 hooks       honest designs with hooks around their steps; what a cheat is that has others, who must find it
 devices     the device: blinds, rounds, cover, proofs that are not checked, what is remembered
 requests    what a request bears beside itself, some of it under a condition or where nobody looks
-<<<<<<< HEAD
 rounds      what is drawn in later rounds
 labels      what a label says beside its entry, and vouchers that open too early
-=======
 pinned      what follows from the picture and from what is sent beside it; accounts that have lived; messages
->>>>>>> ffcd6383 (Carry accounts into a third epoch in relations and games)
 roles       roles, and claims that are too small
 lists       what a set or an update tells of the list; updates that do not do what they say
 timing      steps that take their time; a device that looks at the outcome first
