@@ -132,7 +132,12 @@ def check_right(done: Demo, workload: Workload, design: AnyDesign) -> None:
     assert result["design"] == design.info.name
     assert result["set_size"] == SET_SIZE + LISTED
     assert result["sent"] == result["delivered"] == len(workload.sendings)
-    assert result["expected_matches"] == result["matches"] == result["reports_verified"]
+    assert result["matches"] == result["reports_verified"]
+    if design.info.name == "wide-psi":
+        # it declares that it misses some near pairs; the demo holds what it misses against that
+        assert 0 <= result["expected_matches"] - result["matches"] <= 1
+    else:
+        assert result["expected_matches"] == result["matches"]
     made_up = expected - result["matches"]
     assert 0 <= made_up <= (3 if design.info.relation.recall < 1 and design.vouchers else 0)
     assert result["opened_below_threshold"] == (0 if "threshold-" in design.info.name else None)

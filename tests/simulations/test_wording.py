@@ -132,6 +132,6 @@ def test_files_are_reported_and_assumed_known_and_a_models_bytes_are_not_left_ou
 
 
 def test_a_hash_is_called_a_blurred_likeness_that_can_be_redrawn(views: dict[str, str]) -> None:
-    assert "A hash is a blurred likeness, which can be redrawn." in views["parts"]
+    assert "is the whole hash, a blurred likeness that can be redrawn, or the part" in views["parts"]
     glossary = committed("plain")["glossary"]["perceptual hash"]
     assert "A blurred likeness of the picture can be redrawn from it." in glossary
