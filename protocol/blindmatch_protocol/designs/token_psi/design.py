@@ -165,10 +165,15 @@ class TokenPsi(VoprfDesign[Setup]):
     def building(self, key: SecretKey, values: Mapping[str, int], recipe: Recipe) -> ListBuild:
         return list_build(key, self.tokening_of(values)[0], recipe)
 
+    @staticmethod
+    def open_layer(name: str, file: SetFile) -> Layer:
+        """Open a full set or a delta; `SetFileError` if it is not what it must be."""
+        return open_layer(name, file)
+
     def opened(self, files: Sequence[tuple[str, SetFile]], keys: PublicKeys) -> Setup:
         newest = files[-1][1].identity
         tokening, limits = self.tokening_of(newest.parameters)
-        layers = tuple(open_layer(name, file) for name, file in files)
+        layers = tuple(self.open_layer(name, file) for name, file in files)
         return Setup(newest.epoch, keys, layers, tokening.tokens, limits, tokening=tokening)
 
     def inputs(self, setup: Setup, item: bm.Item, cover: bool, rng: bm.Randomness) -> list[bytes]:

@@ -15,7 +15,7 @@ of 2^42. Guesses of several phones, and under several keys of the same list, add
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar, Final
 
@@ -33,10 +33,9 @@ from blindmatch_protocol.crypto.oprf import SecretKey, evaluate_rows
 from blindmatch_protocol.designs.deltas import SET_FILE, Recipe
 from blindmatch_protocol.designs.token_psi import Setup, TokenPsi
 from blindmatch_protocol.designs.token_psi.build import evaluated_rows, list_build, oprf_input_rows
-from blindmatch_protocol.designs.token_psi.layers import Layer, open_layer
 from blindmatch_protocol.designs.token_psi.shares import STORE_KEY_BYTES, token_keys
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens
-from blindmatch_protocol.designs.voprf import Limits, PublicKeys, VoprfRound
+from blindmatch_protocol.designs.voprf import Limits, VoprfRound
 from blindmatch_protocol.designs.voprf.files import FileLayer, Job, ListBuild
 from blindmatch_protocol.designs.voprf.round import Verified
 from blindmatch_protocol.designs.wide_psi.tokening import (
@@ -108,11 +107,9 @@ class FilterLayer(FileLayer, frozen=True, eq=False):
         self.filter.check()
 
 
-def open_any_layer(name: str, file: SetFile) -> Layer | FilterLayer:
-    """Open a full set or a delta; `SetFileError` if it is not what it must be."""
+def open_filter(name: str, file: SetFile) -> FilterLayer:
+    """Open a full set of kind filter; `SetFileError` if it is not what it must be."""
     values = file.identity.parameters
-    if not values[FILTER.name]:
-        return open_layer(name, file)
     held = Filter.open(file.section(FILTER_KIND))
     if held.count != values["bands"] * file.entries or name != SET_FILE:
         raise SetFileError(f"{name}: a filter must hold a token of every band and entry, and has no deltas")
@@ -180,11 +177,12 @@ class WidePsi(TokenPsi):
         write = partial(_write_filter, key, recipe.epoch, values[FINGERPRINT.name])
         return replace(made, width=width, plan=made.plan + b"\0filter", write=write)
 
-    def opened(self, files: Sequence[tuple[str, SetFile]], keys: PublicKeys) -> Setup:
-        newest = files[-1][1].identity
-        tokening, limits = of_values(newest.parameters)
-        layers: Any = tuple(open_any_layer(name, file) for name, file in files)
-        return Setup(newest.epoch, keys, layers, tokening.tokens, limits, tokening=tokening)
+    @staticmethod
+    def open_layer(name: str, file: SetFile) -> Any:
+        """Open a full set or a delta of kind label as token-psi does, and a full set of kind filter."""
+        if not file.identity.parameters[FILTER.name]:
+            return TokenPsi.open_layer(name, file)
+        return open_filter(name, file)
 
     def found(self, setup: Setup, session: Verified) -> bm.Label | None:
         if not self.unconfirmed(setup):
