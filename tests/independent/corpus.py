@@ -169,18 +169,21 @@ class Corpus:
     @cached_property
     def tokens(self) -> np.ndarray:
         """Copies that token-psi finds: PDQ's, with two of ten bands of 24 bits among 16 tokens each."""
-        bands = self.bands("token-psi")
-        whole = np.concatenate([self._filled, self.sent])
-        lost = _lost(whole, self._tokens(whole, bands))[len(self._filled) :]
-        return self.pdq & ((self._agreeing(bands, 16) & ~lost[:, None, :]).sum(axis=2) >= 2)
+        return self._found_by_tokens("token-psi", probes=16, needed=2)
 
     @cached_property
     def wide(self) -> np.ndarray:
         """Copies that wide-psi finds: PDQ's, with one of six bands of 42 bits among 40 tokens each."""
-        bands = self.bands("wide-psi")
+        return self._found_by_tokens("wide-psi", probes=40, needed=1)
+
+    def _found_by_tokens(self, design: str, probes: int, needed: int) -> np.ndarray:
+        """Return which copies are PDQ's and agree with their original in so many bands whose tokens the list
+        has for it."""
+        bands = self.bands(design)
         whole = np.concatenate([self._filled, self.sent])
         lost = _lost(whole, self._tokens(whole, bands))[len(self._filled) :]
-        return self.pdq & (self._agreeing(bands, 40) & ~lost[:, None, :]).any(axis=2)
+        agreeing = self._agreeing(bands, probes) & ~lost[:, None, :]
+        return self.pdq & (agreeing.sum(axis=2) >= needed)
 
     @cached_property
     def visible(self) -> np.ndarray:
