@@ -41,6 +41,14 @@ const looked = (row, fact, leak) =>
   !["not checked", undefined].includes(check(row, "tightness")?.verdict);
 const told = (row, party) =>
   row.design.declared.filter((one) => one.parties.length === 1 && one.parties[0] === party && one.adversary === "semi-honest");
+// what facts say that show one of some things to a party
+const saysOf = (row, party, things) =>
+  unique(
+    told(row, party)
+      .flatMap((leak) => leak.facts)
+      .filter((fact) => fact.shows.some((thing) => things.includes(thing)))
+      .map((fact) => clause(fact.says)),
+  );
 const silent = (row) => row.design.learns.every((one) => one === "nobody");
 const seenBy = (row, party) => {
   const found = {};
@@ -142,13 +150,7 @@ const sees = (row) => {
 };
 // which part of the hash a drawn H stands for, in the words of the declared fact
 const hashSaid = (row, drawn) =>
-  unique(
-    drawn
-      .filter((box) => box.things.hash)
-      .flatMap((box) => told(row, box.party).flatMap((leak) => leak.facts))
-      .filter((fact) => fact.shows.includes("hash"))
-      .map((fact) => clause(fact.says)),
-  ).map((words) => h` ${soft(h`H: ${words}`)}`);
+  unique(drawn.filter((box) => box.things.hash).flatMap((box) => saysOf(row, box.party, ["hash"]))).map((words) => h` ${soft(h`H: ${words}`)}`);
 const studySees = (row) => {
   const most = row.opened.reduce((a, b) => (b.messages > a.messages ? b : a));
   const boxes = [

@@ -40,10 +40,7 @@ const noList = (row) => ["nothing", "category"].includes(row.design.relation);
 // what whoever is neither end nor centre learns of a picture that does not match
 const shownTo = (row, party) => {
   if (seenBy(row, party).picture?.state === "sealed") return ["the sealed picture"];
-  const facts_ = told(row, party).flatMap((leak) => leak.facts);
-  return unique(
-    facts_.filter((one) => one.shows.some((thing) => thing === "picture" || thing === "hash")).map((one) => clause(one.says)),
-  );
+  return saysOf(row, party, ["picture", "hash"]);
 };
 const innocentTo = (row, party) => {
   if (party === "centre") return ["a voucher of each", "who sent it"];
@@ -263,7 +260,7 @@ const sheetStudy = (option, row, at) => {
   const escrow = row.figures.escrow_bytes;
   return [
     rowName(option, row, at),
-    "nobody anything, unless the account is opened, which its device is not told",
+    "nobody anything more than in every design, unless the account is opened, which its device is not told",
     "nothing: opens messages",
     escrow ? to(place(row.id, "cost"), h`CPU: not computed; ${bytes(escrow.value * given("items"))}, which the provider keeps, ${euro(((escrow.value * given("items")) / 1e9) * given("price"))}`) : absent(""),
     "authorities, each with a part of the key",
@@ -353,7 +350,7 @@ const sheetPart = () => {
     foundSaid(),
     h`<b>Innocent pictures matched: not known.</b> ${falseSaid(behaviourOf(designs().find((row) => row.design.relation === "near" && behaviourOf(row)?.false) || {})?.false, "sheet")}`,
     h`<b>A person wrongly reported</b>, in this prototype: a second hash must agree${guess.length ? h` (not in ${named(guess)})` : ""} and a person decide; ${withstoodOf(now.sources.after[0].attacks)} A device that reports says so at once${caught.length ? h`; where the provider does (${named(caught)}), the sender is told only later, when a person has decided` : ""}${counts.length ? "; of opened vouchers, nothing" : ""}. The sender can complain, which shows the match to whoever sees the traffic. Errors, arrests, blocked accounts: not measured.`,
-    h`<b>In every design</b> the provider knows who sends to whom, when and how much, and can read those who never compared keys; where pictures are reported, it may notice that a report follows (declared, not checked). Where there is a list, curator and centre hold it; the curator can list anything.`,
+    h`<b>In every design</b> the provider knows who sends to whom, when and how much, and can read those who never compared keys; where pictures are reported, it may notice that a report follows (declared; the options say where a check looked for it). Where there is a list, curator and centre hold it; the curator can list anything.`,
     h`<b>Threshold</b>: ${counts.length ? h`a voucher leaves for every picture; the centre can open those that match, ${thresholdSaid(counts)}. Below, cryptography hides pictures, not how many were sent or look listed.` : "none measured."}`,
     h`<b>Abuse</b>: ${exposedSaid()}`,
     h`<b>Nobody measured</b> real lists, real traffic, decisions of people, leaks by computing time or power, a country's scale. Nothing is ranked.`,
