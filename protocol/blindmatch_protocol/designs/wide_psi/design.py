@@ -130,10 +130,10 @@ NEAR_ENTRIES: Final = bm.Fact(
 )
 TOKEN_ORACLE: Final = bm.Fact(
     "any_token",
-    "hash, id and salt of entries that have one of the tokens of its choice: of N uniform entries N E / 2^k "
-    "after E tokens, under however many keys, pooled over any number of devices, since nothing limits all "
-    "accounts together; far more of real pictures, most of all of those that resemble a picture it has; and "
-    "whether an edit of a picture still matches",
+    "hash, id and salt of entries, and of their families, that have one of the tokens of its choice: of N "
+    "uniform entries without families N E / 2^k after E tokens, under however many keys, pooled over any "
+    "number of devices, since nothing limits all accounts together; far more of real pictures, most of all "
+    "of those that resemble a picture it has; and whether an edit of a picture still matches",
     bm.Severity.LIST,
     lambda item, setup: item.hash,
     topic=bm.Topic.LIST,
