@@ -6,6 +6,7 @@ from __future__ import annotations
 from hashlib import shake_256
 from typing import Annotated, Any, ClassVar
 
+import numpy as np
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Fixed, Message
 from blindmatch_protocol.codec.randomness import Randomness
@@ -189,6 +190,20 @@ class FixedSlots(PaddedPsi):
         return b"".join(slots)
 
 
+class UnevenBytes(PaddedPsi):
+    """48 bits of the hash, each under its own drawn bit and below a drawn count that is 0 in half the cases:
+    bytes are independent, and some values of a byte far likelier than others."""
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        masks, counts, zeros = rng.take(48), rng.take(48), rng.take(48)
+        bits = np.unpackbits(np.frombuffer(about.item.hash[:6], np.uint8))
+        found = bytearray()
+        for bit, mask, count, zero in zip(bits, masks, counts, zeros, strict=True):
+            above = 1 + count % 127 if zero & 1 else 0
+            found.append(2 * above + (int(bit) ^ (mask & 1)))
+        return bytes(found)
+
+
 class ReadsEvidence(Roomy):
     """Reads the evidence, holds it against the commitment, and seals names under a key that it draws."""
 
@@ -217,6 +232,7 @@ HONEST = (
     Ratchet,
     ShortField,
     FixedSlots,
+    UnevenBytes,
     ReadsEvidence,
     TicketFirst,
 )

@@ -10,7 +10,7 @@ from blindmatch_protocol.designs.token_psi import TokenPsi
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design
 from msgspec.structs import replace
-from planted.honest import FixedSlots, Lengths, NonceBefore, Ratchet, ShortField
+from planted.honest import FixedSlots, Lengths, NonceBefore, Ratchet, ShortField, UnevenBytes
 from planted.mutations.hooks import CHEAT, Hooked, variant
 from planted.mutations.rounds import TicketFirst
 from planted.mutations.table import CHEATS
@@ -47,6 +47,12 @@ def test_what_hides_another_round_or_field_hides_nothing_here(cheat: Any) -> Non
 @pytest.mark.parametrize("kind", [ShortField, FixedSlots, NonceBefore, Ratchet, Lengths])
 def test_pads_of_their_own_in_short_fields_slots_and_ratchets_raise_no_alarm(kind: Any) -> None:
     (result,) = check_design(kind(), Options(only=["draws"])).results
+    assert result.verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_values_of_a_byte_that_are_not_equally_likely_raise_no_alarm(seed: int) -> None:
+    (result,) = check_design(UnevenBytes(), Options(only=["draws"], seed=seed)).results
     assert result.verdict is Verdict.PASSED
 
 

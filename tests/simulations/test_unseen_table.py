@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_simulations.evaluation.conformance.fixtures import CLOCKS
 from blindmatch_simulations.evaluation.conformance.run import NOT_SEEN, Options, check_design
@@ -90,7 +92,31 @@ def tried_out(salt: bytes, padding: bytes) -> bytes | None:
     return None if blind is None else xor(padding[:8], blind)
 
 
+def key_of_twelve_bits(key: bytes) -> bytes:
+    """The pad that 12 bits of a key decide."""
+    few = int.from_bytes(key[:2], "big") >> 4
+    return sha256(b"twelve" + few.to_bytes(2, "big")).digest()
+
+
+def under_short_key_beside(seen: Sequence[bytes], secret: bytes) -> bytes:
+    _, padding = padding_of(seen[0])
+    return xor(key_of_twelve_bits(padding[:16])[:8], padding[16:24])
+
+
+def _short_key_beside(about: About, rng: Randomness) -> bytes:
+    key = sha256(rng.take(32)).digest()[:16]
+    return key + xor(key_of_twelve_bits(key)[:12], about.item.hash[:8] + bytes(4))
+
+
 CAUGHT = {
+    "the hash under a key of 12 bits beside it, beside drawn bytes": Suspect(
+        variant(
+            Room,
+            salt=lambda _, rng: rng.take(16),
+            padding=lambda _, about, rng: _short_key_beside(about, rng),
+        ),
+        reads=under_short_key_beside,
+    ),
     "nothing at all": Suspect(Room, reads=stands_there),
     "the hash": Suspect(telling(lambda about: True), reads=stands_there),
     "the hash of every eighth picture": Suspect(

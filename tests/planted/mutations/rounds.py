@@ -224,6 +224,15 @@ planted("a field of six bytes under a blind of 16 bits", "draws", "start")(
 )
 
 
+@planted("a blind of 12 bits, every other byte noise", "draws", "start")
+class ShortBlindWovenWithNoise(Salted):
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        few = int.from_bytes(sha256(rng.take(16)).digest()[:2], "big") >> 4
+        hidden = xor(stretched(few.to_bytes(2, "big"), 16), about.item.hash[:8] + bytes(8))
+        noise = shake_256(rng.take(32)).digest(16)
+        return bytes(byte for pair in zip(hidden, noise, strict=True) for byte in pair)
+
+
 @planted("a blind of 16 bits amid long noise", "draws", "start")
 class ShortAmidNoise(PaddedPsi):
     def padding(self, about: About, rng: Randomness) -> bytes:

@@ -104,7 +104,8 @@ def is_under_derived_key_beside_tape(suspect: Suspect) -> bool:
     """Every session is read without a secret, and four bytes of the tape stand in what is sent; but no
     session is read once other bytes are put in the place of those that are derived from the tape: they are
     the same for another picture on the same tape, differ on another tape, and do not stand in it. In 1,024
-    sessions no eight of these bytes come twice. What is sent spans one affine space over GF(2), whatever the
+    sessions no eight of these bytes come twice, nor do eight of those that differ between two pictures in
+    both of these, whatever lies between them. What is sent spans one affine space over GF(2), whatever the
     picture is, in all its bytes."""
     if not tells(suspect):
         return False
@@ -130,7 +131,27 @@ def is_under_derived_key_beside_tape(suspect: Suspect) -> bool:
         ]
         if suspect.reads(seen, b"") == suspect.says(item):
             return False
-    return not _comes_again(suspect, deployed) and not _spans_differ(suspect, deployed, slice(None))
+    comes_again = _comes_again(suspect, deployed) or _pad_comes_again(suspect, deployed)
+    return not comes_again and not _spans_differ(suspect, deployed, slice(None))
+
+
+def _pad_comes_again(suspect: Suspect, deployed: Deployed) -> bool:
+    """Are eight bytes that differ between two pictures on one tape the same for both on another tape, or are
+    there no eight?"""
+    rows, theirs = (
+        [
+            b"".join(got(run_session(deployed, item, rng_of(f"pads/{at}")), deployed, suspect.parties))
+            for at in range(MANY)
+        ]
+        for item in pictures()[:2]
+    )
+    if len({len(row) for row in (*rows, *theirs)}) > 1:
+        return True
+    mine, other = (np.frombuffer(b"".join(one), np.uint8).reshape(MANY, -1) for one in (rows, theirs))
+    hiding = np.flatnonzero((mine != other).any(axis=0))
+    windows = [hiding[start : start + WINDOW] for start in range(len(hiding) - WINDOW + 1)]
+    both = (np.concatenate([mine[:, window], other[:, window]], axis=1) for window in windows)
+    return not windows or any(len(np.unique(pads, axis=0)) < MANY for pads in both)
 
 
 def _answers(deployed: Deployed) -> Answering:
