@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -179,6 +181,44 @@ def test_a_missing_file_has_its_exit_code_and_leaves_no_empty_bar(arguments: lis
     ran = in_process(home, *arguments)
     assert (ran.code, ran.out) == (exit_codes.BAD_STATE, "")
     assert "none" in ran.err
+
+
+def on_terminal(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """Run the command with a terminal at standard error; return exit code, output and what it got to show."""
+    ours, theirs = os.openpty()
+    line = [*COMMAND, *arguments]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=theirs, cwd=folder, env=environment
+    ) as running:
+        os.close(theirs)
+        seen = bytearray()
+        # the end of the other side is an error on Linux, and nothing to read elsewhere
+        with suppress(OSError):
+            while part := os.read(ours, 1 << 16):
+                seen += part
+        assert running.stdout is not None
+        said = running.stdout.read().decode()
+    os.close(ours)
+    return running.returncode, said, seen.decode()
+
+
+def test_an_error_leaves_no_bar_of_what_did_not_come_to_its_end(tmp_path: Path) -> None:
+    code, _, seen = on_terminal(tmp_path, "design", "capacity", "oprf-psi", "--measure")
+    assert code == exit_codes.USAGE
+    assert "━" not in seen.rpartition("\x1b[2K")[2] and "0/?" not in seen.rpartition("\x1b[2K")[2]
+    assert "declares no parts of a hash" in seen
+
+
+def test_progress_goes_to_a_terminal_at_standard_error_and_the_result_alone_to_standard_output(
+    tmp_path: Path,
+) -> None:
+    code, said, seen = on_terminal(tmp_path, "design", "capacity", "oprf-psi")
+    assert code == exit_codes.OK
+    assert "designs" in seen and "1/1" in seen
+    assert said.startswith("oprf-psi: share of the list") and "━ 1/1" not in said
+    ran = in_process(tmp_path, "design", "capacity", "oprf-psi")
+    assert ran.err == "" and ran.out.startswith("oprf-psi: share of the list")
 
 
 def test_progress_says_what_it_counts() -> None:

@@ -141,7 +141,7 @@ def _points(
 ) -> Iterator[Results]:
     found = points(plan, references)
     for number, one in enumerate(found, 1):
-        OUT.print(f"point {number} of {len(found)}: {one.name or 'the only one'}", highlight=False)
+        ERR.print(f"point {number} of {len(found)}: {one.name or 'the only one'}", highlight=False)
         words = shlex.join([*shlex.split(command), *one.words])
         yield _measured(out / one.name, one.references, words, one.text, cache)
 
@@ -158,7 +158,7 @@ def _on_nodes(out: Path, found: Sequence[Point], command: str, cache: Path | Non
         for name, files in completed(pool, calls, most):
             for path, content in sorted(files.items(), key=lambda one: one[0] == RESULTS):
                 write_whole(out / name / path, content)
-            OUT.print(f"measured: {name or 'the only point'}", highlight=False)
+            ERR.print(f"measured: {name or 'the only point'}", highlight=False)
     except (WorkerError, TaskError) as error:
         raise AssessError(f"--ray: {error}; points that are done are kept: run it again to go on") from error
     finally:
@@ -183,7 +183,7 @@ def _numbers(option: str, given: str, listed: str) -> tuple[int, ...]:
 
 
 def _measured(out: Path, references: Sequence[str], command: str, text: str, cache: Path | None) -> Results:
-    with phases(OUT) as begin:
+    with phases(ERR) as begin:
         assessment = Assessment(out, text, references, command, begin, partial(draw_report, out), cache)
         try:
             results = assessment.run()
@@ -322,7 +322,7 @@ def _add_evidence(held: Folder) -> list[str]:
     from blindmatch_simulations.evaluation.studies.evidence_check import check_evidence
     from blindmatch_simulations.evaluation.verifying import Difference
 
-    with phases(people()) as begin:
+    with phases(ERR) as begin:
         checked = check_evidence(committed_results(), begin)
     for one in checked.differences:
         held.differences.append(Difference(FILE, one.row, one.figure, one.written, one.derived))

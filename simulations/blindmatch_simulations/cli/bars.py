@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def bars(console: Console) -> Bars:
-    """Progress bars in the house style; plain lines where the output is no terminal."""
+    """Progress bars in the house style."""
     return Bars(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -67,19 +67,29 @@ REFRESHED = 4
 
 @contextmanager
 def phases(console: Console) -> Iterator[PhaseProgress]:
-    """A bar for each phase that is begun, by its title; none is no line."""
+    """Show a bar for each phase that is begun, by its title; none is no line.
+
+    Bars are drawn on a terminal alone. An error takes those with it that did not come to their end, since
+    they say of nothing how far it is.
+    """
     shown = bars(console)
 
     def begin(title: str) -> Progress:
-        shown.start()
+        if console.is_terminal:
+            shown.start()
         task = shown.add_task(title, total=None)
         return lambda done, total: shown.update(task, completed=done, total=total or None)
 
     with _told(shown):
         try:
             yield begin
+        except Exception:
+            for task in shown.tasks:
+                if not task.finished:
+                    shown.remove_task(task.id)
+            raise
         finally:
-            if shown.tasks:
+            if shown.live.is_started:
                 shown.stop()
 
 

@@ -15,8 +15,8 @@ from blindmatch_protocol.messages.franking import DEFAULT_MODE
 
 from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.certs import FrankingOption
-from blindmatch_simulations.cli.commands import Commands, Found, people
-from blindmatch_simulations.cli.console import SetOption, table, values_of
+from blindmatch_simulations.cli.commands import Commands, Found
+from blindmatch_simulations.cli.console import ERR, SetOption, table, values_of
 from blindmatch_simulations.evaluation.bench.accountability import (
     bench_absence,
     bench_endorsements,
@@ -66,7 +66,7 @@ def run_benches(benches: Sequence[Bench], runs: int, seconds: float, options: Op
     """Run benches, each in an empty folder; all rows, those before a failure too."""
     began, meter, broken = time.monotonic(), Meter(runs, seconds), None
     try:
-        with phases(people()) as meter.phase:
+        with phases(ERR) as meter.phase:
             for bench in benches:
                 with tempfile.TemporaryDirectory(prefix="blindmatch-bench-") as folder:
                     bench(meter, Path(folder))

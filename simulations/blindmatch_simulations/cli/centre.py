@@ -41,8 +41,8 @@ from blindmatch_simulations.cli.centre_decisions import (
     withdrawals,
 )
 from blindmatch_simulations.cli.centre_vouchers import vouchers_app
-from blindmatch_simulations.cli.commands import Commands, Found, found, people
-from blindmatch_simulations.cli.console import OUT, say, table
+from blindmatch_simulations.cli.commands import Commands, Found, found
+from blindmatch_simulations.cli.console import ERR, OUT, say, table
 from blindmatch_simulations.cli.device_status import ReportArgument, id_of
 from blindmatch_simulations.cli.list_build import NameArgument, files_of
 from blindmatch_simulations.measure.output_file import write_file
@@ -196,7 +196,7 @@ def learn(
     held = [_picture(path) for path in files_of(pictures)] if pictures else []
     with (
         open_named(deployment, name) as entries,
-        progress_bar(people(), "reference hashes") as progress,
+        progress_bar(ERR, "reference hashes") as progress,
     ):
         known = add_references(deployment, entries, held, progress)
         labels = len(entries)

@@ -14,8 +14,8 @@ from blindmatch_server.storage.files import replace_file
 from rich.table import Table
 
 from blindmatch_simulations.cli.bars import phases
-from blindmatch_simulations.cli.commands import Commands, Found, people
-from blindmatch_simulations.cli.console import OUT, several, table
+from blindmatch_simulations.cli.commands import Commands, Found
+from blindmatch_simulations.cli.console import ERR, OUT, several, table
 from blindmatch_simulations.evaluation.corpus.hashing import named
 from blindmatch_simulations.evaluation.corpus.list_scan import DISTANCES as LIST_DISTANCES
 from blindmatch_simulations.evaluation.corpus.list_scan import scanned_lists
@@ -125,7 +125,7 @@ def scan(
         return _lists(listed, asked, state, workers)
     assert folder is not None
     kept = state or state_of(folder, cache_home())
-    with phases(people()) as begin:
+    with phases(ERR) as begin:
         made, broken = scanned(folder, kept, workers or cores(), begin, ray)
     # names of files, for whoever sits here; they go nowhere else
     unusable = [f"no acceptable picture: {line}" for line in named(broken, MOST_NAMES)]
@@ -134,7 +134,7 @@ def scan(
 
 def _lists(listed: Path, asked: Path, state: Path | None, workers: int | None) -> Found:
     kept = state or state_of(listed, cache_home()) / state_of(asked, Path()).name
-    with phases(people()) as begin:
+    with phases(ERR) as begin:
         made = scanned_lists(listed, asked, kept, workers or cores(), begin)
     cells = [cell for cell in made.cells if cell.within == MATCH_DISTANCE]
     rows = [
@@ -215,7 +215,7 @@ def evidence(
     """
     names = designs.split(",") if designs else sorted(all_designs())
     chosen = [load_design(name) for name in names]
-    with phases(people()) as begin:
+    with phases(ERR) as begin:
         rows = measured(reference.read(), chosen, sessions, begin)
         if reference.is_committed(ASIDE):
             ways = dict.fromkeys(way for one in chosen if (way := matching_of(one)) is not None)

@@ -24,8 +24,8 @@ from rich.text import Text
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.certs import FrankingOption
-from blindmatch_simulations.cli.commands import Found, people
-from blindmatch_simulations.cli.console import DesignOption, table
+from blindmatch_simulations.cli.commands import Found
+from blindmatch_simulations.cli.console import ERR, DesignOption, table
 from blindmatch_simulations.testbed.audit import Undeclared
 from blindmatch_simulations.testbed.demo.conversation import SENDER
 from blindmatch_simulations.testbed.demo.run import (
@@ -346,7 +346,7 @@ def run_demo(
     load_design(design)  # an unknown one is refused before any work is shown
     options = Options(cover=cover, consequence=consequence)
     made = tempfile.TemporaryDirectory(prefix="blindmatch-") if home is None else nullcontext(home)
-    with made as folder, phases(people()) as begin:
+    with made as folder, phases(ERR) as begin:
         run = play_demo(Path(folder), design, set_size, begin, options, franking)
     asked = ["--set-size", str(set_size), "--design", portable_reference(design)]
     asked += ["--cover-period", str(cover_period)] if cover_period else []

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.bars import phases
-from blindmatch_simulations.cli.commands import Commands, Found, people
-from blindmatch_simulations.cli.console import table
+from blindmatch_simulations.cli.commands import Commands, Found
+from blindmatch_simulations.cli.console import ERR, table
 from blindmatch_simulations.cli.design_capacity import show_capacity
 from blindmatch_simulations.cli.design_new import new_design
 from blindmatch_simulations.data import committed
@@ -145,7 +145,7 @@ def tune_design(
     wishes = Wishes(1 << log2n, recall, device)
     corpus = read()
     of = np.random.Generator(np.random.PCG64(SEED)).permutation(np.flatnonzero(corpus.photographs))
-    with phases(people()) as begin:
+    with phases(ERR) as begin:
         found = tune(corpus.pairs.of(of[:photographs]), wishes, SEED, begin("combinations"))
     return _tuned(design, photographs, wishes, found)
 

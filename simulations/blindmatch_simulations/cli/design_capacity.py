@@ -14,8 +14,8 @@ from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.bars import phases
-from blindmatch_simulations.cli.commands import Found, people
-from blindmatch_simulations.cli.console import SetOption, complain, table, values_of
+from blindmatch_simulations.cli.commands import Found
+from blindmatch_simulations.cli.console import ERR, SetOption, complain, table, values_of
 from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def show_capacity(
         SetParameters(FIRST_EPOCH, given).check(design.info)
     now = time.time()
     found: dict[str, Capacity] = {}
-    with phases(people()) as begin:
+    with phases(ERR) as begin:
         progress = begin("designs")
         for number, design in enumerate(designs.values()):
             parties = opened_alone(design, given, seeded("capacity"))

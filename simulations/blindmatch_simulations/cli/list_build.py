@@ -19,7 +19,7 @@ from blindmatch_server.epochs.signing import VALID_DAYS
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.bars import progress_bar
-from blindmatch_simulations.cli.commands import Found, found, people
+from blindmatch_simulations.cli.commands import Found, found
 from blindmatch_simulations.cli.console import (
     ERR,
     DeployedDesignOption,
@@ -192,7 +192,7 @@ def files_of(folder: Path) -> list[Path]:
 def building() -> Iterator[Progress]:
     """The bar of a build; says what becomes of one that the user interrupts."""
     try:
-        with progress_bar(people(), "entries evaluated") as progress:
+        with progress_bar(ERR, "entries evaluated") as progress:
             yield progress
     except KeyboardInterrupt:
         ERR.print("what is computed stays: the same command goes on from there", style="yellow")
@@ -230,7 +230,7 @@ def submit(
     The folder is the whole truth: a picture that is no longer in it is no longer vouched for.
     """
     files, rng = files_of(folder), system_randomness()
-    with progress_bar(people(), "pictures hashed") as progress:
+    with progress_bar(ERR, "pictures hashed") as progress:
         summary = endorsing.submit(deployment, organisation, name, files, rng, progress)
     rejected = {str(reason): count for reason, count in summary.rejected.items()}
     result = {"organisation": organisation, "list": name, "hashes": summary.entries, "rejected": rejected}

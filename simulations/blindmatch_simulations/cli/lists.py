@@ -27,8 +27,8 @@ from blindmatch_server.hosting.authority import Identity, Kind
 from msgspec.structs import asdict
 
 from blindmatch_simulations.cli.bars import progress_bar
-from blindmatch_simulations.cli.commands import Commands, Found, found, people
-from blindmatch_simulations.cli.console import DeployedDesignOption, say
+from blindmatch_simulations.cli.commands import Commands, Found, found
+from blindmatch_simulations.cli.console import ERR, DeployedDesignOption, say
 from blindmatch_simulations.cli.list_build import (
     NameArgument,
     audit,
@@ -100,7 +100,7 @@ def import_(
     if base != name:
         _check_free(into, replace, f"--onto {name} to add to it, ")
     onto = open_named(deployment, base) if base else None
-    with progress_bar(people(), f"bytes of {source.name} imported") as progress:
+    with progress_bar(ERR, f"bytes of {source.name} imported") as progress:
         summary = import_list(
             source.absolute(),
             into,
@@ -132,7 +132,7 @@ def pictures(
     """Add the hashes of a folder's pictures to the list NAME, or begin it with them."""
     into = _into(deployment, name)
     onto = open_list(into) if into.exists() else None
-    with progress_bar(people(), "pictures hashed") as progress:
+    with progress_bar(ERR, "pictures hashed") as progress:
         summary = list_pictures(files_of(folder), into, system_randomness(), onto=onto, progress=progress)
     return _changed(name, summary)
 
@@ -188,7 +188,7 @@ def export_(
     """Write the hashes of the list NAME to a file, readable by its owner alone."""
     with (
         open_named(deployment, name) as entries,
-        progress_bar(people(), "hashes exported") as progress,
+        progress_bar(ERR, "hashes exported") as progress,
     ):
         written = export(entries, export_format, out.absolute(), progress)
     result = {"list": name, "format": str(export_format), "hashes": written, "file": str(out)}

@@ -13,8 +13,8 @@ from msgspec import convert
 from rich.table import Table
 
 from blindmatch_simulations.cli.bars import phases
-from blindmatch_simulations.cli.commands import Found, people
-from blindmatch_simulations.cli.console import parts, table
+from blindmatch_simulations.cli.commands import Found
+from blindmatch_simulations.cli.console import ERR, parts, table
 from blindmatch_simulations.evaluation.assess.judging import NOTHING
 from blindmatch_simulations.evaluation.population.false_matches import ListRate
 from blindmatch_simulations.evaluation.population.fates import DERIVATION, FATES
@@ -94,7 +94,7 @@ def run_population(
         given = with_rate(given, rate)
     count = int(given.accounts.number.value) if accounts is None else accounts
     chosen = [name.strip() for name in designs.split(",") if name.strip()]
-    with phases(people()) as begin:
+    with phases(ERR) as begin:
         options = Options(count, days, workers, seed)
         made = run(given, results, chosen, options, partial(as_heard(begin), "blocks"))
     size = f"{count:,} accounts, {days:,} days, a list of {made['list_entries']:,.0f} entries, seed {seed}"
