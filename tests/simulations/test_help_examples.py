@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_simulations.cli.app import COMMANDS, app_for, help_example_of, help_examples
+from blindmatch_simulations.cli.app import COMMANDS, app_for, help_example_of, help_examples, run
 from support.page_tables import leaves
 from typer.main import get_command
 
@@ -50,3 +50,11 @@ def test_the_list_of_commands_says_what_each_command_says_of_itself(name: str) -
 
 def test_help_examples_are_part_of_the_package() -> None:
     assert files("blindmatch_simulations").joinpath("data", "help_examples.toml").is_file()
+
+
+def test_the_help_of_the_demo_says_that_it_writes_the_folder_of_home(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["demo", "--help"]) == 0
+    (said,) = re.findall(r"Writes: (.*)", " ".join(capsys.readouterr().out.split()))
+    assert said.startswith("the folder of --home") and "the file of --json" in said
