@@ -307,6 +307,27 @@ def test_the_command_refuses_what_it_cannot_tell(capsys: pytest.CaptureFixture[s
     assert "design oprf-psi has no parameter bands" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--volume", "--pictures", "--years"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-3", "0"])
+def test_a_number_that_is_none_is_refused_with_its_option_and_the_rule(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["design", "capacity", "token-psi", f"{option}={value}"]) == exit_codes.USAGE
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert f"Invalid value for {option}: must be a number of" in said
+    assert f", not {value}" in said
+
+
+def test_of_one_design_the_limits_by_account_alone_come_first(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["design", "capacity", "token-psi"])
+    said = " ".join(capsys.readouterr().out.split())
+    alone = said.index("limits by account alone, as after honest users have used the key up")
+    assert alone < said.index("with the limit on all accounts together, while it lasts")
+    assert run(["design", "capacity", "--help"]) == exit_codes.OK
+    told_of = " ".join(capsys.readouterr().out.split())
+    assert "the table of the limits by account alone comes first" in told_of
+
+
 def test_a_row_tells_its_list_opened_and_its_key_s_life(tokens: Capacity) -> None:
     made = row(replace(observed(), capacity=tokens)).figures
     assert made["key_life"].value == tokens.key_seconds and tokens.exhausted in made["key_life"].why

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -25,8 +25,21 @@ if TYPE_CHECKING:
     from blindmatch_simulations.evaluation.studies.capacity_records import Assumed, Capacity, OpenedShare
 
 RESULT_VERSION: Final = 1
-LEAST_VOLUME: Final = 1.0
-MOST_VOLUME: Final = 1e13
+
+
+def _within(option: str, least: float, most: float, unit: str) -> Callable[[float | None], float | None]:
+    """Return a callback that refuses numbers outside of `least` to `most`, and what is no number."""
+
+    def check(value: float | None) -> float | None:
+        # a comparison with nan is false, so that it is refused, too
+        if value is not None and not least <= value <= most:
+            rule = f"must be {unit} from {least:g} to {most:g}, not {value:g}"
+            raise typer.BadParameter(rule, param_hint=option)
+        return value
+
+    return check
+
+
 FIRST_EPOCH: Final = 1
 
 
@@ -39,17 +52,25 @@ def show_capacity(
         float | None,
         typer.Option(
             "--volume",
-            min=LEAST_VOLUME,
-            max=MOST_VOLUME,
-            help="Pictures a day of all accounts together [default: the EU's, 720 million].",
+            callback=_within("--volume", 1, 1e13, "a number of pictures a day"),
+            help="Pictures a day of all accounts together, 1 to 1e13 [default: the EU's, 720 million].",
         ),
     ] = None,
     pictures: Annotated[
         float,
-        typer.Option("--pictures", min=1, max=1e9, help="Pictures a year of a modified phone: assumed."),
+        typer.Option(
+            "--pictures",
+            callback=_within("--pictures", 1, 1e9, "a number of pictures a year"),
+            help="Pictures a year of a modified phone, 1 to 1e9: assumed.",
+        ),
     ] = 20_000,
     years: Annotated[
-        float, typer.Option("--years", min=0.1, max=100, help="Life of a key that nothing ends: assumed.")
+        float,
+        typer.Option(
+            "--years",
+            callback=_within("--years", 0.1, 100, "a number of years"),
+            help="Life of a key that nothing ends, 0.1 to 100: assumed.",
+        ),
     ] = 10,
     measure: Annotated[
         bool,
@@ -62,14 +83,19 @@ def show_capacity(
     """Tell what share of a hidden list modified phones open, and how long a key lasts.
 
     A device that learns whether its pictures are listed can ask for guesses, too, and many modified phones
-    can pool what they ask. The table tells the share of the list that they open in a year; with DESIGN also
-    over the key's life. Of uniform hashes a formula tells it. Of real ones it is measured: an attacker that
-    knows half of the reference corpus guesses the other half's hashes in the best order it knows. An entry is
-    near if a picture that the attacker has is at most 64 bits away, and no honest question about it finds the
-    entry; it is far beyond that.
+    can pool what they ask. Without DESIGN the tables tell of all designs the share of the list that they open
+    in a year, each for one kind of list, and the last one how long the keys last. With DESIGN they tell it
+    for a year and for the key's life; where the design also limits all accounts together, the table of the
+    limits by account alone comes first.
+
+    Of uniform hashes a formula tells the share. Of real ones it is measured: an attacker that knows half of
+    the reference corpus guesses the other half's hashes in the best order it knows. An entry is near if a
+    picture that the attacker has is at most 64 bits away, and no honest question about it finds the entry; it
+    is far beyond that.
 
     A limit on all accounts together protects the list until honest users have used the key up. How long that
-    takes is told for --volume; where it is less than a year, the table is of the limits by account alone.
+    takes is told for --volume. Where it is less than a year, what counts is the limits by account alone: the
+    first table of DESIGN, and those of all designs.
 
     Exit code 1 if you named a design whose key is used up within a year at that volume.
     """
@@ -187,8 +213,9 @@ def _details(found: dict[str, Capacity], assumed: Assumed) -> Iterator[Table | s
         rows = told.setdefault((one.limits, one.span), {})
         listed = one.kind if one.distance == "any" else f"{one.kind}, {one.distance}"
         rows.setdefault(listed, []).append(_percent(one, own))
-    for rows, times in _together(told):
-        title = f"{design}: share of the list, percent, by modified phones; {times}"
+    for limits, rows, times in _together(told):
+        says = LIMITS[limits] if len({one for one, _ in told}) > 1 else limits
+        title = f"{design}: share of the list, percent, by modified phones, in {times}; {says}"
         yield table(title, columns, [(listed, *cells) for listed, cells in rows.items()], whole=columns[1:])
     yield f"{design}: {own.says}"
     if own.standing == "hidden":
@@ -196,17 +223,24 @@ def _details(found: dict[str, Capacity], assumed: Assumed) -> Iterator[Table | s
     yield from _notes(assumed)
 
 
+LIMITS: Final = {
+    "limits by account": "limits by account alone, as after honest users have used the key up",
+    "all limits": "with the limit on all accounts together, while it lasts",
+}
+"""What the tables of a design say of the limits that hold in them, in their order."""
+
+
 def _together(
     told: dict[tuple[str, str], dict[str, list[str]]],
-) -> Iterator[tuple[dict[str, list[str]], str]]:
-    """Each table once, with the limits and all times of which it is."""
-    for limits in dict.fromkeys(limits for limits, _ in told):
+) -> Iterator[tuple[str, dict[str, list[str]], str]]:
+    """Yield each table once, with the limits and all times of which it is; limits by account alone first."""
+    for limits in sorted({limits for limits, _ in told}, key=tuple(LIMITS).index):
         times: list[tuple[str, dict[str, list[str]]]] = [
             (time, rows) for (own, time), rows in told.items() if own == limits
         ]
         distinct = [rows for at, (_, rows) in enumerate(times) if rows not in [one for _, one in times[:at]]]
         for rows in distinct:
-            yield rows, f"{limits}, in {' or '.join(time for time, one in times if one == rows)}"
+            yield limits, rows, " or ".join(time for time, one in times if one == rows)
 
 
 def _notes(assumed: Assumed) -> Sequence[str]:
