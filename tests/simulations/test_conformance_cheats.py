@@ -17,7 +17,7 @@ def test_there_are_enough_different_cheats() -> None:
 @pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.name.replace(" ", "-"))
 def test_a_planted_cheat_is_caught(cheat: Cheat) -> None:
     search = cheat.move
-    options = Options(runs=(30, 30), only=[search.check], clocks=search.clocks, device=search.device)
+    options = Options(runs=search.runs, only=[search.check], clocks=search.clocks, device=search.device)
     with search.planted():
         report = check_design(cheat.weakness(), options)
     (failure,) = report.failed

@@ -35,6 +35,7 @@ from blindmatch_simulations.evaluation.conformance.leakage.game import (
 from blindmatch_simulations.evaluation.conformance.leakage.games import check_semi_honest, game_of, run_counts
 from blindmatch_simulations.evaluation.conformance.leakage.list_secrecy import NO_GUESSES
 from blindmatch_simulations.evaluation.conformance.leakage.play import SCENARIOS, Event, opponents, playable
+from blindmatch_simulations.evaluation.conformance.leakage.power import at_once
 from blindmatch_simulations.evaluation.conformance.run import GAMES, QUICK
 from blindmatch_simulations.measure.intervals import advantage, at_least, clopper_pearson
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError
@@ -268,12 +269,12 @@ def test_an_advantage_in_one_class_of_many_stays_below_the_bound_and_is_caught_a
 def test_what_is_said_to_be_caught_is_caught_with_95_percent() -> None:
     """Of guesses at that advantage, by the binomial distribution, and not at one that is smaller by 0.05."""
     for runs, classes in ((24, 42), (48, 1), (239, 42), (10_000, 1)):
-        one = advantage(runs // 2, runs, 1 - ERROR / classes)
+        one = at_once(runs, 1 - ERROR / classes)
         least = next(n for n in range(runs + 1) if advantage(n, runs, one.confidence).told_apart)
         assert one.caught is not None
         assert at_least(least, runs, (1 + one.caught) / 2) == pytest.approx(0.95)
         assert at_least(least, runs, (1 + one.caught - 0.05) / 2) < 0.94
-    assert advantage(2, 4, 0.99).caught is None, "four runs tell nothing, not even four right guesses"
+    assert at_once(4, 0.99).caught is None, "four runs tell nothing, not even four right guesses"
 
 
 def test_a_little_in_every_class_is_caught_by_all_of_them_together() -> None:
@@ -288,8 +289,13 @@ def test_honest_games_of_many_classes_fail_in_few_of_a_hundred() -> None:
     assert sum(is_caught(planted(counts, lambda at: 0.0, seed)) for seed in range(60)) <= 1
 
 
+def of_one_look(name: str, right: int, runs: int, classes: int) -> Finding:
+    confidence = 1 - ERROR / classes
+    return Finding(name, "by chance", advantage(right, runs, confidence), right, at_once(runs, confidence))
+
+
 def test_no_bound_lies_below_what_guessing_gives() -> None:
-    lucky = Finding("lucky", "by chance", advantage(5, 48, 1 - ERROR), 5)
+    lucky = of_one_look("lucky", 5, 48, 1)
     assert lucky.measured.high < lucky.measured.resolution
     assert (
         bound([lucky])["interval"][1] == bound([lucky])["resolution"] == round(lucky.measured.resolution, 4)
@@ -298,10 +304,9 @@ def test_no_bound_lies_below_what_guessing_gives() -> None:
 
 def test_what_one_of_many_honest_games_meets_by_chance_does_not_fail_all_classes_together() -> None:
     """551 of 1,008: token-psi with cheating roles and seed 1; seeds 2 and 3 had 510 and 474."""
-    of_24 = [Finding(str(at), "", advantage(13, 24, 1 - ERROR / 42), 13) for at in range(41)]
-    findings = [*of_24, Finding("last", "", advantage(18, 24, 1 - ERROR / 42), 18)]
+    findings = [*(of_one_look(str(at), 13, 24, 42) for at in range(41)), of_one_look("last", 18, 24, 42)]
     assert sum(one.right for one in findings) == 551
     assert together("matcher", findings).low > 0
-    worse = [*findings[:-12], *(Finding("more", "", advantage(15, 24), 15) for _ in range(12))]
+    worse = [*findings[:-12], *(of_one_look("more", 15, 24, 42) for _ in range(12))]
     with pytest.raises(BrokenError, match="told apart over all"):
         together("matcher", worse)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from blindmatch_protocol.contract import Adversary, AnyDesign, Extraction, Fact, Leak, Party, Severity
-from blindmatch_protocol.designs import hash_upload, oprf_psi, token_psi, wide_psi
+from blindmatch_protocol.designs import hash_upload, oprf_psi, prefix_bucket, token_psi, wide_psi
 from blindmatch_protocol.designs.oprf_psi import OprfPsi
 from blindmatch_protocol.designs.token_psi import TokenPsi
 from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design
@@ -29,6 +29,7 @@ from blindmatch_simulations.evaluation.conformance.leakage.lists import (
 from blindmatch_simulations.testbed.pictures.pool import HashOnly
 from msgspec.structs import replace
 from planted.mutations.devices import HitsVisible
+from planted.mutations.lists import BucketLoad
 
 SMALL = {"bands": 2, "probes": 2}
 
@@ -133,6 +134,31 @@ class SaysTheList(OprfPsi):
     def leakage(self) -> tuple[Leak, ...]:
         fact = Fact("my.list", "the list", Severity.HASH, lambda item, setup: True)
         return (Leak(frozenset({Party.DEVICE}), Adversary.SEMI_HONEST, (fact,)),)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_load_of_buckets_that_tells_half_of_what_can_be_told_is_caught_by_default(seed: int) -> None:
+    """With 32 held-out runs a class it passed at seed 2, and at both by the intervals of its classes."""
+    (result,) = check_design(BucketLoad(), Options(seed=seed, only=["list games"])).results
+    assert result.verdict is Verdict.FAILED
+    assert result.step == "semi-honest device: entries that meet in a band or none"
+    assert "lengths" in result.rule and "over 112 runs" in result.rule
+
+
+def test_every_class_of_lists_is_played_by_default() -> None:
+    options = Options(only=["list games"], runs=(6, 6), values=SMALL)
+    (result,) = check_design(token_psi.DESIGN, options).results
+    classes = set(NAMES) - {"an entry at distance 32 or none"}
+    assert "an update of 50 entries, lone hits or none" in classes
+    assert result.figures["semi-honest device"]["classes"] == len(classes)
+
+
+def test_what_lists_were_played_with_in_place_of_a_design_s_own_parameters_is_said() -> None:
+    options = Options(only=["list games"], runs=(6, 6))
+    (lowered,) = check_design(prefix_bucket.DESIGN, options).results
+    (whole,) = check_design(oprf_psi.DESIGN, options).results
+    assert "lists played with bits 2 of 10: what shows only with more of these is missed" in lowered.reason
+    assert "lists played with" not in whole.reason
 
 
 def test_no_lists_are_played_where_the_list_is_declared() -> None:

@@ -23,6 +23,7 @@ from blindmatch_simulations.evaluation.assess.observed import (
 from blindmatch_simulations.evaluation.assess.plan import plan_text, read_plan
 from blindmatch_simulations.evaluation.assess.results import Measured
 from blindmatch_simulations.evaluation.assess.subjects import Done, row_of
+from blindmatch_simulations.evaluation.conformance.leakage.power import at_once
 from blindmatch_simulations.measure.intervals import advantage
 from msgspec.structs import replace
 
@@ -116,5 +117,5 @@ def row(seen: Observed, checks: tuple[Check, ...] = (), why: str = "no time") ->
 def game_figures(high: float, runs: int) -> dict[str, object]:
     """Of an opponent of a game of one class, whose bound is `high`."""
     one = advantage(runs // 2, runs)
-    found = {"resolution": round(one.resolution, 4), "caught": one.caught}
+    found = {"resolution": round(one.resolution, 4), "caught": at_once(runs, one.confidence).caught}
     return {**found, "interval": [0.0, high], "held_out_runs": runs, "class_runs": runs, "classes": 1}

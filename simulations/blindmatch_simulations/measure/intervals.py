@@ -248,15 +248,6 @@ class Advantage(Struct, frozen=True):
         opponent that only guesses, and tell no smaller advantage from guessing."""
         return advantage(self.runs // 2, self.runs, self.confidence).high
 
-    @property
-    def caught(self) -> float | None:
-        """The least true advantage that so many runs tell from guessing with a probability of 95 %; None if
-        they are too few for any."""
-        for right in range(self.runs // 2, self.runs + 1):
-            if advantage(right, self.runs, self.confidence).told_apart:
-                return 2 * _low(right, self.runs, CONFIDENCE) - 1
-        return None
-
     def figures(self) -> dict[str, Any]:
         """As JSON values, to four places."""
         interval = [round(self.low, 4), round(self.high, 4)]

@@ -224,6 +224,10 @@ def poor(about: About) -> bool:
 D = TypeVar("D", bound=type[Hooked])
 
 
+FEW: Final = (30, 30)
+"""Training and held-out runs of a game where a test looks for one cheat."""
+
+
 class Search(Struct, frozen=True):
     """What must find a cheat.
 
@@ -233,6 +237,7 @@ class Search(Struct, frozen=True):
         clocks: those that a cheat which takes its time moves.
         device: the kind of device, for a cheat that is one.
         planted: a weakness of the build, planted while the design is checked.
+        runs: of a game, for a cheat that tells too little for the fewer runs of the tests.
     """
 
     check: str
@@ -240,6 +245,7 @@ class Search(Struct, frozen=True):
     clocks: Clocks = CLOCKS
     device: type[Device] = Device
     planted: Weakness = AS_BUILT
+    runs: tuple[int, int] = FEW
 
 
 Cheat: TypeAlias = Adversary[Search, Callable[[], AnyDesign]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from itertools import pairwise
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import SetFileError
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import EntrySource, Published, Workspace
 from blindmatch_protocol.contract.publishing import HeldEntries
 from blindmatch_protocol.designs.deltas import (
@@ -22,12 +24,15 @@ from blindmatch_protocol.designs.deltas import (
     delta_file,
 )
 from blindmatch_protocol.setfile import SetFile
+from blindmatch_simulations.evaluation.conformance.run import QUICK
 from blindmatch_simulations.testbed.inprocess.steps import resealed
 
 from planted.mutations.hooks import Psi, planted, variant
 
 TOLD = "told.bin"
 NEAR = 31
+HALF = 16
+BUCKETS = 64
 NOBODY = 1
 """An id that no entry has."""
 
@@ -203,3 +208,24 @@ def _fitted(design: Psi, files: Mapping[str, Any]) -> dict[str, bytes]:
             parameters=base.identity.parameters,
         )
     }
+
+
+@planted("the load of buckets in the set-up", "list games", runs=QUICK)
+class BucketLoad(Psi):
+    """Fills all `BUCKETS`, to which front halves go under a key of the set's, up to the load of the fullest.
+
+    With two entries that meet it holds two at least; without, every bucket of ten entries holds one in
+    prod(1 - i / 64 for i < 10) = 0.48 of sets, which is the advantage.
+    """
+
+    def __init__(self) -> None:
+        self._set = threading.local()
+
+    def keyed(self, rng: Randomness) -> Randomness:
+        self._set.key = rng.take(16)
+        return rng
+
+    def published(self, made: Published, entries: EntrySource, out: Workspace) -> Published:
+        fronts = (own[:HALF].tobytes() for own in _hashes(entries))
+        load = Counter(sha256(self._set.key + front).digest()[0] % BUCKETS for front in fronts)
+        return _with_file(made, out, bytes(BUCKETS * max(load.values())))

@@ -278,7 +278,7 @@ def judged(name: str, act: Callable[[], Passed], design: AnyDesign | None = None
     return Result(name, Verdict.PASSED, passed.reason, passed.figures)
 
 
-RESULT_VERSION: Final = 3
+RESULT_VERSION: Final = 4
 REPORTED: Final = ("check", "verdict", "reason", "figures", "step", "rule")
 
 

@@ -25,6 +25,7 @@ from blindmatch_protocol.codec.redacted import Redacted
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.conformance.leakage.play import Event, Moves, Pair
+from blindmatch_simulations.evaluation.conformance.leakage.power import POWER, Looks, at_once
 from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, Advantage, advantage
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, run_session
 from blindmatch_simulations.testbed.inprocess.steps import byte_fields
@@ -228,13 +229,27 @@ Rule: TypeAlias = Callable[[Run], bool]
 """Guesses the coin."""
 
 
+class Rest(Struct, frozen=True):
+    """The runs of a class's second look: how many they are, and what makes them."""
+
+    runs: int
+    make: Callable[[], Sequence[Run]]
+
+
 class Finding(Struct, frozen=True):
-    """What came out for one class of pairs."""
+    """What came out for one class of pairs.
+
+    Attributes:
+        measured: over all runs that were made.
+        right: right guesses among the runs of the first look, which every class gets.
+        looks: the test of the class.
+    """
 
     scenario: str
     best: str
     measured: Advantage
     right: int
+    looks: Looks
 
     def not_told(
         self, step: str, says: str, evidence: Callable[[], Mapping[str, object]] = dict[str, object]
@@ -254,21 +269,36 @@ def judge(
     known: Guesses,
     classes: int,
     tried: Sequence[Distinguisher] = DISTINGUISHERS,
+    rest: Rest | None = None,
 ) -> Finding:
-    """Learn, choose and measure on one class of pairs; `classes` is how many are tested at once."""
+    """Learn, choose and measure on one class of pairs.
+
+    Args:
+        held: the held-out runs, or those of the first look.
+        classes: how many are tested at once.
+        rest: the runs of the second look, which are made if the first one does not pass the class (`power`).
+    """
     half = len(training) // 2
     learn, choose = training[:half], training[half:]
     rules = [*((one.name, _learnt(one, learn, known)) for one in tried), *_best_bits(learn)]
     scores = [sum(rule(run) == run.coin for run in choose) for _, rule in rules]
     name, best = rules[int(np.argmax(scores))]
-    right = sum(best(run) == run.coin for run in held)
-    return Finding(scenario, name, advantage(right, len(held), 1 - ERROR / classes), right)
+    confidence = 1 - ERROR / classes
+    looks = at_once(len(held), confidence)
+    if rest is not None:
+        looks = Looks(len(held) + rest.runs, len(held), confidence)
+    first = sum(best(run) == run.coin for run in held)
+    right, runs = first, len(held)
+    if rest is not None and first >= looks.least_first:
+        right += sum(best(run) == run.coin for run in rest.make())
+        runs = looks.runs
+    return Finding(scenario, name, advantage(right, runs, confidence), first, looks)
 
 
 def together(step: str, findings: Sequence[Finding]) -> Advantage:
     """The advantage over all classes; `BrokenError` at `step`, if they are told apart together, though none
-    may be alone."""
-    runs = sum(finding.measured.runs for finding in findings)
+    may be alone. A second look depends on the first, so only first looks are added."""
+    runs = sum(finding.looks.first for finding in findings)
     right = sum(finding.right for finding in findings)
     found = advantage(right, runs, 1 - ERROR)
     if advantage(right, runs, CERTAIN).told_apart:
@@ -278,16 +308,26 @@ def together(step: str, findings: Sequence[Finding]) -> Advantage:
 
 def bound(findings: Sequence[Finding]) -> dict[str, Any]:
     """The largest advantage of any class by the intervals that hold for all of them, not below what guessing
-    alone would give; and what in one class would have been caught."""
+    alone would give; and the power: what would have been caught in one class, and spread over all alike."""
     worst = max((finding.measured for finding in findings), key=lambda one: max(one.high, one.resolution))
-    caught = worst.caught
+    looks = findings[0].looks
+    first_looks = at_once(sum(finding.looks.first for finding in findings), CERTAIN)
     return {
         "advantage": round(worst.value, 4),
         "interval": [round(worst.low, 4), round(max(worst.high, worst.resolution), 4)],
         "resolution": round(worst.resolution, 4),
         "class_runs": worst.runs,
-        "caught": None if caught is None else round(caught, 4),
+        "caught": _rounded(looks.caught),
+        "power": POWER,
+        "first_runs": looks.first,
+        "most_runs": looks.runs,
+        "fails_from": looks.least_right,
+        "caught_together": _rounded(first_looks.caught),
     }
+
+
+def _rounded(caught: float | None) -> float | None:
+    return None if caught is None else round(caught, 4)
 
 
 def _learnt(one: Distinguisher, runs: Sequence[Run], known: Guesses) -> Rule:

@@ -367,9 +367,20 @@ def played(
     at_once: bool = True,
 ) -> tuple[list[Run], list[Run]]:
     """As many training and held-out runs, on threads if `at_once`; each has randomness of its own."""
-    rngs = (fixtures.rng(f"{purpose}/{number}") for number in range(sum(counts)))
-    runs = list((fixtures.executor.map if at_once else map)(run, rngs))
+    runs = numbered(fixtures, purpose, range(sum(counts)), run, at_once)
     return runs[: counts[0]], runs[counts[0] :]
+
+
+def numbered(
+    fixtures: Fixtures,
+    purpose: str,
+    numbers: range,
+    run: Callable[[Randomness], Run],
+    at_once: bool = True,
+) -> list[Run]:
+    """Return the runs of these numbers, of which each has randomness of its own."""
+    rngs = (fixtures.rng(f"{purpose}/{number}") for number in numbers)
+    return list((fixtures.executor.map if at_once else map)(run, rngs))
 
 
 def run_counts(fixtures: Fixtures, classes: int, most: float = 3) -> tuple[int, int]:
@@ -406,17 +417,27 @@ def summary(opponent: str, findings: Sequence[Finding], figures: dict[str, Any],
     }
     return (
         f"{opponent}: {bounded(found)} in any of {len(findings)} classes of {pairs} pairs, "
-        f"{overall.high:.3f} over all of them together ({overall.words()})"
+        f"{overall.high:.3f} over all of them together ({overall.words()}); {would_have_caught(found)}"
     )
 
 
 def bounded(found: Mapping[str, Any]) -> str:
-    """What no distinguisher exceeded, and what would have been caught."""
-    caught = "no advantage" if found["caught"] is None else f"an advantage of {found['caught']:.3f}"
+    """What no distinguisher exceeded."""
     return (
         f"none that training chose exceeded {found['interval'][1]:.3f} ({found['resolution']:.3f} by "
-        f"guessing, {found['class_runs']} runs; {caught} is caught with 95 %, if training finds it)"
+        f"guessing, {found['class_runs']} runs)"
     )
+
+
+def would_have_caught(found: Mapping[str, Any]) -> str:
+    """Return the power of a pass in words: the least advantages that fail with 95 %, by the exact binomial
+    test (`power`)."""
+    one, every = found["caught"], found["caught_together"]
+    if one is None and every is None:
+        return f"{found['most_runs']} runs a class are too few to catch any advantage with 95 %"
+    places = [(one, "in one class"), (every, "in every class")]
+    said = " or ".join(f"{caught:.3f} {where}" for caught, where in places if caught is not None)
+    return f"would have caught an advantage of {said} with 95 %, once training finds it"
 
 
 KINDS = ("listed", "near-30", "far-32", "lone", "other", "poor")
@@ -459,7 +480,7 @@ def _role(fixtures: Fixtures, game: GameSetup, role: Role, classes: int, figures
         findings.append(finding.not_told(f"simulate, role {role}, {kind}", says))
     together(f"simulate, role {role}", findings)
     found = figures[str(role)] = bound(findings)
-    return f"role {role}: {bounded(found)} of any kind of picture"
+    return f"role {role}: {bounded(found)} of any kind of picture; {would_have_caught(found)}"
 
 
 def _view(game: GameSetup, role: Role, kind: str, rng: Randomness) -> Run:

@@ -80,12 +80,10 @@ class ListScenario(Struct, frozen=True):
 
     Attributes:
         pair: makes one; None if there is none for a design.
-        large: is it so large that it is played with the large games alone?
     """
 
     name: str
     pair: Callable[[Material], ListPair | None]
-    large: bool = False
 
 
 class Material(Redacted, Struct, frozen=True, eq=False):
@@ -264,7 +262,7 @@ LIST_SCENARIOS: Final = (
     ListScenario("a lone band hit or none", _lone),
     ListScenario("updates of one entry, a lone hit each or none", _small),
     ListScenario("an update of 10 entries, lone hits or none", _sized(10)),
-    ListScenario("an update of 50 entries, lone hits or none", _sized(50), large=True),
+    ListScenario("an update of 50 entries, lone hits or none", _sized(50)),
     ListScenario("an update that brings a lone hit back or a new entry", _lone_back),
     ListScenario("an update that takes a lone hit away or another entry", _taken),
     ListScenario("an update that brings an entry back or a new one", _back),
