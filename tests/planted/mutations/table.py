@@ -12,7 +12,18 @@ from planted.mutations.hooks import CHEATS, Cheat
 
 __all__ = ["CHEATS", "Caught", "Cheat", "mutation_score"]
 
-for _name in ("devices", "requests", "rounds", "pinned", "labels", "roles", "lists", "timing", "watched"):
+for _name in (
+    "devices",
+    "requests",
+    "rounds",
+    "places",
+    "pinned",
+    "labels",
+    "roles",
+    "lists",
+    "timing",
+    "watched",
+):
     import_module(f"planted.mutations.{_name}")  # plants its cheats
 
 

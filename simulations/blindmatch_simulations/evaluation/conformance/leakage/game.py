@@ -22,9 +22,17 @@ import numpy.typing as npt
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import Party, Voucher
 from msgspec import Struct
 
-from blindmatch_simulations.evaluation.conformance.leakage.play import Event, Moves, Pair
+from blindmatch_simulations.evaluation.conformance.leakage.places import WIDTH
+from blindmatch_simulations.evaluation.conformance.leakage.play import (
+    MOST_MATRICES,
+    Event,
+    Moves,
+    Pair,
+    event_of,
+)
 from blindmatch_simulations.evaluation.conformance.leakage.power import POWER, Looks, at_once
 from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, Advantage, advantage
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, run_session
@@ -37,6 +45,10 @@ ERROR: Final = (1 - GAME_CONFIDENCE) / 2
 CERTAIN: Final = 0.9995
 """Of the sum, before it fails: so many opponents' games are played that one in 200 is met by chance."""
 RERUNS: Final = 2
+PLACED: Final = 8
+"""Sessions of a picture from which it is learnt what the places in its matrices say."""
+TELLING: Final = 0.75
+"""How far the means of two pictures lie apart in a place that tells them apart."""
 PREFIX: Final = 8
 """Bytes that entries and their digests are looked for by."""
 LEAST: Final = 4
@@ -47,11 +59,18 @@ HALF: Final = 16
 _MASKS: Final = ("request", "voucher", "enrolment")
 
 
+Message: TypeAlias = tuple[str, str, int]
+"""A message of a session: its kind of event, its name, and how many of that name came before."""
+Places: TypeAlias = dict[Message, npt.NDArray[np.float64]]
+"""By message, the mean answer to each question about places, over some sessions of a picture."""
+
+
 class Guesses(Redacted, Struct, frozen=True):
-    """For each picture's name: byte fields to look for, and its hash."""
+    """For each picture's name: byte fields to look for, its hash, and what places in matrices say."""
 
     fields: dict[str, frozenset[bytes]]
     hashes: dict[str, bytes]
+    places: dict[str, Places] = {}
 
     def hits(self, name: str, events: Sequence[Event]) -> int:
         """How many fields of `events` belong to the picture."""
@@ -68,7 +87,44 @@ def guesses(deployed: Deployed, pictures: Sequence[Pooled], rng: Randomness) -> 
     fields = {
         one.name: frozenset([*_fronts(one.item.hash), *_reruns(deployed, one, rng)]) for one in pictures
     }
-    return Guesses(fields, {one.name: one.item.hash for one in pictures})
+    places = {one.name: _usual_places(deployed, one, rng) for one in pictures}
+    return Guesses(fields, {one.name: one.item.hash for one in pictures}, places)
+
+
+def _usual_places(deployed: Deployed, one: Pooled, rng: Randomness) -> Places:
+    """Return what places in matrices say on average in `PLACED` sessions; nothing after the first session if
+    that sends no matrix."""
+    seen: dict[Message, list[bytes]] = {}
+    for number in range(PLACED):
+        try:
+            ran = run_session(deployed, one.item, rng)
+        except BlindmatchError:
+            continue
+        events = []
+        for asked in ran.asked:
+            events.append(event_of(Party.DEVICE, "request", 0, asked.body))
+            events.append(event_of(Party.DEVICE, "reply", 0, asked.reply))
+        if isinstance(ran.outcome, Voucher):
+            events.append(event_of(Party.DEVICE, "voucher", 0, ran.outcome.body))
+        found = placed_messages(events)
+        if not found and number == 0:
+            break
+        for message, places in found.items():
+            seen.setdefault(message, []).append(places)
+    alike = {message: found for message, found in seen.items() if len({len(one) for one in found}) == 1}
+    return {message: np.array([list(one) for one in found]).mean(axis=0) for message, found in alike.items()}
+
+
+def placed_messages(events: Sequence[Event]) -> dict[Message, bytes]:
+    """Return the places of the messages of one session that have matrices."""
+    found: dict[Message, bytes] = {}
+    met = Counter[tuple[str, str]]()
+    for event in events:
+        if event.places:
+            kind, name = event.kind, str(event.shape[0])
+            found[kind, name, met[kind, name]] = event.places
+            met[kind, name] += 1
+    return found
 
 
 def _reruns(deployed: Deployed, one: Pooled, rng: Randomness) -> Iterable[bytes]:
@@ -187,6 +243,29 @@ def _dictionary(view: View, pair: Pair, known: Guesses) -> Hashable:
     return tuple(int(np.sign(found(pair.left, at) - found(pair.right, at))) for at in places)
 
 
+def _placed(view: View, pair: Pair, known: Guesses) -> Hashable:
+    """For each place of the sequence: do the places in matrices agree with the left picture, or the right?"""
+
+    def leaning(at: int) -> int:
+        if at >= min(len(pair.left), len(pair.right)):
+            return 0
+        sides = [known.places.get(moves[at].one.name, {}) for moves in (pair.left, pair.right)]
+        seen = placed_messages([event for event in view if event.move == at])
+        return int(np.sign(sum(_leaning(message, places, sides) for message, places in seen.items())))
+
+    return tuple(leaning(at) for at in range(max(len(pair.left), len(pair.right))))
+
+
+def _leaning(message: Message, places: bytes, sides: Sequence[Places]) -> float:
+    """Return by how much more places agree with the left side than with the right one, over those that tell
+    the two apart; a message that comes once more than usual, as in a retry, is held against the first."""
+    left, right = (side.get(message, side.get((*message[:2], 0))) for side in sides)
+    if left is None or right is None or not len(left) == len(right) == len(places):
+        return 0.0
+    apart = np.where(np.abs(left - right) >= TELLING, left - right, 0.0)
+    return float(apart @ (np.frombuffer(places, np.uint8) - (left + right) / 2))
+
+
 def _verdicts(view: View, pair: Pair, known: Guesses) -> Hashable:
     return tuple((event.kind, event.move, bool(event.data)) for event in view if event.kind in _LEARNT)
 
@@ -200,9 +279,12 @@ DISTINGUISHERS: Final = (
     Distinguisher("equality and linkage", equality),
     Distinguisher("dictionary with the roles' keys", _dictionary),
     Distinguisher("verdicts and reports", _verdicts),
+    Distinguisher("a dictionary of places in matrices", _placed),
 )
 BITS: Final = "a single bit"
-"""The seventh: the one bit of the bodies that tells most, see `bits`."""
+"""The one bit of the bodies that tells most, see `bits`."""
+PLACE: Final = "a place in a matrix"
+"""The one question about places that tells most, see `places_asked`."""
 
 
 def bits(view: View) -> npt.NDArray[np.uint8]:
@@ -211,6 +293,14 @@ def bits(view: View) -> npt.NDArray[np.uint8]:
     padded = [data[:HEAD].ljust(HEAD, b"\0") + data[-TAIL:].rjust(TAIL, b"\0") for data in chosen]
     raw = b"".join(padded).ljust(MOST_EVENTS * (HEAD + TAIL), b"\0")
     return np.unpackbits(np.frombuffer(raw, np.uint8))
+
+
+def places_asked(view: View) -> npt.NDArray[np.uint8]:
+    """The answers about places of the first messages that have matrices; uint8, shape (MOST_EVENTS *
+    MOST_MATRICES * WIDTH,)."""
+    room = MOST_MATRICES * WIDTH
+    placed = [event.places[:room].ljust(room, b"\0") for event in view if event.places][:MOST_EVENTS]
+    return np.frombuffer(b"".join(placed).ljust(MOST_EVENTS * room, b"\0"), np.uint8)
 
 
 BEST_BITS: Final = 3
@@ -280,7 +370,9 @@ def judge(
     """
     half = len(training) // 2
     learn, choose = training[:half], training[half:]
-    rules = [*((one.name, _learnt(one, learn, known)) for one in tried), *_best_bits(learn)]
+    rules = [*((one.name, _learnt(one, learn, known)) for one in tried), *_best(learn, BITS, bits)]
+    if any(event.places for run in learn for event in run.view):
+        rules += _best(learn, PLACE, places_asked)
     scores = [sum(rule(run) == run.coin for run in choose) for _, rule in rules]
     name, best = rules[int(np.argmax(scores))]
     confidence = 1 - ERROR / classes
@@ -339,16 +431,18 @@ def _learnt(one: Distinguisher, runs: Sequence[Run], known: Guesses) -> Rule:
     return lambda run: sides.get(one.value(run.view, run.pair, known), False)
 
 
-def _by_bit(place: int, meaning: bool) -> Rule:
-    return lambda run: bool(bits(run.view)[place]) == meaning
-
-
-def _best_bits(runs: Sequence[Run]) -> list[tuple[str, Rule]]:
+def _best(
+    runs: Sequence[Run], name: str, asked: Callable[[View], npt.NDArray[np.uint8]]
+) -> list[tuple[str, Rule]]:
     """By the bits that tell most. Of thousands some do by chance, in few runs; others' turn comes later."""
-    matrix = np.array([bits(run.view) for run in runs], np.float32)
+
+    def by_bit(place: int, meaning: bool) -> tuple[str, Rule]:
+        return name, lambda run: bool(asked(run.view)[place]) == meaning
+
+    matrix = np.array([asked(run.view) for run in runs], np.float32)
     coins = np.array([run.coin for run in runs], np.bool_)
     if coins.all() or not coins.any():
-        return [(BITS, _by_bit(0, True))]
+        return [by_bit(0, True)]
     apart = matrix[coins].mean(axis=0) - matrix[~coins].mean(axis=0)
     places = np.argsort(-np.abs(apart), kind="stable")[:BEST_BITS].tolist()
-    return [(BITS, _by_bit(place, bool(apart[place] > 0))) for place in places]
+    return [by_bit(place, bool(apart[place] > 0)) for place in places]

@@ -29,6 +29,7 @@ from blindmatch_protocol.contract import (
     Send,
     concluded,
 )
+from blindmatch_protocol.setfile import SetFile
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
@@ -62,7 +63,14 @@ from blindmatch_simulations.evaluation.conformance.leakage.lists import (
     material,
     playable_pair,
 )
-from blindmatch_simulations.evaluation.conformance.leakage.play import Event, event_of, names_of, ordering
+from blindmatch_simulations.evaluation.conformance.leakage.places import places_of
+from blindmatch_simulations.evaluation.conformance.leakage.play import (
+    MOST_MATRICES,
+    Event,
+    event_of,
+    names_of,
+    ordering,
+)
 from blindmatch_simulations.evaluation.conformance.spellings import spells_all
 from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, enrolled, opened, run_session
 from blindmatch_simulations.testbed.inprocess.steps import flag, set_file
@@ -116,7 +124,10 @@ windows make a step: a hash of 32 bytes has 28."""
 def view_of(build: Build, asked: Sequence[Pooled], rng: Randomness) -> list[Event]:
     """One device's view: it opens the set-up and asks about some pictures, all as one account."""
     deployed = opened(build)
-    events = [Event(Party.DEVICE, "set-up", 0, raw, (), _table(raw)) for raw in build.setup_files.values()]
+    events = [
+        Event(Party.DEVICE, "set-up", 0, raw, (), _table(raw), _places(raw))
+        for raw in build.setup_files.values()
+    ]
     state = enrolled(deployed, rng)
     for number, one in enumerate(asked):
         started = deployed.design.start(state, deployed.setup, one.item, UNBOUND, rng)
@@ -148,10 +159,24 @@ def _table(raw: bytes) -> tuple[Any, ...]:
         return ()
     found: list[Any] = [file.entries]
     for key, section in file.sections.items():
-        content, width = bytes(file.section(*key)), section.length // max(section.items, 1)
-        rows = [content[at : at + width] for at in range(0, len(content), max(width, 1))]
+        rows = _rows(file, key)
         found.append((key, section.items, section.length, ordering(rows), len(rows) - len(set(rows))))
     return tuple(found)
+
+
+def _rows(file: SetFile, key: tuple[int, int]) -> list[bytes]:
+    section, content = file.sections[key], bytes(file.section(*key))
+    width = section.length // max(section.items, 1)
+    return [content[at : at + width] for at in range(0, len(content), max(width, 1))]
+
+
+def _places(raw: bytes) -> bytes:
+    """Where extremes stand and rows ascend in the first sections of a set file that have rows."""
+    file = set_file(raw)
+    if file is None:
+        return b""
+    matrices = [rows for key in file.sections if len(rows := _rows(file, key)) > 1]
+    return b"".join(map(places_of, matrices[:MOST_MATRICES]))
 
 
 def _windows(view: View, kinds: Iterable[str]) -> frozenset[bytes]:

@@ -40,6 +40,7 @@ from blindmatch_protocol.designs.facts import ENROLMENT
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.conformance.leakage.lives import Account, Life
+from blindmatch_simulations.evaluation.conformance.leakage.places import places_of
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, drawn_binding, enrolled
 from blindmatch_simulations.testbed.inprocess.leaves import fields_of
 from blindmatch_simulations.testbed.inprocess.steps import below, byte_fields
@@ -237,6 +238,8 @@ SCENARIOS: Final = (
 """All classes of pairs."""
 
 
+MOST_MATRICES: Final = 4
+"""Matrices and sequences of a message in which places are looked at."""
 ENDS: Final = 64
 """Bytes of a field of an enrolment that are looked at."""
 
@@ -257,6 +260,7 @@ class Event(Struct, frozen=True):
         kind: enrolment, request, reply, verdict, report, voucher, message, held, outcome or state.
         move: number of the picture in the sequence.
         shape: what its other fields say: numbers, counts, whether rows are in order.
+        places: of its first matrices and sequences, where extremes stand and values ascend (`places`).
     """
 
     party: Party
@@ -265,6 +269,7 @@ class Event(Struct, frozen=True):
     data: bytes = b""
     leaves: tuple[bytes, ...] = ()
     shape: tuple[Any, ...] = ()
+    places: bytes = b""
 
 
 class LostError(BlindmatchError):
@@ -409,14 +414,20 @@ def event_of(party: Party, kind: str, move: int, body: Message) -> Event:
     leaves: list[bytes] = []
     numbers: list[Any] = []
     rows: dict[str, list[bytes]] = {}
+    counted: dict[str, list[bytes]] = {}
     for path, value in fields_of(body):
         if isinstance(value, bytes):
             leaves.append(value)
             rows.setdefault(path, []).append(value)
         else:
             numbers.append((path, value))
-    ordered = tuple(ordering(found) for found in rows.values() if len(found) > 1)
-    return Event(party, kind, move, body.encode(), tuple(leaves), (body.NAME, tuple(numbers), ordered))
+            if isinstance(value, int) and 0 <= value < 1 << 64:
+                counted.setdefault(path, []).append(value.to_bytes(8, "big"))
+    matrices = [found for found in rows.values() if len(found) > 1]
+    sequences = [found for found in counted.values() if len(found) > 1]
+    shape = (body.NAME, tuple(numbers), tuple(map(ordering, matrices)))
+    places = b"".join(map(places_of, [*matrices, *sequences][:MOST_MATRICES]))
+    return Event(party, kind, move, body.encode(), tuple(leaves), shape, places)
 
 
 def ordering(rows: list[bytes]) -> str:
