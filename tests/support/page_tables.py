@@ -237,11 +237,11 @@ def not_seen() -> str:
 
 
 def planted_cheats() -> str:
-    """The cheats that each check must catch."""
+    """The cheats that each check must catch, by name: they are planted as modules happen to be imported."""
     caught: dict[str, list[str]] = {}
     for cheat in CHEATS:
         caught.setdefault(cheat.move.check, []).append(cheat.name)
-    rows = [(one.name, "; ".join(caught[one.name])) for one in CHECKS if one.name in caught]
+    rows = [(one.name, "; ".join(sorted(caught[one.name]))) for one in CHECKS if one.name in caught]
     return table(("check", "cheats that it must catch"), rows)
 
 

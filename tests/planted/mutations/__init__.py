@@ -8,6 +8,7 @@ labels      what a label says beside its entry, and vouchers that open too early
 pinned      what follows from the picture and from what is sent beside it; accounts that have lived; messages
 roles       roles, and claims that are too small
 lists       what a set or an update tells of the list; updates that do not do what they say
+places      the order in which rows are sent
 timing      steps that take their time; a device that looks at the outcome first
 watched     whoever looks whether anybody is looking
 table       all of them, and the mutation score
