@@ -233,7 +233,8 @@ def test_what_holds_in_every_design_holds_in_those_without_list_report_or_encryp
     assert "person has decided; of opened vouchers, nothing. " in words
     assert "(not in 1d) and a person decide" in words
     assert "mirrored left to right" in words and "half the width" not in words
-    assert "Modified clients escape: E2EE designs by not asking, 0a by packing or editing pictures." in words
+    assert "Modified clients escape: E2EE designs by not asking, 0a by packing pictures" in words
+    assert "into archives (where these are allowed) or editing pictures." in words
     assert "Where there is a list, curator and centre hold it" in words
     assert _rows(made)["none"][5] == "none but every design\u2019s", "a provider with keys of its own"
     assert "succeeded: a report forced by a false answer" in made.words("after")
@@ -281,7 +282,7 @@ def test_the_sheet_says_of_a_party_what_the_other_views_say(results: Results, ma
     alone = replace(_of(results, "device-list"), traffic=())
     cells = _rows(drawn(SAMPLE, replace(results, rows=(alone,))))["device-list"]
     assert cells[0].startswith("nobody anything more") and cells[3] == "no matching server"
-    assert found["targeted-access"][5].endswith("opens 96 of 96 messages (who notices: not measured)")
+    assert found["targeted-access"][5].endswith("96 of 96 messages opened (who notices: not measured)")
 
 
 def test_where_the_centre_gets_vouchers_it_is_said_to_have_one_of_every_innocent_picture(
@@ -308,7 +309,10 @@ def test_wherever_a_reader_starts_a_voucher_is_said_to_leave_for_every_picture(m
     told = [readme, _words(fromstring(made.sheet)), made.words("rights"), *(sums[name] for name in vouching)]
     for words in told:
         assert re.search(r"every\*? picture", words) and "voucher" in words and "cryptography" in words
-    opened = "can open those that match, from 5 of a device and period on; in this run "
+    opened = (
+        "can open those that match, from 5 matches with different hashes, of a device and period, on; "
+        "in this run "
+    )
     assert opened in told[1] and "0 of 52 blinded hash, threshold" in told[1]
     assert "Below, cryptography hides pictures, not how many were sent or look listed." in told[1]
 
@@ -348,10 +352,12 @@ def test_what_is_known_of_false_matches_stands_together_on_the_first_view(made: 
     words = _words(fromstring(made.sheet))
     (told,) = re.findall(r"Innocent pictures matched: not known\. (.*?reality lies\.)", words)
     assert re.match(
-        r"Seen: 0 of \d+ photographs matched a picture of another source, in a list of [\d ]+, ", told
+        r"Seen: 0 of \d+ photographs, near-duplicates set apart, matched a picture of another source, "
+        r"in a list of [\d ]+, ",
+        told,
     )
     assert "which excludes only rates above 0." in told
-    assert "Least flattering defensible rates, all kinds: " in told
+    assert "Least flattering defensible rates, all kinds, with intervals by package: " in told
     assert re.search(r"against a list of \d+ photographs; [\d.]+ % \(.*? of all kinds\.", told)
     assert "half of all matches would be wrong at one error in 146000 pictures;" in told
     assert told.endswith("No test here tells on which side reality lies.")

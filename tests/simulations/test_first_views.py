@@ -107,7 +107,7 @@ def test_a_browser_shows_what_the_check_reads_without_one(drawn_again: Path) -> 
         ("25.9", "25.8"),
         ("3 of 7 attacks", "4 of 7 attacks"),
         ("16 (4; ", "16 (5; "),
-        ("opens from 5 on", "opens from 4 on"),
+        ("opens from 5 matches", "opens from 4 matches"),
         ("63.2", "63.3"),
         ("42.2", "42.3"),
         ("2.59", "2.69"),

@@ -110,7 +110,8 @@ def test_which_modified_clients_escape_the_provider_follows_from_the_run(results
         return re.sub(r" (?=[,.])", "", found)
 
     asked = "Modified clients escape: E2EE designs by not asking"
-    assert said(True, True) == f"{asked}, 0a by packing or editing pictures."
+    packing = "packing pictures into archives (where these are allowed)"
+    assert said(True, True) == f"{asked}, 0a by {packing} or editing pictures."
     assert said(False, True) == f"{asked}, 0a by editing pictures."
     assert said(False, False) == f"{asked}."
 

@@ -98,8 +98,13 @@ const extraction = (row) => {
     ]),
   );
 };
-const joined = (row) =>
-  withFact(row, (one) => one.fact.topic !== "forced" && one.by.every((parties) => parties.length > 1));
+// what a design declares of parties that join; else what the attack that joins their logs learned of it
+const joined = (row) => {
+  const declared = withFact(row, (one) => one.fact.topic !== "forced" && one.by.every((parties) => parties.length > 1));
+  const played = attackNamed("joined-logs").find((one) => one.parameters.design === row.id && one.succeeded);
+  if (declared !== NONE || !played) return declared;
+  return attackLink(played, h`${withWhom(played.adversary.parties)}: ${played.trace.exposes} (${called(played.trace.notices)}), played`);
+};
 const whoDoes = (groups) =>
   glue(
     groups

@@ -32,10 +32,10 @@ const escapes = () => {
   const rows = designs().filter((row) => row.design.relation !== "nothing"),
     caught = rows.filter(readByProvider);
   const ways = [
-    caught.some((row) => row.offence.archive_delivered) ? "packing" : "",
-    caught.some((row) => valueOf(row, "evading") > 0) ? "editing" : "",
+    caught.some((row) => row.offence.archive_delivered) ? "packing pictures into archives (where these are allowed)" : "",
+    caught.some((row) => valueOf(row, "evading") > 0) ? "editing pictures" : "",
   ].filter(Boolean);
-  const there = ways.length ? h`, ${named(caught)} by ${glue(ways, " or ")} pictures` : "";
+  const there = ways.length ? h`, ${named(caught)} by ${glue(ways, " or ")}` : "";
   return rows.length > caught.length ? h`Modified clients escape: E2EE designs by not asking${there}.` : "";
 };
 const clientPart = () => {

@@ -62,7 +62,8 @@ const unlike = (row) =>
 
 // beside a share that is of single copies, where a design opens none of them before enough match
 const openedFrom = (row) => behaviourOf(row)?.always ?? row.design.parameters.threshold;
-const opensFrom = (row) => (vouches(row) && row.design.parameters.threshold > 1 ? h` ${soft(`opens from ${openedFrom(row)} on`)}` : "");
+const opensFrom = (row) => (vouches(row) && row.design.parameters.threshold > 1 ? h` ${soft(`opens from ${openedFrom(row)} matches with different hashes on`)}` : "");
+const aloneOpensNone = (row) => (vouches(row) && row.design.parameters.threshold > 1 ? h` ${soft("none opens alone")}` : "");
 
 // what whoever learns a fact can do; of one that shows the picture or its hash, at least what it says
 const abuseOf = (fact) => fact.abuse || (fact.shows.some((one) => one === "picture" || one === "hash") ? fact.says : "");
@@ -150,7 +151,7 @@ const designRow = (option, row, at = 0) => [
   h`${rowName(option, row, at)}${row.design.differs ? h` ${soft(to(place(row.id, "stand-in"), "stand-in"))}` : ""}`,
   sees(row),
   h`${missedShare(row)}${unlike(row)}${opensFrom(row)}`,
-  flaggedShare(row),
+  h`${flaggedShare(row)}${aloneOpensNone(row)}`,
   costAt(row, target(row), place(row.id, "cost")),
   abuse(row),
 ];
@@ -159,8 +160,14 @@ const STUDY_COSTS = {
   authority_u: "CPU of an authority that opens",
   escrow_bytes: "kept by the provider",
 };
-const openedSaid = (one) =>
-  h`${one.who}, with ${one.holders} of them, opens ${one.messages} of ${one.of_messages} messages ${soft("(who notices: not measured)")}`;
+const mostOpened = (attempts) => attempts.reduce((most, one) => (one.messages > most.messages ? one : most));
+// what authorities open that keep to the rule, and what whoever opens the most does: never one without the other
+const openedSaid = (row) => {
+  const byWarrant = row.opened.filter((one) => one.who.startsWith("authorities")),
+    told = unique([...(byWarrant.length ? [mostOpened(byWarrant)] : []), mostOpened(row.opened)]);
+  return told.map((one) => h`${one.who}, ${one.holders} of them: ${one.messages} of ${one.of_messages} messages opened`);
+};
+const openedWorst = (row) => h`${glue(openedSaid(row), "; ")} ${soft("(who notices: not measured)")}`;
 const studyRow = (option, row) => {
   const none = opens(place(row.id, "finds"), absent(NOTHING), () =>
     evidence(row.id, [
@@ -168,7 +175,6 @@ const studyRow = (option, row) => {
       ["what it is", row.what],
     ]),
   );
-  const most = row.opened.reduce((a, b) => (b.messages > a.messages ? b : a));
   return [
     h`${rowName(option, row)} ${soft("a study")}`,
     studySees(row),
@@ -190,7 +196,7 @@ const studyRow = (option, row) => {
     ),
     opens(
       place(row.id, "abuse"),
-      openedSaid(most),
+      openedWorst(row),
       () =>
         evidence(
           h`${code(row)}: what opens`,
@@ -252,7 +258,7 @@ const ofHowMany = (base, name, words) => {
 const HEAD = () => [
   "Option, design",
   "Who sees what",
-  h`Missed, ${ofHowMany("recall", "corpus_recall", (one) => h`of ${number(one.n)} copies in the ${term("reference corpus")}, each edit alike`)}`,
+  h`Missed, ${ofHowMany("recall", "corpus_recall", (one) => h`of ${number(one.n)} copies of photographs in the ${term("reference corpus")}, each edit alike`)}`,
   h`Flagged wrongly, ${ofHowMany("false_matches", "corpus_false", (one) => h`of its ${number(one.n)} pictures of ${kindsOfCorpus().length} kinds, each against a ${listsHead()}; photographs alone: see the sheet`)}`,
   h`Server cores; bytes a day, at ${number(given("volume") / 1e6)} million photos, ${listed()}`,
   "Abuse it allows (who would notice)",

@@ -27,7 +27,10 @@ const reported = (row) =>
 const observedBy = (row, party, fact, leak) => {
   const by = check(row, "tightness")?.figures?.recovered_by?.[`${party}: ${fact.name}`];
   if (by) return h`recovered from what the party got (${by})`;
-  if (fact.name === "report") return reported(row) ? "reports reached it in this run" : "";
+  if (fact.name === "report") {
+    if (reported(row)) return "reports reached it in this run";
+    return vouches(row) && matched(row) ? h`${countOf(figureOf(row, "recall"))} listed pictures were opened from vouchers in this run` : "";
+  }
   if (fact.shows.includes("account") && leak.source === "messenger" && met(row, party))
     return "it was called with the account's certificate in this run";
   if (fact.shows.includes("picture") && row.design.content === "clear" && !row.design.end_to_end && met(row, party))
@@ -152,7 +155,7 @@ const sees = (row) => {
 const hashSaid = (row, drawn) =>
   unique(drawn.filter((box) => box.things.hash).flatMap((box) => saysOf(row, box.party, ["hash"]))).map((words) => h` ${soft(h`H: ${words}`)}`);
 const studySees = (row) => {
-  const most = row.opened.reduce((a, b) => (b.messages > a.messages ? b : a));
+  const most = mostOpened(row.opened);
   const boxes = [
     {party: "device", things: {}},
     // what every design's provider knows; a study sends nothing through one
@@ -162,7 +165,7 @@ const studySees = (row) => {
   ];
   return opens(
     place(row.id, "sees"),
-    diagram(boxes, h`${inWords(boxes)}: ${most.messages} of ${most.of_messages} messages`),
+    diagram(boxes, h`${inWords(boxes)}. Opened: ${glue(openedSaid(row), "; ")}`),
     () =>
       evidence(
         h`${code(row)}: what opens, to whom`,

@@ -256,7 +256,6 @@ const SHEET = () => [
   ["Not measured (of none: above)", unknown],
 ];
 const sheetStudy = (option, row, at) => {
-  const most = row.opened.reduce((a, b) => (b.messages > a.messages ? b : a));
   const escrow = row.figures.escrow_bytes;
   return [
     rowName(option, row, at),
@@ -265,7 +264,7 @@ const sheetStudy = (option, row, at) => {
     escrow ? to(place(row.id, "cost"), h`CPU: not computed; ${bytes(escrow.value * given("items"))}, which the provider keeps, ${euro(((escrow.value * given("items")) / 1e9) * given("price"))}`) : absent(""),
     "authorities, each with a part of the key",
     "there is no list",
-    to(place(row.id, "abuse"), openedSaid(most)),
+    to(place(row.id, "abuse"), openedWorst(row)),
     "no list",
     "all but the study",
   ];
@@ -305,6 +304,10 @@ const ratioSaid = (row) => {
   return bounded(figure) ? h`${called(nameOf(row))} ${fig(row, best(row, "recall_pairs"), h`${percent(figure.value)} ${soft(h`(${between(figure.low, figure.high, percent)})`)}`)}` : null;
 };
 const priceSaid = (row) => h`${nameOf(row)} ${number(Number(cpuOf(row).toPrecision(2)))} ms, ${bytes(ASKED.reduce((sum, name) => sum + (valueOf(row, name) ?? 0), 0))}`;
+const sharesSaid = (row) => {
+  const {at} = atSettings(behaviourOf(row));
+  return h` (${percent(at.video)} videos; in E2EE designs ${percent(at.modified)} by clients that never ask)`;
+};
 const foundSaid = () => {
   const [near, equal, all] = ["token-psi", "oprf-psi", "provider-scan"].map(rowOf),
     ratios = [near, equal].filter(Boolean).map(ratioSaid).filter(Boolean),
@@ -312,11 +315,11 @@ const foundSaid = () => {
     mixed = recall(all) ? [near, equal].filter(recall).map((row) => percent(recall(row) / recall(all))) : [],
     prices = [near, all].filter((row) => row && cpuOf(row) >= 0).map(priceSaid),
     hundred = [near, equal, all].filter((row) => row && behaviourOf(row)).map((row) => h`${to("year", tenths(hundredOf(behaviourOf(row)).found), "part")} in ${nameOf(row)}`);
-  return h`<b>Found</b>, measured: of what the provider\u2019s matcher (0a) finds, ${ratios.length ? glue(ratios, ", ") : absent("")}, each edit alike${mixed.length ? h` (assumed mix: ${glue(mixed, ", ")})` : ""}. ${prices.length ? h`Price of asking about one picture, without set-ups and updates, servers\u2019 CPU and bytes, ${number(entries(near || equal || all))} entries: ${glue(prices, "; ")}. ` : ""}${hundred.length ? h`Of 100 known files sent (reported, assumed known), by assumed shares, found: ${glue(hundred, ", ")}${near && behaviourOf(near) ? foundSpan(behaviourOf(near)) : ""}. ` : ""}${escapes()}`;
+  return h`<b>Found</b>, measured: of what the provider\u2019s matcher (0a) finds, ${ratios.length ? glue(ratios, ", ") : absent("")}, each edit alike${mixed.length ? h` (assumed mix: ${glue(mixed, ", ")})` : ""}. ${prices.length ? h`Price of asking about one picture, without set-ups and updates, servers\u2019 CPU and bytes, ${number(entries(near || equal || all))} entries: ${glue(prices, "; ")}. ` : ""}${hundred.length ? h`Of 100 known files sent (reported, assumed known), by assumed shares${near && behaviourOf(near) ? sharesSaid(near) : ""}, found: ${glue(hundred, ", ")}${near && behaviourOf(near) ? foundSpan(behaviourOf(near)) : ""}. ` : ""}${escapes()}`;
 };
 const thresholdSaid = (rows) => {
   const least = unique(rows.map(openedFrom)).sort((a, b) => a - b);
-  return h`from ${glue(least, " or ")} of a device and period on; in this run ${glue(rows.map((row) => h`${fig(row, "recall", countOf(figureOf(row, "recall")))} ${soft(nameOf(row))}`), ", ")}`;
+  return h`from ${glue(least, " or ")} matches with different hashes, of a device and period, on; in this run ${glue(rows.map((row) => h`${fig(row, "recall", countOf(figureOf(row, "recall")))} ${soft(nameOf(row))}`), ", ")}`;
 };
 const sheetPart = () => {
   const head = SHEET().map(([name]) => name),
@@ -353,7 +356,7 @@ const sheetPart = () => {
     h`<b>In every design</b> the provider knows who sends to whom, when and how much, and can read those who never compared keys; where pictures are reported, it may notice that a report follows (declared; the options say where a check looked for it). Where there is a list, curator and centre hold it; the curator can list anything.`,
     h`<b>Threshold</b>: ${counts.length ? h`a voucher leaves for every picture; the centre can open those that match, ${thresholdSaid(counts)}. Below, cryptography hides pictures, not how many were sent or look listed.` : "none measured."}`,
     h`<b>Abuse</b>: ${exposedSaid()}`,
-    h`<b>Nobody measured</b> real lists, real traffic, decisions of people, leaks by computing time or power, a country's scale. Nothing is ranked.`,
+    h`<b>Nobody measured</b> real lists, real traffic, decisions of people, leaks by computing time or power (but for whether outcomes differ in time, see the attacks), a country's scale. Nothing is ranked.`,
   ];
   return section(
     "sheet",

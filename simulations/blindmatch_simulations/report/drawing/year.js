@@ -498,7 +498,7 @@ const breakEvenSaid = () =>
     ]),
   );
 const seenSaid = ({seen}) =>
-  h`${number(Math.round(seen.value * seen.n))} of ${number(seen.n)} photographs matched a picture of another source, in a list of ${some(seen.pairs / seen.n)}${seen.value ? "" : h`, which excludes only rates above ${percent(seen.high)}`}`;
+  h`${number(Math.round(seen.value * seen.n))} of ${number(seen.n)} photographs, near-duplicates set apart, matched a picture of another source, in a list of ${some(seen.pairs / seen.n)}${seen.value ? "" : h`, which excludes only rates above ${percent(seen.high)}, if photographs err independently`}`;
 const listSaid = ({list: kind, item, exponent}, ident) => {
   const own = item.pairs / item.n,
     there = atLength({item, exponent}, yearList());
@@ -531,7 +531,7 @@ const listsHead = () => {
 // the three parts stand together, whatever way to match they are of
 const falseSaid = (known, ident) =>
   known
-    ? h`Seen: ${seenSaid(known)}. Least flattering defensible rates, all kinds: ${glue(known.lists.map((one) => listSaid(one, ident)), "; ")}. If every known picture were found, half of all matches would be wrong at ${breakEvenSaid()}; a design that finds fewer gets there at a rarer error. No test here tells on which side reality lies.`
+    ? h`Seen: ${seenSaid(known)}. Least flattering defensible rates, all kinds, with intervals by package: ${glue(known.lists.map((one) => listSaid(one, ident)), "; ")}. If every known picture were found, half of all matches would be wrong at ${breakEvenSaid()}; a design that finds fewer gets there at a rarer error. No test here tells on which side reality lies.`
     : h`Not measured at scale. If every known picture were found, half of all matches would be wrong at ${breakEvenSaid()}; a design that finds fewer gets there at a rarer error. No test here tells on which side reality lies.`;
 const openedSaid_ = (made) => {
   const {held, at} = made,
