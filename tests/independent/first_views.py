@@ -791,7 +791,7 @@ def claim_sliders(made: Committed, page: Element, ledger: Ledger) -> None:
 
 
 ROWS = {
-    "right matches, reported": "found",
+    "right matches, which this design reports": "found",
     "missed: edit not recognised": "unrecognised",
     "missed: modified clients": "modified",
     "missed: clients that never ask": "modified",

@@ -267,7 +267,7 @@ def test_a_design_with_a_threshold_has_what_it_holds_and_whom_it_opens_wrongly_a
         its = model(held, _subjects()[design], 450_000_000, 365)
         told, lines = of_expected([its]), _lines(made)
         for name, words in (
-            ("true_reports", "right matches, reported"),
+            ("true_reports", "right matches, which this design reports"),
             ("held_by_threshold", "right matches held below the threshold"),
         ):
             assert _number(lines[words][0]) == pytest.approx(float(of_run(name, told[name])[0]), rel=5e-3)

@@ -470,7 +470,7 @@ const hundredOf = (behaviour) => {
 };
 const tenths = (v) => number(Math.round(10 * v) / 10);
 const SAID_OF = {
-  true_reports: "right matches, reported",
+  true_reports: "right matches, which this design reports",
   false_reports: "wrong matches, before checks",
   held_by_threshold: "right matches held below the threshold",
   missed_unrecognised: "missed: edit not recognised",
