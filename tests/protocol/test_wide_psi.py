@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,21 @@ import pytest
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import DesignError, EpochMismatchError, ProtocolError, SetFileError
 from blindmatch_protocol.codec.randomness import seeded
-from blindmatch_protocol.contract import Label, Match, NoMatch, Ready, SetParameters, batches_of
+from blindmatch_protocol.contract import (
+    Label,
+    Match,
+    NoMatch,
+    Ready,
+    Request,
+    Session,
+    SetParameters,
+    batches_of,
+)
 from blindmatch_protocol.contract.steps import UNCONFIRMED_ID
+from blindmatch_protocol.crypto.oprf import evaluate_rows
+from blindmatch_protocol.designs.deltas import MOST_DELTAS
+from blindmatch_protocol.designs.token_psi.build import oprf_inputs
+from blindmatch_protocol.designs.token_psi.shares import token_keys
 from blindmatch_protocol.designs.token_psi.tokens import band_bits, entry_tokens
 from blindmatch_protocol.designs.wide_psi import DESIGN, WideTokening
 from blindmatch_protocol.designs.wide_psi.tokening import of_values
@@ -22,10 +36,22 @@ from blindmatch_protocol.sets.filter import KIND as FILTER_KIND
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from support.memory import Held, MemoryWorkspace, held, random_hashes
+from support.memory import Held, MemoryWorkspace, counting, held, random_hashes
 from support.set_files import opened as set_file
 from support.set_files import resealed
-from support.voprf_world import LISTED, MATCHER, Picture, answers, ask, flipped, run, world
+from support.voprf_world import (
+    LISTED,
+    MATCHER,
+    Picture,
+    answers,
+    ask,
+    flipped,
+    opened,
+    published,
+    run,
+    updated,
+    world,
+)
 
 NAME = DESIGN.info.name
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -270,6 +296,96 @@ def test_what_modified_devices_open_adds_up_over_tokens_and_does_not_multiply() 
     assert shares[1] == pytest.approx(1000 * year / 2**42, rel=0.01)
     assert all(later == pytest.approx(10 * earlier, rel=0.01) for earlier, later in pairwise(shares))
     assert extraction.needed == 1 and extraction.a_picture == 240
+
+
+# --- what a hostile reader tried -----------------------------------------------------------------
+
+
+def opened_ids(place: Held, inputs: list[bytes], layer: int) -> set[int]:
+    """Ids of the labels that these OPRF inputs, evaluated by the matcher's key, open in a layer."""
+    key, held_layer = place.states[MATCHER].key, place.setup.layers[layer]
+    rows = np.frombuffer(b"".join(inputs), np.uint8).reshape(len(inputs), -1)
+    keys = token_keys(evaluate_rows(key, rows), held_layer.epoch)
+    return {label.entry_id for label in held_layer.labels_of(held_layer.values(keys))}
+
+
+def test_a_list_that_is_updated_has_another_key_after_nine_epochs_and_every_limit_begins_anew() -> None:
+    files = published(NAME)
+    first = DESIGN.key_limits(MATCHER, opened(NAME, files).states[MATCHER])
+    for row in range(MOST_DELTAS):
+        files = updated(NAME, files, LISTED[6 + row : 7 + row], 100 + row)
+        now = DESIGN.key_limits(MATCHER, opened(NAME, files).states[MATCHER])
+        assert first is not None and now is not None and now.key == first.key
+    with pytest.raises(DesignError, match="publish a full set"):
+        updated(NAME, files, LISTED[20:21], 200)
+    again = published(NAME, epoch=MOST_DELTAS + 2, seed="the next full set")
+    limits = DESIGN.key_limits(MATCHER, opened(NAME, again).states[MATCHER])
+    assert limits is not None and limits.key != first.key
+    assert MOST_DELTAS + 1 == 9, "docs/designs/wide-psi.md and docs/capacity.md say nine"
+
+
+def test_whoever_has_the_key_reads_the_whole_list_by_the_tokens_of_one_band() -> None:
+    hashes = random_hashes(32, seed=12)
+    place = held(DESIGN, hashes, 1, {"k": 12, "bands": 3, "probes": 2})
+    own = entry_tokens(hashes, 12, 3, T.order)
+    assert len(np.unique(own[:, 0])) == 32, "no token of the band is lost"
+    every = np.zeros((1 << 12, 1), np.uint32)
+    every[:, 0] = np.arange(1 << 12)
+    assert opened_ids(place, oprf_inputs(every), 0) == set(range(1, 33))
+
+
+def test_what_was_asked_once_opens_what_later_deltas_add_and_what_they_removed() -> None:
+    """A limit: neither an addition nor a removal makes a modified device ask again."""
+    files = updated(NAME, published(NAME), LISTED[8:9], 100, removes=[1])
+    place = opened(NAME, files)
+    asked_before = oprf_inputs(entry_tokens(LISTED[[0, 8]], T.k, 3, T.order))
+    assert opened_ids(place, asked_before, 0) == {1}
+    assert opened_ids(place, asked_before, 1) == {100}
+    assert run(place, Picture(OWN)) == NoMatch()
+    assert isinstance(run(place, Picture(LISTED[8].tobytes())), Match)
+
+
+def test_a_delta_opens_by_its_own_entries_tokens_and_by_no_other() -> None:
+    """An addition that shares a token with an entry of the full set opens by that token, and each of the two
+    by its other tokens alone."""
+    twin = np.frombuffer(in_every_band_but(OWN, 0, bits=6), np.uint8)[None]
+    files = updated(NAME, published(NAME), twin, 100)
+    place = opened(NAME, files)
+    whole, added = (oprf_inputs(entry_tokens(row, T.k, 3, T.order)) for row in (LISTED[:1], twin))
+    assert whole[0] == added[0]
+    assert [opened_ids(place, whole[:1], layer) for layer in (0, 1)] == [{1}, {100}]
+    assert [opened_ids(place, whole[1:], layer) for layer in (0, 1)] == [{1}, set()]
+    assert [opened_ids(place, added[1:], layer) for layer in (0, 1)] == [set(), {100}]
+
+
+def test_requests_are_as_long_and_take_as_much_randomness_whatever_the_picture_is() -> None:
+    place, seen = world(NAME), set()
+    near = flipped(OWN, *(int(bit) for bit in BANDS[1, :3]))
+    for item in (Picture(OWN), Picture(near), Picture(LISTED[9].tobytes()), Picture(OWN, quality=0)):
+        rng, taken = counting("device")
+        session = Session(DESIGN, place.setup, DESIGN.enrol(rng), rng)
+        bodies = session.start(item)
+        assert isinstance(bodies, Mapping)
+        seen.add((len(bodies[MATCHER].encode()), tuple(taken)))
+    assert len(seen) == 1
+
+
+def test_a_matcher_that_uses_another_key_for_one_device_or_one_token_is_refused() -> None:
+    place = world(NAME)
+    strange = DESIGN.open_role(MATCHER, published(NAME, LISTED, seed="another key"))
+    _, body = ask(place, Picture(OWN))
+    (honest,) = answers(place, body)
+    (wrong,) = DESIGN.answer(MATCHER, strange, [Request(body)], seeded("matcher"), None).replies
+    mixed = honest.evaluated.copy()
+    mixed[2] = wrong.evaluated[2]
+    swapped = honest.evaluated[::-1].copy()
+    for reply in (wrong, replace(honest, evaluated=mixed), replace(honest, evaluated=swapped)):
+        session, _ = ask(place, Picture(OWN))
+        with pytest.raises(ProtocolError):
+            session.receive({MATCHER: reply})
+    later, _ = ask(place, Picture(LISTED[9].tobytes()), "another picture")
+    with pytest.raises(ProtocolError):
+        later.receive({MATCHER: honest})
 
 
 # --- frozen bytes --------------------------------------------------------------------------------
