@@ -154,6 +154,15 @@ def test_wide_psi_runs_at_a_large_volume_and_its_leak_is_linear_in_phones_and_ke
     )
 
 
+def test_limits_of_keys_that_live_nine_days_allow_a_thousand_phones_a_quarter_of_far_entries() -> None:
+    """docs/designs/wide-psi.md: a full set, and so a new key, is due after eight deltas."""
+    pictures, end = 20_000 * 365 / 9, 1_000_000 + 9 * told.DAY_SECONDS
+    assumed = replace(EU, phone_pictures=pictures)
+    found = of("wide-psi", assumed, now=1_000_000.0, key_expires=end)
+    shares = [found.find(1_000, *row) for row in ((UNIFORM, ANY), (ALL_KINDS, FAR), (ALL_KINDS, NEAR))]
+    assert [one and one.share for one in shares] == pytest.approx([0.0443, 0.275, 0.900], abs=0.001)
+
+
 def test_guesses_of_wide_tokens_add_up_under_another_key_of_the_same_list() -> None:
     """Runs wide-psi whole, with tokens of 8 bits: what halves of the tokens open under a key each is what all
     of them open under one, since no two have to be asked for under the same key."""
@@ -294,6 +303,17 @@ def test_the_command_tells_all_designs_in_one_table(capsys: pytest.CaptureFixtur
     for name in ("device-list", "oprf-psi", "threshold-near", "split-token-psi"):
         assert name in said
     assert "the list is handed out" in " ".join(said.split())
+
+
+def test_the_command_says_that_a_full_set_brings_a_new_key_and_what_the_curves_leave_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["design", "capacity", "wide-psi"]) == exit_codes.OK
+    said = " ".join(capsys.readouterr().out.split())
+    assert "a list with deltas needs another one with every full set: give key_expires and --pictures" in said
+    assert (
+        "known to open more: mirrored and turned images of known pictures, weak bits of edited copies" in said
+    )
 
 
 def test_the_command_refuses_what_it_cannot_tell(capsys: pytest.CaptureFixture[str]) -> None:

@@ -249,8 +249,10 @@ def _notes(assumed: Assumed) -> Sequence[str]:
     busiest = f"{share_of_busiest(assumed.phone_pictures):.2%} of accounts send more"
     return (
         f"Assumed: {assumed.phone_pictures:,.0f} pictures a year of a modified phone ({busiest}); a key that "
-        f"nothing ends lives {assumed.list_years:g} years, as its list does. Further accounts of a phone "
-        "count as further phones.",
+        f"nothing ends lives {assumed.list_years:g} years, as its list does, though a list with deltas needs "
+        "another one with every full set: give key_expires and --pictures for what limits then allow. "
+        "Further accounts of a phone count as further phones.",
         "Real lists: the reference corpus, half of it known to the attacker; after <, the upper end of 95 % "
-        "where none opened; unknown: not measured. Not tried: millions of known pictures, better models.",
+        "where none opened; unknown: not measured. Not in these curves, and known to open more: mirrored and "
+        "turned images of known pictures, weak bits of edited copies. Not tried: millions of known pictures.",
     )
