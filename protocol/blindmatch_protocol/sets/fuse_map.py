@@ -12,6 +12,7 @@ import ctypes
 import math
 import struct
 import sys
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, TypeAlias
 
@@ -93,7 +94,7 @@ class Fitted:
         cells: gives pseudorandom cells.
     """
 
-    def __init__(self, keys: Rows, cells: Cells) -> None:
+    def __init__(self, keys: Rows, cells: Callable[[int, int], Words]) -> None:
         # in this order the library goes through the cells from end to end, which saves it a sixth of its time
         self._order, self._fill = np.argsort(_hashed(keys)), cells
         self._keys = keys[self._order]
@@ -143,15 +144,15 @@ class Fitted:
         return content
 
 
-def _hashed(keys: Rows) -> Words:
-    """What the library makes of keys under its first seed: XXH64 of 16 bytes, and of its sum with the seed
+def _hashed(keys: Rows, seed: int = _FIRST_SEED) -> Words:
+    """What the library makes of keys under a seed: XXH64 of 16 bytes, and of its sum with the seed
     MurmurHash3's finalizer. From the high bits on it says where a key's cells lie (docs/set-format.md)."""
     first, second, third, fourth, fifth = map(np.uint64, _XXH64_PRIMES)
     found = np.full(len(keys), fifth, np.uint64) + np.uint64(KEY_BYTES)
     for lane in np.ascontiguousarray(keys).view("<u8").T:
         found ^= _turned(lane * second, 31) * first
         found = _turned(found, 27) * first + fourth
-    found = _mixed(found, (33, second), (29, third), (32, np.uint64(1))) + np.uint64(_FIRST_SEED)
+    found = _mixed(found, (33, second), (29, third), (32, np.uint64(1))) + np.uint64(seed)
     return _mixed(found, *((33, np.uint64(factor)) for factor in _MURMUR3_FACTORS))
 
 
@@ -187,6 +188,44 @@ def _empty(head: bytes) -> Rows:
 
 def _cells_of(content: Rows) -> Words:
     return content[_MAP.size : -_CHECKSUM_BYTES].view("<u8")
+
+
+class MapHead(Struct, frozen=True):
+    """How a map begins: from it and a key follows where the key's cells lie.
+
+    Attributes:
+        seed: of the hash, below 2^64.
+        length: cells of a segment, a power of two.
+        segments: those that a key may begin in; the map has two more.
+        keys: that the map was built for.
+    """
+
+    seed: int
+    length: int
+    segments: int
+    keys: int
+
+    @property
+    def cells(self) -> int:
+        return (self.segments + 2) * self.length
+
+    def cells_of(self, keys: Rows) -> npt.NDArray[np.intp]:
+        """The three cells of each key, uint8 (n, 16): numbers below `cells`, (3, n); docs/set-format.md."""
+        hashed = _hashed(keys, self.seed)
+        # the high half of a product of 128 bits; there are fewer than 2^32 cells
+        starts = np.uint64(self.segments * self.length)
+        low = (hashed & np.uint64(2**32 - 1)) * starts >> np.uint64(32)
+        first = ((hashed >> np.uint64(32)) * starts + low) >> np.uint64(32)
+        length, within = np.uint64(self.length), np.uint64(self.length - 1)
+        second = (first + length) ^ (hashed >> np.uint64(18) & within)
+        third = (first + length + length) ^ (hashed & within)
+        return np.stack([first, second, third]).astype(np.intp)
+
+
+def head_and_cells(content: memoryview) -> tuple[MapHead, Words]:
+    """What a map that `Fitted` wrote is made of."""
+    _, seed, length, segments, _, keys = _MAP.unpack_from(content)
+    return MapHead(seed, length, segments, keys), _cells_of(np.frombuffer(content, np.uint8))
 
 
 def key_list(keys: Rows) -> list[bytes]:

@@ -1,0 +1,69 @@
+"""What modified devices open of a list of uniform hashes, by formula; all under one pair of keys.
+
+Write k for a band's bits, s for a slot's, N for entries, P for a picture's tokens, b for bands. A *guessed
+pair* is a second question about a slot and a token in each of two bands that read this slot.
+
+**One guessed pair.** All 2^k tokens of a band asked for, about m = (2^k - N) / 2^s unlisted ones read any
+given slot, a Poisson number with mean m. Of the tokens of a slot one is an entry's: it is the one that was
+picked with probability E[1 / (1 + Poisson(m))] = (1 - e^-m) / m, about 2^(s-k). Two bands must be right:
+2^(2s-2k). A slot holds N / 2^s entries on average, so a question opens N 2^(s-2k) of N entries:
+
+    share after E questions = E 2^(s-2k)
+
+A picture has one second question. m phones of B pictures have E = m B, and the share is m B 2^(s-2k).
+
+**Small tables.** If N < 2^s and it shows which slots hold an entry, questions go to these alone. Each opens
+its entry with 2^(2s-2k), so the share is E 2^(2s-2k) / N, larger by 2^s / N. Empty places of a record
+therefore look like full ones; then nothing shows which slots to ask about, and the first formula holds for
+any N.
+
+**Several keys.** Under L independent pairs of keys for one list a pair of tokens is worth a question if it
+agrees on a slot under each, which chance does with 2^(-sL): s becomes sL. All tokens must have been asked for
+under each key, so the share is also at most f^2, the share of pairs of tokens asked for in two bands.
+
+**The second key known** (to a party that has it whole, or a thief): no question is needed, a pair of tokens
+is tested offline. The share is f^2 with f = E P / (2 * 2^k) tokens of each of two bands asked for.
+"""
+
+from __future__ import annotations
+
+from math import expm1
+
+from blindmatch_protocol.designs.slot_psi.parameters import Slotting
+
+
+def chance_pairs(slotting: Slotting) -> float:
+    """Pairs of tokens of an unlisted picture that agree on a slot, expected.
+
+    Of P tokens P^2 (1 - 1/b) / 2 pairs lie in different bands; each agrees with 2^-s.
+    """
+    tokens = slotting.tokens
+    return tokens**2 * (1 - 1 / slotting.bands) / 2 / slotting.slots
+
+
+def pair_opens(slotting: Slotting, entries: int) -> float:
+    """The probability that a guessed pair about a slot opens a given entry of that slot, once all tokens of
+    two bands are known with their slots: ((1 - e^-m) / m)^2."""
+    mean = (2.0**slotting.k - entries) / slotting.slots
+    return 1.0 if mean <= 0 else float((-expm1(-mean) / mean) ** 2)
+
+
+def list_opened(slotting: Slotting, pictures: float, keys: int = 1) -> float:
+    """The share of a uniform list that opens after so many pictures of modified devices, one second question
+    each, under each of so many pairs of keys."""
+    exponent = keys * slotting.slot_bits - 2 * slotting.k
+    guessed = min(1.0, pictures * 2.0**exponent)
+    return guessed if keys == 1 else min(guessed, second_key_opened(slotting, pictures))
+
+
+def list_opened_if_occupancy_shows(slotting: Slotting, pictures: float, entries: int) -> float:
+    """The same of a table that shows which of its slots hold an entry."""
+    share = list_opened(slotting, pictures)
+    return min(1.0, share * max(1.0, slotting.slots / entries))
+
+
+def second_key_opened(slotting: Slotting, pictures: float) -> float:
+    """The share of a uniform list that opens to whoever has the second key, after the first questions of so
+    many pictures, spread over two bands."""
+    asked = min(1.0, pictures * slotting.tokens / 2 / 2.0**slotting.k)
+    return asked**2

@@ -1,0 +1,111 @@
+"""Parameters of slot-psi and the sizes that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from math import comb
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from blindmatch_protocol.codec.errors import DesignError
+from blindmatch_protocol.contract.declaration import Parameter
+from blindmatch_protocol.designs.token_psi.tokens import HASH_BITS
+from blindmatch_protocol.designs.voprf.layout import check_ranges
+from blindmatch_protocol.designs.voprf.round import MOST_ELEMENTS
+
+SLOTTING: Final = (
+    Parameter("k", "Bits of a band.", "bits", 30, 4, 40),
+    Parameter("bands", "Bands of a hash, each giving an entry one token.", "bands", 8, 2, 16),
+    Parameter("probes", "Tokens that a picture asks for in each band.", "tokens", 28, 1, 128),
+    Parameter("slot_bits", "Bits of a slot, and of a cell of the table.", "bits", 17, 2, 24),
+    Parameter(
+        "relatives",
+        "Labels of entries that lost tokens to an entry, which open with its own.",
+        "labels",
+        1,
+        0,
+        4,
+    ),
+)
+WRAP_BYTES: Final = 12
+"""Of a wrap, and of the secret in it: 96 bits. A label's key also depends on its place, so a guess of a
+secret tests one entry, not all of them."""
+LABEL_BYTES: Final = 32 + 8 + 16
+"""Hash, id and salt of an entry."""
+TAG_BYTES: Final = 16
+MOST_PATH: Final = 4
+"""Levels of the hash tree that a record carries; the set-up has the level above them."""
+DIGEST_BYTES: Final = 32
+
+
+class Slotting(Struct, frozen=True):
+    """How hashes become tokens, and tokens slots; see `SLOTTING`; `DesignError` if the values do not go
+    together."""
+
+    k: int = 30
+    bands: int = 8
+    probes: int = 28
+    slot_bits: int = 17
+    relatives: int = 1
+
+    def __post_init__(self) -> None:
+        check_ranges(self, SLOTTING)
+        if self.k * self.bands > HASH_BITS:
+            raise DesignError(f"k times bands: must be at most {HASH_BITS}, not {self.k * self.bands}")
+        if self.probes > 1 << self.k:
+            raise DesignError(f"probes: a band of {self.k} bits has only {1 << self.k} tokens")
+        if self.tokens > MOST_ELEMENTS:
+            raise DesignError(f"bands times probes: must be at most {MOST_ELEMENTS}, not {self.tokens}")
+        if self.slot_bits >= self.k:
+            # with as many slots as tokens a slot would name the token that it hides
+            raise DesignError(f"slot_bits: must be below k, {self.k}, not {self.slot_bits}")
+
+    @classmethod
+    def of(cls, values: Mapping[str, int]) -> Slotting:
+        """The slotting with these parameters; `DesignError` if one is missing, unknown or out of range."""
+        names = {parameter.name for parameter in SLOTTING}
+        if values.keys() != names:
+            raise DesignError(f"parameters: must be {', '.join(sorted(names))}")
+        return cls(**values)
+
+    def values(self) -> dict[str, int]:
+        return asdict(self)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that every picture asks for."""
+        return self.bands * self.probes
+
+    @property
+    def slots(self) -> int:
+        return 1 << self.slot_bits
+
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of bands i < j, in the order of their wraps."""
+        return tuple(combinations(range(self.bands), 2))
+
+    @property
+    def wraps_bytes(self) -> int:
+        """Bytes of all wraps of an entry."""
+        return WRAP_BYTES * comb(self.bands, 2)
+
+    @property
+    def entry_bytes(self) -> int:
+        """Bytes of an entry in a record: its wraps, then the sealed labels."""
+        return self.wraps_bytes + LABEL_BYTES * (1 + self.relatives) + TAG_BYTES
+
+    @property
+    def path_levels(self) -> int:
+        return min(MOST_PATH, self.slot_bits)
+
+    def capacity(self, entries: int) -> int:
+        """Entries that a slot has room for, the least that `entries` fit into."""
+        return max(1, -(-entries // self.slots))
+
+    def record_bytes(self, entries: int) -> int:
+        """Bytes of a slot's record in a list of so many entries: the entries, then its path in the tree."""
+        return self.capacity(entries) * self.entry_bytes + self.path_levels * DIGEST_BYTES

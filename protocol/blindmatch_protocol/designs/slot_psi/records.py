@@ -1,0 +1,184 @@
+"""Records: what a slot holds, and how a device checks and opens one.
+
+    record of a slot   position 0 | position 1 | ... | path in the hash tree
+    a position         a wrap for each pair of bands, 12 bytes each | labels, sealed
+    a wrap             secret XOR pad(second output of slot, both bands and both tokens)
+    labels             own and those of relatives, under a key of the secret and the place
+
+A secret of 12 bytes opens an entry's labels. Each pair of bands wraps it on its own. Shares of one polynomial
+would be shorter, but three of them show offline whether guessed tokens lie on one line, without a second
+question. Wraps of pairs with a lost token, and whole positions that no entry lies in, are pseudorandom, which
+is what the others look like to whoever lacks the second key's outputs.
+
+Every record hangs on a hash tree over the slots (as in RFC 9162, section 2.1.1, with the epoch and the slot
+in a leaf). The set-up holds the nodes four levels above the leaves, and a record the hashes of the way up to
+them. Answers of two parties that give another record fail this check, whichever slot was asked for. So the
+device makes the check always, also where it asked about nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Final
+
+import numpy as np
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.contract.publishing import EntryBatch
+from blindmatch_protocol.contract.steps import OPEN_END, Label
+from blindmatch_protocol.designs.slot_psi.parameters import (
+    DIGEST_BYTES,
+    LABEL_BYTES,
+    WRAP_BYTES,
+    Slotting,
+)
+from blindmatch_protocol.designs.slot_psi.plan import Plan
+from blindmatch_protocol.designs.slot_psi.table import Slots
+from blindmatch_protocol.designs.token_psi.tokens import Tokens
+from blindmatch_protocol.group import rowwise
+from blindmatch_protocol.group.rows import expand
+
+TOKEN_TAG: Final = b"blindmatch/slot-psi/token/v1"
+"""Goes before band and token in an input of the first key."""
+PAIR_TAG: Final = b"blindmatch/slot-psi/pair/v1"
+"""Goes before slot, bands and tokens in an input of the second key."""
+WRAP_TAG: Final = b"blindmatch/slot-psi/wrap/v1"
+SECRET_TAG: Final = b"blindmatch/slot-psi/secret/v1"
+LABEL_TAG: Final = b"blindmatch/slot-psi/label-key/v1"
+FILL_TAG: Final = b"blindmatch/slot-psi/record-fill/v1"
+LEAF_TAG: Final = b"blindmatch/slot-psi/leaf/v1"
+NODE_TAG: Final = b"blindmatch/slot-psi/node/v1"
+STEP: Final = "slot-psi/record"
+
+_LABEL: Final = struct.Struct(">32sQ16s")
+_NONCE: Final = bytes(12)
+
+
+def first_inputs(bands: Slots, tokens: Tokens) -> Rows:
+    """Inputs of the first key, uint8 (n, w), of tokens and the numbers of their bands, (n,) each."""
+    return rowwise.joined(len(tokens), TOKEN_TAG, bands.astype(np.uint8)[:, None], _eight(tokens))
+
+
+def second_inputs(slots: Slots, pair: tuple[int, int], one: Tokens, other: Tokens) -> Rows:
+    """Inputs of the second key, uint8 (n, w), of slots and of tokens in a pair of bands i < j, (n,) each."""
+    places = slots.astype(">u4").view(np.uint8).reshape(-1, 4)
+    return rowwise.joined(len(slots), PAIR_TAG, places, bytes(pair), _eight(one), _eight(other))
+
+
+def _eight(tokens: Tokens) -> Rows:
+    return np.ascontiguousarray(tokens).astype(">u8").view(np.uint8).reshape(-1, 8)
+
+
+def pads(outputs: Rows, epoch: int, positions: Rows) -> Rows:
+    """The pads of wraps, uint8 (n, 12), from second outputs, uint8 (n, 64), and positions within a record,
+    big-endian, uint8 (n, 4)."""
+    return rowwise.expand(WRAP_TAG, epoch, rowwise.joined(len(outputs), outputs, positions), WRAP_BYTES)
+
+
+def secrets(seed: bytes, epoch: int, hashes: Rows) -> Rows:
+    """The secrets of entries, uint8 (n, 12), which follow from what only the builder has."""
+    return rowwise.expand(SECRET_TAG, epoch, rowwise.joined(len(hashes), seed, hashes), WRAP_BYTES)
+
+
+def label_keys(own: Rows, epoch: int, places: Rows) -> Rows:
+    """Keys of labels, uint8 (n, 32), from secrets and places, big-endian, uint8 (n, 8)."""
+    return rowwise.expand(LABEL_TAG, epoch, rowwise.joined(len(own), own, places), rowwise.KEY_BYTES)
+
+
+def filler(secret: bytes, epoch: int, shape: tuple[int, ...]) -> Rows:
+    """Pseudorandom bytes under a secret, of a shape: what positions hold before entries are put there."""
+    key = expand(FILL_TAG, epoch, [secret], 32).tobytes()
+    filled = np.empty(shape, np.uint8)
+    rows = filled.reshape(len(filled), -1)
+    stream = Cipher(algorithms.ChaCha20(key, bytes(16)), None).encryptor()
+    for row in rows:
+        row[:] = np.frombuffer(stream.update(bytes(len(row))), np.uint8)
+    return filled
+
+
+def plain_labels(entries: EntryBatch, plan: Plan) -> Rows:
+    """Labels of entries and their relatives before they are sealed, uint8 (n, labels * 56)."""
+    numbers = entries.ids.astype(">u8").view(np.uint8).reshape(-1, 8)
+    own = np.concatenate([entries.hashes, numbers, entries.salts], axis=1)
+    # the row behind the last entry's is what NOBODY names: zeros, which are no label
+    padded = np.concatenate([own, np.zeros((1, LABEL_BYTES), np.uint8)])
+    return np.concatenate([own, *(padded[column] for column in plan.relatives.T)], axis=1)
+
+
+def open_position(
+    slotting: Slotting, epoch: int, place: int, position: Rows, pair: int, pad: Rows
+) -> Iterator[Label]:
+    """The labels at a place that the wrap of a pair of bands opens; none if it does not.
+
+    Args:
+        slotting: of the list.
+        epoch: of the table.
+        place: slot and position, as in `plan.places`.
+        position: uint8 (1, entry_bytes).
+        pair: number of the pair in `Slotting.pairs`.
+        pad: of the second output, uint8 (1, 12).
+    """
+    wrap = position[:, pair * WRAP_BYTES : (pair + 1) * WRAP_BYTES]
+    number = np.frombuffer(place.to_bytes(8, "big"), np.uint8)[None]
+    key = label_keys(wrap ^ pad, epoch, number).tobytes()
+    try:
+        plain = ChaCha20Poly1305(key).decrypt(_NONCE, position[0, slotting.wraps_bytes :].tobytes(), None)
+    except InvalidTag:
+        return
+    for entry_hash, entry_id, salt in _LABEL.iter_unpack(plain):
+        label = Label(entry_hash, entry_id, salt, epoch, OPEN_END, b"")
+        if not label.is_reserved:
+            yield label
+
+
+def leaf(epoch: int, slot: int, content: bytes) -> bytes:
+    """The leaf of a slot: its record without the path."""
+    return sha256(LEAF_TAG + epoch.to_bytes(8, "big") + slot.to_bytes(4, "big") + content).digest()
+
+
+def node(left: bytes, right: bytes) -> bytes:
+    return sha256(NODE_TAG + left + right).digest()
+
+
+def tree(leaves: list[bytes], levels: int) -> list[list[bytes]]:
+    """The levels of a hash tree, from the leaves on, so many above them; leaves are a power of two."""
+    found = [leaves]
+    for _ in range(levels):
+        below = found[-1]
+        found.append([node(*below[at : at + 2]) for at in range(0, len(below), 2)])
+    return found
+
+
+def path(levels: list[list[bytes]], slot: int) -> bytes:
+    """The hashes beside the way from a slot's leaf up to below the last level."""
+    return b"".join(level[(slot >> height) ^ 1] for height, level in enumerate(levels[:-1]))
+
+
+def check_record(slotting: Slotting, epoch: int, slot: int, record: bytes, tops: Rows) -> None:
+    """Make sure that a record is the one of a slot.
+
+    Args:
+        slotting: of the list.
+        epoch: of the table.
+        slot: that was asked for.
+        record: what the answers give.
+        tops: nodes that the set-up holds, uint8 (n, 32).
+
+    Raises:
+        ProtocolError: it is another; the text is the same whatever is wrong with it.
+    """
+    levels = slotting.path_levels
+    split = len(record) - levels * DIGEST_BYTES
+    found = leaf(epoch, slot, record[:split])
+    for height in range(levels):
+        start = split + height * DIGEST_BYTES
+        beside = record[start : start + DIGEST_BYTES]
+        found = node(beside, found) if slot >> height & 1 else node(found, beside)
+    if found != tops[slot >> levels].tobytes():
+        raise ProtocolError(STEP, "is not a record of the list in force", "answer")
