@@ -18,6 +18,7 @@ from blindmatch_protocol.designs import deltas, device_list_hashed, third_party
 from blindmatch_protocol.designs.enclave import design as enclave
 from blindmatch_protocol.designs.he_hamming import files as he_files
 from blindmatch_protocol.designs.prefix_bucket import files as bucket_files
+from blindmatch_protocol.designs.slot_psi import files as slot_files
 from blindmatch_protocol.designs.threshold_near import design as threshold_near
 from blindmatch_protocol.designs.threshold_psi import design as threshold_psi
 from blindmatch_protocol.designs.threshold_psi import opener as threshold_opener
@@ -46,6 +47,11 @@ FILES: Final[Mapping[str, tuple[tuple[ModuleType, str], ...]]] = {
     "wide-psi": (*CHAIN, (filters, "KIND"), (token_layers, "ADDRESSES_KIND")),
     "split-psi": (*CHAIN, (filters, "KIND"), (deltas, "SHARE_KEYS_KIND")),
     "split-token-psi": (*CHAIN, (token_layers, "ADDRESSES_KIND"), (deltas, "SHARE_KEYS_KIND")),
+    "slot-psi": (
+        (deltas, "PUBLIC_KEY_KIND SHARE_KEYS_KIND"),
+        (voprf_files, "SECRET_KEY_KIND SET_DIGEST_KIND"),
+        (slot_files, "SECOND_KEY_KIND SHARD_KIND TOPS_KIND RECORDS_KIND RECORDS_DIGEST_KIND"),
+    ),
     "prefix-bucket": (
         (deltas, "PUBLIC_KEY_KIND"),
         (voprf_files, "SECRET_KEY_KIND SET_DIGEST_KIND"),

@@ -126,6 +126,11 @@ class SetFile:
         except SetFileError as error:
             self._refuse(str(error), error)
 
+    @property
+    def name(self) -> str:
+        """The file's name, for errors."""
+        return self._name
+
     def count(self, kind: int) -> int:
         return sum(section.kind == kind for section in self.sections.values())
 

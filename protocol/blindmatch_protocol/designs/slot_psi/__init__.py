@@ -1,4 +1,4 @@
-"""slot-psi: hidden slots, one second question, one record by private retrieval: the core.
+"""slot-psi: hidden slots, one second question, one record by private retrieval; docs/designs/slot-psi.md.
 
     matcher, first key          device                              party_a, party_b: shares of the second
                                                                     key, the same records
@@ -9,8 +9,9 @@
                                   check the record, open a wrap, open the label
 
 Modules, in the order in which they stand on each other: `parameters`, `leakage`, `plan`, `table`,
-`retrieval`, `records`, `build`, `session`.
+`retrieval`, `records`, `build`, `session`; then `messages`, `files`, `design`.
 
-**Not yet a design that can be run.** This package holds the pure parts, which its tests run from a list to an
-opened label and attack. Research construction, not reviewed outside.
+**Not among the built-in designs yet.** The design runs when it is named by its file, as a plug-in is:
+`design.py:DESIGN`. This package has no `DESIGN` of its own, so no list of designs or assessment has it
+unasked. docs/designs/slot-psi.md says what is missing. Research construction, not reviewed outside.
 """
