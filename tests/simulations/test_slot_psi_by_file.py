@@ -1,0 +1,31 @@
+"""slot-psi is no built-in design yet: commands run it by its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from blindmatch_protocol.designs.slot_psi import design
+from support.command import in_process
+
+BY_FILE = f"{design.__file__}:DESIGN"
+SMALL = ("--set", "slot_bits=12", "--set", "probes=6")
+"""Records of 2^12 slots are built in a tenth of a second; 48 tokens make a chance pair in a quarter of
+pictures."""
+
+
+@pytest.mark.parametrize("reference", [BY_FILE, f"carried-{BY_FILE}"], ids=["itself", "carried"])
+def test_conformance_checks_it_and_what_carries_it(tmp_path: Path, reference: str) -> None:
+    only = ("--only", "outcomes", "--only", "codec", "--only", "hand-over")
+    ran = in_process(tmp_path, "conformance", reference, *SMALL, *only)
+    assert ran.code == 0, ran.out
+    assert "nothing failed" in ran.out
+
+
+def test_capacity_states_what_phones_open_of_a_uniform_list_by_formula(tmp_path: Path) -> None:
+    """20,000 pictures of one phone: 20,000 * 2^(17 - 60) of the list, 2.3 * 10^-7 percent."""
+    ran = in_process(tmp_path, "design", "capacity", BY_FILE)
+    (line,) = [line for line in ran.out.splitlines() if "uniform hashes" in line]
+    shares = [part.strip() for part in line.split("│")[2:-1]]
+    assert shares == ["2.3e-07", "2.3e-05", "0.00023", "0.0023", "0.23"]
+    assert "is not used up" in ran.out
