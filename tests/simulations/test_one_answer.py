@@ -12,6 +12,7 @@ from blindmatch_simulations.evaluation.population.inputs import YEAR, read_input
 from blindmatch_simulations.evaluation.population.model import model
 from blindmatch_simulations.evaluation.population.running import subjects
 from defusedxml.ElementTree import fromstring
+from msgspec.structs import replace
 from support.drawn import Drawn, called, drawn
 
 SAMPLE = Path(__file__).parents[2] / "docs" / "sample"
@@ -129,7 +130,7 @@ def test_what_opens_messages_of_0c_is_told_alike_on_sheet_and_table_of_options(m
 
 def test_a_centre_that_opened_vouchers_in_the_run_saw_pictures_in_it(made: Drawn) -> None:
     """24 of 52 were opened, and the table drew the picture as declared and not seen."""
-    seen = {}
+    seen: dict[str, str] = {}
     for row in _part(made, "matrix").iter("tr"):
         heads = {one.get("data-design") for one in row.iter()}
         labels = [one.get("aria-label") for one in row.iter() if one.get("class") == "sees"]
@@ -149,3 +150,17 @@ def test_the_rights_part_tells_whose_messages_the_provider_reads_in_every_design
     said = "the provider can read the messages of people who never compared keys"
     assert said in _words(_part(made, "rights"))
     assert "can read those who never compared keys" in _words(fromstring(made.sheet))
+
+
+def test_a_file_without_the_figure_of_a_keys_life_says_what_its_costs_follow_from(results: Results) -> None:
+    """The costs said 13 seconds where the list of what has no value said that the file has none."""
+    rows = tuple(
+        replace(row, figures={name: one for name, one in row.figures.items() if name != "key_life"})
+        if isinstance(row, Measured)
+        else row
+        for row in results.rows
+    )
+    older = drawn(SAMPLE, replace(results, rows=rows))
+    assert "a key lasts 13 seconds" in _words(_part(older, "matrix"))
+    said = "what stands beside costs follows from the limits of keys"
+    assert said in _words(_part(older, "unmeasured"))

@@ -142,13 +142,15 @@ const json = (value) => h`<code class="json">${JSON.stringify(value)}</code>`;
 const kindOf = (name) => now.sources.figures[name] || {title: name, says: "", unit: "", rows: "summary"};
 // figures of a list, of a design that flags a category; tries that nobody counts: also of files that give a number
 const OF_LISTED = ["recall", "recall_pairs", "recall_identical", "false_matches", "evading"];
+const LACKING = "not in this results file";
 const figureOf = (row, name) => {
   const {relation, roles, learns} = row.design || {};
   if (relation === "category" && OF_LISTED.includes(name))
     return {value: null, why: `${NOTHING}: it flags a category, no listed pictures`};
   if (name === "oracle_tries" && roles && !Object.keys(roles).length && learns.includes("device"))
     return {value: null, why: `${UNLIMITED}: a device tests pictures by itself`};
-  return (row.figures || {})[name] || {value: null, why: "not in this results file"};
+  if (row.figures?.[name]) return row.figures[name];
+  return {value: null, why: name === "key_life" ? `${LACKING}; what stands beside costs follows from the limits of keys` : LACKING};
 };
 const valueOf = (row, name) => figureOf(row, name).value;
 const absent = (why) =>
