@@ -32,85 +32,114 @@ Nodes: TypeAlias = Callable[[int, int], bytes]
 """The hash of leaves [i * 2**h, (i + 1) * 2**h), given h and i."""
 
 
-def root_of(nodes: Nodes, size: int) -> bytes:
-    """Root of the tree of the first `size` leaves (RFC 9162, section 2.1.1)."""
-    return _range(nodes, 0, size) if size else EMPTY_ROOT
+def compute_root(nodes: Nodes, size: int) -> bytes:
+    """Return the root of the tree of the first `size` leaves (RFC 9162, section 2.1.1)."""
+    return _hash_range(nodes, 0, size) if size else EMPTY_ROOT
 
 
-def inclusion_path(nodes: Nodes, index: int, size: int) -> tuple[bytes, ...]:
-    """Proof that leaf `index` < `size` is in the tree of `size` leaves (RFC 9162, section 2.1.3.1)."""
-    path, begin, end = list[bytes](), 0, size
+def prove_inclusion(nodes: Nodes, index: int, size: int) -> tuple[bytes, ...]:
+    """Prove that leaf `index` < `size` is in the tree of `size` leaves (RFC 9162, section 2.1.3.1).
+
+    Returns:
+        The hashes beside the path from the leaf to the root, the leaf's neighbour first.
+    """
+    path = list[bytes]()
+    begin = 0
+    end = size
     while end - begin > 1:
-        split = begin + _split(end - begin)
-        left = index < split
-        path.append(_range(nodes, split, end) if left else _range(nodes, begin, split))
-        begin, end = (begin, split) if left else (split, end)
+        split = begin + _split_size(end - begin)
+        if index < split:
+            path.append(_hash_range(nodes, split, end))
+            end = split
+        else:
+            path.append(_hash_range(nodes, begin, split))
+            begin = split
     return tuple(reversed(path))
 
 
-def consistency_path(nodes: Nodes, first: int, second: int) -> tuple[bytes, ...]:
-    """Proof that `second` leaves begin with the first `first` <= `second` (RFC 9162, section 2.1.4.1)."""
+def prove_consistency(nodes: Nodes, first: int, second: int) -> tuple[bytes, ...]:
+    """Prove that `second` leaves begin with the first `first` <= `second` (RFC 9162, section 2.1.4.1).
+
+    Returns:
+        The hashes of the proof from the leaves upwards; none if one tree is empty or both are the same.
+    """
     if first in (0, second):
         return ()
-    path, begin, end = list[bytes](), 0, second
+    path = list[bytes]()
+    begin = 0
+    end = second
     while first != end:
-        split = begin + _split(end - begin)
-        left = first <= split
-        path.append(_range(nodes, split, end) if left else _range(nodes, begin, split))
-        begin, end = (begin, split) if left else (split, end)
+        split = begin + _split_size(end - begin)
+        if first <= split:
+            path.append(_hash_range(nodes, split, end))
+            end = split
+        else:
+            path.append(_hash_range(nodes, begin, split))
+            begin = split
+    # with begin == 0 the smaller tree is a whole subtree, whose root the verifier has already
     if begin:
-        path.append(_range(nodes, begin, end))
+        path.append(_hash_range(nodes, begin, end))
     return tuple(reversed(path))
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> Verdict:
-    """Whether the leaf hash `leaf` is at `index` of the tree (RFC 9162, section 2.1.3.2)."""
+    """Verify that the leaf hash `leaf` is at `index` of the tree (RFC 9162, section 2.1.3.2)."""
     if not 0 <= index < size:
         return Failed(f"leaf {index} is not in a tree of {size}")
-    if _root_from(leaf, index, size, path) != root:
+    if _follow_path(leaf, index, size, path) != root:
         return Failed(f"the inclusion proof does not lead from leaf {index} to the root of {size} leaves")
     return Passed()
 
 
-def _root_from(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | None:
-    """The root that a path leads to from leaf `index` of `size`; None if it has another length."""
-    found, last = leaf, size - 1
+def _follow_path(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | None:
+    """Return the root that a path leads to from leaf `index` of `size`; None if it has another length."""
+    root = leaf
+    last = size - 1  # the last node of the level that is reached
     for node in path:
         if last == 0 or len(node) != HASH_BYTES:
             return None
         if index & 1 or index == last:
-            found = node_hash(node, found)
+            root = node_hash(node, root)
+            # a last node without a right neighbour rises unchanged until it is a right child
             while not index & 1 and index:
-                index, last = index >> 1, last >> 1
+                index >>= 1
+                last >>= 1
         else:
-            found = node_hash(found, node)
-        index, last = index >> 1, last >> 1
-    return found if last == 0 else None
+            root = node_hash(root, node)
+        index >>= 1
+        last >>= 1
+    return root if last == 0 else None
 
 
 def verify_consistency(first: int, second: int, path: Sequence[bytes], old: bytes, new: bytes) -> Verdict:
-    """Whether root `new` of `second` leaves continues root `old` of `first` (RFC 9162, section 2.1.4.2)."""
+    """Verify that root `new` of `second` leaves continues `old` of `first` (RFC 9162, section 2.1.4.2)."""
     wrong = Failed(f"the tree of {second} leaves does not continue the tree of {first}")
     if first == second or first == 0:
         fits = (first or old == EMPTY_ROOT) and (old == new or first < second)
         return Passed() if fits and not path else wrong
     if not 0 < first < second or not path:
         return wrong
+    # a proof from a whole subtree leaves its root out, since the verifier has it as `old`
     steps = [old, *path] if first & (first - 1) == 0 else list(path)
-    at, last = first - 1, second - 1
-    while at & 1:
-        at, last = at >> 1, last >> 1
+    index = first - 1
+    last = second - 1
+    while index & 1:
+        index >>= 1
+        last >>= 1
     before = after = steps[0]
     for step in steps[1:]:
         if last == 0:
             return wrong
-        if at & 1 or at == last:
-            before, after = node_hash(step, before), node_hash(step, after)
-            while not at & 1 and at:
-                at, last = at >> 1, last >> 1
+        if index & 1 or index == last:
+            before = node_hash(step, before)
+            after = node_hash(step, after)
+            while not index & 1 and index:
+                index >>= 1
+                last >>= 1
         else:
             after = node_hash(after, step)
-        at, last = at >> 1, last >> 1
+        index >>= 1
+        last >>= 1
     return Passed() if (before, after, last) == (old, new, 0) else wrong
 
 
@@ -120,38 +149,41 @@ class Tree(Struct, frozen=True):
     levels: tuple[tuple[bytes, ...], ...]
 
     @classmethod
-    def of(cls, leaves: Sequence[bytes]) -> Tree:
+    def from_leaves(cls, leaves: Sequence[bytes]) -> Tree:
+        """Build the tree of these leaf hashes."""
         levels = [tuple(leaves)]
         while len(levels[-1]) > 1:
-            levels.append(paired(levels[-1]))
+            levels.append(hash_pairs(levels[-1]))
         return cls(tuple(levels))
 
     @property
     def size(self) -> int:
+        """Number of leaves."""
         return len(self.levels[0])
 
     def node(self, height: int, index: int) -> bytes:
+        """Return a node's hash; as a bound method these are the tree's `Nodes`."""
         return self.levels[height][index]
 
 
-def paired(hashes: Sequence[bytes]) -> tuple[bytes, ...]:
-    """The next level: a hash of each two neighbours; a last one without a neighbour is left out."""
+def hash_pairs(hashes: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Hash each two neighbours to the next level; a last hash without a neighbour is left out."""
     return tuple(node_hash(*pair) for pair in zip(hashes[::2], hashes[1::2], strict=False))
 
 
-def _split(size: int) -> int:
-    """The largest power of two below `size`, which is at least 2."""
+def _split_size(size: int) -> int:
+    """Return the largest power of two below `size`, which is at least 2."""
     return 1 << (size - 1).bit_length() - 1
 
 
-def _range(nodes: Nodes, begin: int, end: int) -> bytes:
-    """Hash of leaves [begin, end), of which the recursion of a tree makes a subtree."""
+def _hash_range(nodes: Nodes, begin: int, end: int) -> bytes:
+    """Hash the leaves [begin, end), which the recursion of the tree makes one subtree."""
     size = end - begin
     if size & (size - 1) == 0:
         height = size.bit_length() - 1
         return nodes(height, begin >> height)
-    split = begin + _split(size)
-    return node_hash(_range(nodes, begin, split), _range(nodes, split, end))
+    split = begin + _split_size(size)
+    return node_hash(_hash_range(nodes, begin, split), _hash_range(nodes, split, end))
 
 
 STEP: Final = "tile"
@@ -167,8 +199,8 @@ ReadTile: TypeAlias = Callable[[int, int, int], bytes]
 """A tile's bytes by level, index and width."""
 
 
-def tile_path(level: int, index: int, width: int = WIDTH) -> str:
-    """Where a tile is ("Merkle Tree", "Log entries"); one of less than 256 hashes is partial."""
+def format_tile_path(level: int, index: int, width: int = WIDTH) -> str:
+    """Return a tile's path ("Merkle Tree", "Log entries"); a tile of less than 256 hashes is partial."""
     parts = [f"{index % _THOUSAND:03}"]
     while index >= _THOUSAND:
         index //= _THOUSAND
@@ -177,45 +209,48 @@ def tile_path(level: int, index: int, width: int = WIDTH) -> str:
     return f"tile/{'entries' if level == ENTRIES else level}/{'/'.join(parts)}{partial}"
 
 
-def tile_width(level: int, index: int, size: int) -> int:
-    """How many hashes, or entries, the tile has in a tree of `size` leaves ("Partial Tiles"); 0: none."""
+def count_in_tile(level: int, index: int, size: int) -> int:
+    """Count the hashes, or entries, of a tile in a tree of `size` leaves ("Partial Tiles"); 0: no tile."""
     return max(0, min(WIDTH, (size >> HEIGHT * max(level, 0)) - index * WIDTH))
 
 
-def bundle(entries: Sequence[bytes]) -> bytes:
-    """Entries, each behind its length of 16 bits ("Log entries")."""
+def encode_entries(entries: Sequence[bytes]) -> bytes:
+    """Join entries, each behind its length of 16 bits ("Log entries")."""
     return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
 
 
-def entries_of(raw: bytes) -> list[bytes]:
-    """What `bundle` made; `ProtocolError` if it is cut off."""
-    entries, at = list[bytes](), 0
-    while at < len(raw):
-        length = int.from_bytes(raw[at : at + 2], "big")
-        at += 2 + length
-        if at > len(raw):
+def decode_entries(raw: bytes) -> list[bytes]:
+    """Return the entries that `encode_entries` joined; `ProtocolError` if the bytes are cut off."""
+    entries = list[bytes]()
+    end = 0
+    while end < len(raw):
+        length = int.from_bytes(raw[end : end + 2], "big")
+        end += 2 + length
+        if end > len(raw):
             raise ProtocolError(STEP, "must end with an entry")
-        entries.append(raw[at - length : at])
+        entries.append(raw[end - length : end])
     return entries
 
 
-def hashes_of(raw: bytes) -> list[bytes]:
-    return [raw[at : at + HASH_BYTES] for at in range(0, len(raw), HASH_BYTES)]
+def split_hashes(raw: bytes) -> list[bytes]:
+    """Return the hashes that stand one behind another in a tile."""
+    return [raw[start : start + HASH_BYTES] for start in range(0, len(raw), HASH_BYTES)]
 
 
-def tile_nodes(read: ReadTile, size: int) -> Nodes:
-    """The tree of `size` leaves through its tiles; those read last are kept."""
+def open_tiles(read: ReadTile, size: int) -> Nodes:
+    """Return the nodes of the tree of `size` leaves through its tiles; those read last stay in memory."""
 
     @lru_cache(_KEPT)
-    def tile(level: int, index: int) -> list[bytes]:
-        return hashes_of(read(level, index, tile_width(level, index, size)))
+    def read_hashes(level: int, index: int) -> list[bytes]:
+        return split_hashes(read(level, index, count_in_tile(level, index, size)))
 
-    def node(height: int, index: int) -> bytes:
+    def read_node(height: int, index: int) -> bytes:
+        # tiles have the heights that are multiples of 8: a node between is hashed from the 2**inner below it
         level, inner = divmod(height, HEIGHT)
-        at, first = divmod(index << inner, WIDTH)
-        hashes: Sequence[bytes] = tile(level, at)[first : first + (1 << inner)]
+        tile, first = divmod(index << inner, WIDTH)
+        hashes: Sequence[bytes] = read_hashes(level, tile)[first : first + (1 << inner)]
         for _ in range(inner):
-            hashes = paired(hashes)
+            hashes = hash_pairs(hashes)
         return hashes[0]
 
-    return node
+    return read_node

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from blindmatch_proofs.checkpoint import Note
-from blindmatch_proofs.merkle import inclusion_path, tile_nodes
+from blindmatch_proofs.merkle import open_tiles, prove_inclusion
 from blindmatch_server.log import tree_store
 from blindmatch_server.log.tree_store import TreeStore
 from support.logs import LOG, MemoryLog
@@ -82,8 +82,8 @@ def check(folder: Path, entries: Sequence[bytes], sizes: Sequence[int]) -> None:
     for at in {0, *sizes, len(entries) - 1}:
         assert store.entry(at) == entries[at]
     for size in sizes:
-        ours = inclusion_path(tile_nodes(store.tile, size), 0, size)
-        assert ours == inclusion_path(log.tree.node, 0, size)
+        ours = prove_inclusion(open_tiles(store.tile, size), 0, size)
+        assert ours == prove_inclusion(log.tree.node, 0, size)
 
 
 def fails(folder: Path, entries: Sequence[bytes], at: int, left: str) -> Power:

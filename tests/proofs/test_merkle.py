@@ -8,15 +8,15 @@ import pytest
 from blindmatch_proofs.merkle import (
     EMPTY_ROOT,
     Tree,
-    bundle,
-    consistency_path,
-    entries_of,
-    inclusion_path,
+    compute_root,
+    count_in_tile,
+    decode_entries,
+    encode_entries,
+    format_tile_path,
     leaf_hash,
-    root_of,
-    tile_nodes,
-    tile_path,
-    tile_width,
+    open_tiles,
+    prove_consistency,
+    prove_inclusion,
     verify_consistency,
     verify_inclusion,
 )
@@ -26,7 +26,7 @@ from support.reference import tree_path, tree_root, tree_split
 
 MOST = 70
 ENTRIES = [str(n).encode() for n in range(MOST)]
-TREE = Tree.of([leaf_hash(entry) for entry in ENTRIES])
+TREE = Tree.from_leaves([leaf_hash(entry) for entry in ENTRIES])
 SIZES = range(MOST + 1)
 
 
@@ -49,14 +49,14 @@ def passes(verdict: Verdict) -> bool:
 
 
 def test_roots_are_those_of_the_definition() -> None:
-    assert [root_of(TREE.node, size) for size in SIZES] == ROOTS
+    assert [compute_root(TREE.node, size) for size in SIZES] == ROOTS
     assert ROOTS[0] == EMPTY_ROOT
 
 
 def test_every_inclusion_proof_is_that_of_the_definition_and_verifies() -> None:
     for size in SIZES:
         for index in range(size):
-            path = inclusion_path(TREE.node, index, size)
+            path = prove_inclusion(TREE.node, index, size)
             assert list(path) == tree_path(index, ENTRIES[:size])
             assert passes(verify_inclusion(TREE.node(0, index), index, size, path, ROOTS[size]))
 
@@ -64,7 +64,7 @@ def test_every_inclusion_proof_is_that_of_the_definition_and_verifies() -> None:
 def test_every_consistency_proof_is_that_of_the_definition_and_verifies() -> None:
     for second in SIZES:
         for first in range(second + 1):
-            path = consistency_path(TREE.node, first, second)
+            path = prove_consistency(TREE.node, first, second)
             assert list(path) == (naive_consistency(first, ENTRIES[:second]) if first else [])
             assert passes(verify_consistency(first, second, path, ROOTS[first], ROOTS[second]))
 
@@ -72,7 +72,9 @@ def test_every_consistency_proof_is_that_of_the_definition_and_verifies() -> Non
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 9, 33, 70])
 def test_no_altered_inclusion_proof_verifies(size: int) -> None:
     for index in range(size):
-        leaf, path, root = TREE.node(0, index), inclusion_path(TREE.node, index, size), ROOTS[size]
+        leaf = TREE.node(0, index)
+        path = prove_inclusion(TREE.node, index, size)
+        root = ROOTS[size]
         other = bytes([leaf[0] ^ 1]) + leaf[1:]
         assert not passes(verify_inclusion(other, index, size, path, root))
         assert not passes(verify_inclusion(leaf, index, size, (*path, other), root))
@@ -88,7 +90,9 @@ def test_no_altered_inclusion_proof_verifies(size: int) -> None:
 @pytest.mark.parametrize("second", [1, 2, 3, 7, 8, 9, 33, 70])
 def test_no_altered_consistency_proof_verifies(second: int) -> None:
     for first in range(second + 1):
-        path, old, new = consistency_path(TREE.node, first, second), ROOTS[first], ROOTS[second]
+        path = prove_consistency(TREE.node, first, second)
+        old = ROOTS[first]
+        new = ROOTS[second]
         junk = sha256(b"junk").digest()
         assert not passes(verify_consistency(first, second, (*path, junk), old, new))
         assert not passes(verify_consistency(first, second, path, junk, new))
@@ -116,39 +120,41 @@ def test_an_empty_tree_has_one_root_and_every_tree_continues_it() -> None:
 
 @pytest.mark.parametrize("size", [1, 255, 256, 257, 1000, 70_000])
 def test_a_tree_is_read_through_tiles_a_few_for_each_proof(size: int) -> None:
-    tree, read = Tree.of([leaf_hash(str(n).encode()) for n in range(size)]), list[tuple[int, int, int]]()
+    tree = Tree.from_leaves([leaf_hash(str(n).encode()) for n in range(size)])
+    read = list[tuple[int, int, int]]()
 
     def tile(level: int, index: int, width: int) -> bytes:
         read.append((level, index, width))
-        assert width == tile_width(level, index, size)
+        assert width == count_in_tile(level, index, size)
         return b"".join(tree.node(8 * level, index * 256 + at) for at in range(width))
 
-    nodes = tile_nodes(tile, size)
-    assert root_of(nodes, size) == root_of(tree.node, size)
+    nodes = open_tiles(tile, size)
+    assert compute_root(nodes, size) == compute_root(tree.node, size)
     for index in {0, size // 3, size - 1}:
         read.clear()
-        fresh = tile_nodes(tile, size)
-        assert inclusion_path(fresh, index, size) == inclusion_path(tree.node, index, size)
+        fresh = open_tiles(tile, size)
+        assert prove_inclusion(fresh, index, size) == prove_inclusion(tree.node, index, size)
         assert len(read) <= 2 * (size.bit_length() // 8 + 1)
-        assert consistency_path(fresh, index + 1, size) == consistency_path(tree.node, index + 1, size)
+        assert prove_consistency(fresh, index + 1, size) == prove_consistency(tree.node, index + 1, size)
 
 
 def test_tiles_lie_where_the_document_says() -> None:
     """tlog-tiles, "Merkle Tree" and "Partial Tiles"; the examples of the document."""
-    assert tile_path(0, 1234067) == "tile/0/x001/x234/067"
-    assert tile_path(0, 1000) == "tile/0/x001/000"
-    assert tile_path(2, 0, 1) == "tile/2/000.p/1"
-    assert tile_path(-1, 273, 112) == "tile/entries/273.p/112"
-    widths = [tile_width(0, 272, 70_000), tile_width(0, 273, 70_000), tile_width(1, 0, 70_000)]
+    assert format_tile_path(0, 1234067) == "tile/0/x001/x234/067"
+    assert format_tile_path(0, 1000) == "tile/0/x001/000"
+    assert format_tile_path(2, 0, 1) == "tile/2/000.p/1"
+    assert format_tile_path(-1, 273, 112) == "tile/entries/273.p/112"
+    widths = [count_in_tile(0, 272, 70_000), count_in_tile(0, 273, 70_000), count_in_tile(1, 0, 70_000)]
     assert widths == [256, 112, 256]
-    assert [tile_width(1, 1, 70_000), tile_width(2, 0, 70_000), tile_width(2, 1, 70_000)] == [17, 1, 0]
-    assert [tile_width(0, 0, 256), tile_width(1, 0, 256)] == [256, 1]
+    partial = [count_in_tile(1, 1, 70_000), count_in_tile(2, 0, 70_000), count_in_tile(2, 1, 70_000)]
+    assert partial == [17, 1, 0]
+    assert [count_in_tile(0, 0, 256), count_in_tile(1, 0, 256)] == [256, 1]
 
 
 def test_entries_are_read_as_they_were_bundled() -> None:
     entries = [b"", b"a", b"x" * 65_535]
-    raw = bundle(entries)
-    assert entries_of(raw) == entries
+    raw = encode_entries(entries)
+    assert decode_entries(raw) == entries
     for cut in (raw[:-1], raw[:1], raw[:4]):
         with pytest.raises(ProtocolError):
-            entries_of(cut)
+            decode_entries(cut)

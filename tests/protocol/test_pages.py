@@ -6,7 +6,7 @@ import json
 from hashlib import sha256
 from pathlib import Path
 
-from blindmatch_proofs.merkle import Tree, inclusion_path, verify_inclusion
+from blindmatch_proofs.merkle import Tree, prove_inclusion, verify_inclusion
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.setfile import PAGE_BYTES, leaves_of
 from blindmatch_protocol.setfile.files import PageHash, leaf_hash, root_of
@@ -40,7 +40,7 @@ def test_a_tree_of_three_pages_by_hand() -> None:
     root = sha256(b"\x01" + both + last).digest()
     leaves = leaves_of(first + second + third)
     assert root_of(leaves) == root
-    paths = [inclusion_path(Tree.of(leaves).node, page, 3) for page in range(3)]
+    paths = [prove_inclusion(Tree.from_leaves(leaves).node, page, 3) for page in range(3)]
     assert paths == [(right, last), (left, last), (both,)]
     for page, (content, path) in enumerate(zip((first, second, third), paths, strict=True)):
         assert verify_inclusion(leaf_hash(content), page, 3, path, root) == Passed()

@@ -19,7 +19,15 @@ import grpc
 import pytest
 from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner
 from blindmatch_proofs.epoch import Endorsement, EpochLeaf
-from blindmatch_proofs.merkle import ENTRIES, ENTRY_MOST, Tree, bundle, inclusion_path, leaf_hash, root_of
+from blindmatch_proofs.merkle import (
+    ENTRIES,
+    ENTRY_MOST,
+    Tree,
+    compute_root,
+    encode_entries,
+    leaf_hash,
+    prove_inclusion,
+)
 from blindmatch_proofs.tlog import (
     CONFLICT,
     OK,
@@ -279,7 +287,7 @@ async def test_a_witness_that_is_away_or_has_a_second_history_cosigns_nothing(tm
             await append(client, epoch - 1, leaf(epoch).encode())
     forked = TreeStore(tmp_path / "log" / EPOCHS.replace("/", "_"), EPOCHS)
     forked.head = replace(forked.head, size=2)
-    forked.head = replace(forked.head, root=root_of(forked.nodes, 2))
+    forked.head = replace(forked.head, root=compute_root(forked.nodes, 2))
     head = forked.extended([leaf(3, entries=9).encode()])
     forked.keep(Note(head.text, (KEY.sign(head.text),)))
     async with scene.running() as client:
@@ -435,10 +443,10 @@ def test_a_tree_in_files_is_the_tree_of_its_entries(tmp_path: Path, batches: Seq
         store = TreeStore(tmp_path, EPOCHS)
     tree = MemoryLog(entries, KEY)
     assert (store.size, store.head) == (len(entries), tree.checkpoint())
-    memory = Tree.of([leaf_hash(one) for one in entries])
+    memory = Tree.from_leaves([leaf_hash(one) for one in entries])
     for index in {0, done // 2, done - 1}:
         assert store.entry(index) == entries[index]
-        assert inclusion_path(store.nodes, index, done) == inclusion_path(memory.node, index, done)
+        assert prove_inclusion(store.nodes, index, done) == prove_inclusion(memory.node, index, done)
     reader = TilesReader(LocalBackend(tmp_path))
     reader.set_size(reader.get_checkpoint().size)
     assert reader.calculate_root_hash() == store.head.root
@@ -478,7 +486,7 @@ def test_a_narrower_form_of_a_whole_tile_is_its_first_rows(tmp_path: Path) -> No
     grown(TreeStore(tmp_path, EPOCHS), entries)
     store = TreeStore(tmp_path, EPOCHS)
     assert store.tile(0, 0, 3) == b"".join(map(leaf_hash, entries[:3]))
-    assert store.tile(ENTRIES, 0, 3) == bundle(entries[:3])
+    assert store.tile(ENTRIES, 0, 3) == encode_entries(entries[:3])
 
 
 @pytest.mark.parametrize("tile", ["0/000.p/3", "entries/000.p/3"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner
-from blindmatch_proofs.merkle import Tree, consistency_path, inclusion_path, leaf_hash, root_of
+from blindmatch_proofs.merkle import Tree, compute_root, leaf_hash, prove_consistency, prove_inclusion
 from blindmatch_proofs.tlog import Policy, TlogProof, policy_of
 
 ORIGIN = "log.example/epochs/dummy"
@@ -39,11 +39,11 @@ class MemoryLog:
 
     @property
     def tree(self) -> Tree:
-        return Tree.of([leaf_hash(entry) for entry in self.entries])
+        return Tree.from_leaves([leaf_hash(entry) for entry in self.entries])
 
     def checkpoint(self, size: int | None = None) -> Checkpoint:
         size = len(self.entries) if size is None else size
-        return Checkpoint(self.key.key.name, size, root_of(self.tree.node, size))
+        return Checkpoint(self.key.key.name, size, compute_root(self.tree.node, size))
 
     def note(self, witnesses: Sequence[NoteSigner] = WITNESSES[:3], size: int | None = None) -> Note:
         text = self.checkpoint(size).text
@@ -53,7 +53,7 @@ class MemoryLog:
         self, index: int, witnesses: Sequence[NoteSigner] = WITNESSES[:3], size: int | None = None
     ) -> TlogProof:
         size = len(self.entries) if size is None else size
-        return TlogProof(index, inclusion_path(self.tree.node, index, size), self.note(witnesses, size))
+        return TlogProof(index, prove_inclusion(self.tree.node, index, size), self.note(witnesses, size))
 
     def consistency(self, first: int, second: int | None = None) -> tuple[bytes, ...]:
-        return consistency_path(self.tree.node, first, len(self.entries) if second is None else second)
+        return prove_consistency(self.tree.node, first, len(self.entries) if second is None else second)

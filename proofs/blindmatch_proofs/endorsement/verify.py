@@ -94,7 +94,7 @@ def write_trees(out: Writer, info: Info, table: EndorsedTable, terms: Terms) -> 
 
 
 def _levels(leaves: list[bytes]) -> Iterator[bytes]:
-    return (b"".join(level) for level in Tree.of(leaves).levels)
+    return (b"".join(level) for level in Tree.from_leaves(leaves).levels)
 
 
 def verify_table(
@@ -250,7 +250,10 @@ def proof_of(
     terms: Terms, leaf: bytes, leaves: list[bytes], number: int, batches: list[Batch]
 ) -> EndorsementProof:
     """The proof for a leaf, one of the `leaves`, ascending, of the batch that is `number` of an epoch's."""
-    nodes = (merkle.Tree.of(leaves).node, merkle.Tree.of(terms.statement_leaves(batches)).node)
+    nodes = (
+        merkle.Tree.from_leaves(leaves).node,
+        merkle.Tree.from_leaves(terms.statement_leaves(batches)).node,
+    )
     return _proof(terms, batches[number], leaves.index(leaf), (number, len(batches)), nodes)
 
 
@@ -262,9 +265,9 @@ def _proof(
         BatchStatement.decode(terms.statement(batch)),
         batch.signatures,
         index,
-        merkle.inclusion_path(nodes[0], index, batch.size),
+        merkle.prove_inclusion(nodes[0], index, batch.size),
         *place,
-        merkle.inclusion_path(nodes[1], *place),
+        merkle.prove_inclusion(nodes[1], *place),
     )
 
 

@@ -12,7 +12,7 @@ import msgspec
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_proofs.endorsement import TREE_FILE, KeptTrees
 from blindmatch_proofs.epoch import EpochLeaf, verify_signature
-from blindmatch_proofs.merkle import Tree, consistency_path, hashes_of, root_of
+from blindmatch_proofs.merkle import Tree, compute_root, prove_consistency, split_hashes
 from blindmatch_proofs.tlog import TlogProof
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError, SetFileError
@@ -289,8 +289,8 @@ class Logged(Redacted, Struct, frozen=True):
     @classmethod
     def of(cls, leaf: EpochLeaf, proof: TlogProof, hashes: bytes) -> Logged:
         """Raises `ProtocolError` unless `hashes` are the leaves under the proof's checkpoint."""
-        tree, head = Tree.of(hashes_of(hashes)), proof.head
-        if tree.size != head.size or root_of(tree.node, tree.size) != head.root:
+        tree, head = Tree.from_leaves(split_hashes(hashes)), proof.head
+        if tree.size != head.size or compute_root(tree.node, tree.size) != head.root:
             raise ProtocolError("log", "must be those under the checkpoint", "leaves")
         return cls(leaf.encode(), proof.encode(), tree)
 
@@ -298,7 +298,7 @@ class Logged(Redacted, Struct, frozen=True):
         """That the log continues what it was with so many leaves; of larger sizes nothing can be said."""
         size = self.tree.size
         known = sorted({one for one in sizes if 0 < one <= size})[:SIZES_MOST]
-        paths = {one: consistency_path(self.tree.node, one, size) for one in known}
+        paths = {one: prove_consistency(self.tree.node, one, size) for one in known}
         return [wire.Consistency(tree_size=one, path=path) for one, path in paths.items()]
 
 

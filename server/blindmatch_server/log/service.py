@@ -18,7 +18,15 @@ from typing import ClassVar, Final
 
 from blindmatch_proofs.checkpoint import ED25519, Checkpoint, Note, NoteSigner
 from blindmatch_proofs.epoch import EpochLeaf
-from blindmatch_proofs.merkle import ENTRIES, WIDTH, Nodes, inclusion_path, tile_nodes, tile_path, tile_width
+from blindmatch_proofs.merkle import (
+    ENTRIES,
+    WIDTH,
+    Nodes,
+    count_in_tile,
+    format_tile_path,
+    open_tiles,
+    prove_inclusion,
+)
 from blindmatch_proofs.tlog import TlogProof
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.codec.errors import ProtocolError
@@ -222,7 +230,7 @@ class Log:
     def _head(self, stream: _Stream) -> tuple[Note, Nodes]:
         """What is kept, under the log's signature alone, and its tree; of an empty log, too."""
         head = stream.store.head
-        return self._signed(head), tile_nodes(stream.store.tile, head.size)
+        return self._signed(head), open_tiles(stream.store.tile, head.size)
 
     def _signed(self, head: Checkpoint) -> Note:
         return Note(head.text, (self._signer(head.origin).sign(head.text),))
@@ -237,7 +245,7 @@ def _proven(stream: _Stream, index: int, note: Note) -> wire.LogProof:
     with stream.writing:
         if store.size == size:
             store.keep(note)
-        path = inclusion_path(tile_nodes(store.tile, size), index, size)
+        path = prove_inclusion(open_tiles(store.tile, size), index, size)
     return wire.LogProof(proof=TlogProof(index, path, note).encode())
 
 
@@ -248,7 +256,9 @@ def _resource(store: TreeStore, path: str) -> bytes:
     if found is not None:
         level, index = ENTRIES if found[1] == "entries" else int(found[1]), int(re.sub(r"\D", "", found[2]))
         width = int(found[3] or WIDTH)
-        if 0 < width <= tile_width(level, index, store.size) and path == tile_path(level, index, width):
+        if 0 < width <= count_in_tile(level, index, store.size) and path == format_tile_path(
+            level, index, width
+        ):
             return store.tile(level, index, width)
     raise errors.NotFoundError(READ, "is no resource of this log now", "path")
 

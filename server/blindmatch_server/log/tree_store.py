@@ -44,24 +44,24 @@ class TreeStore:
 
     @property
     def nodes(self) -> merkle.Nodes:
-        return merkle.tile_nodes(self.tile, self.size)
+        return merkle.open_tiles(self.tile, self.size)
 
     def tile(self, level: int, index: int, width: int) -> bytes:
         """The first `width` hashes of a tile, or entries; `FileNotFoundError` if there are not so many."""
-        partial = self._folder / merkle.tile_path(level, index, width)
+        partial = self._folder / merkle.format_tile_path(level, index, width)
         if width == merkle.WIDTH or partial.exists():
             return partial.read_bytes()
-        whole = (self._folder / merkle.tile_path(level, index)).read_bytes()
+        whole = (self._folder / merkle.format_tile_path(level, index)).read_bytes()
         return (
-            merkle.bundle(merkle.entries_of(whole)[:width])
+            merkle.encode_entries(merkle.decode_entries(whole)[:width])
             if level == merkle.ENTRIES
             else whole[: merkle.HASH_BYTES * width]
         )
 
     def entry(self, index: int) -> bytes:
         at, row = divmod(index, merkle.WIDTH)
-        return merkle.entries_of(
-            self.tile(merkle.ENTRIES, at, merkle.tile_width(merkle.ENTRIES, at, self.size))
+        return merkle.decode_entries(
+            self.tile(merkle.ENTRIES, at, merkle.count_in_tile(merkle.ENTRIES, at, self.size))
         )[row]
 
     def extended(self, entries: Sequence[bytes]) -> Checkpoint:
@@ -80,7 +80,9 @@ class TreeStore:
             level += 1
         _sync([path for paths in written for path in paths], self._folder)
         size = self.size + len(entries)
-        return Checkpoint(self.head.origin, size, merkle.root_of(merkle.tile_nodes(self.tile, size), size))
+        return Checkpoint(
+            self.head.origin, size, merkle.compute_root(merkle.open_tiles(self.tile, size), size)
+        )
 
     def keep(self, note: Note) -> None:
         """Make a signed checkpoint, of what `extended` wrote or of the same tree, the newest; durable."""
@@ -99,7 +101,7 @@ class TreeStore:
             hashes, entries = (
                 self._begun(level, *divmod(self.size, merkle.WIDTH)) for level in (0, merkle.ENTRIES)
             )
-            root = merkle.root_of(self.nodes, self.size)
+            root = merkle.compute_root(self.nodes, self.size)
         except (IndexError, ProtocolError):  # one is cut off
             return False
         return root == self.head.root and hashes == [merkle.leaf_hash(entry) for entry in entries]
@@ -108,7 +110,7 @@ class TreeStore:
         if not width:
             return []
         raw = self.tile(level, index, width)
-        rows = merkle.entries_of(raw) if level == merkle.ENTRIES else merkle.hashes_of(raw)
+        rows = merkle.decode_entries(raw) if level == merkle.ENTRIES else merkle.split_hashes(raw)
         if len(rows) > width:
             raise StateError(f"{self.head.origin}: the tiles are not those of the checkpoint")
         return rows
@@ -119,9 +121,9 @@ class TreeStore:
         paths = []
         for at in range(0, len(rows), merkle.WIDTH):
             some = rows[at : at + merkle.WIDTH]
-            path = self._folder / merkle.tile_path(level, index + at // merkle.WIDTH, len(some))
+            path = self._folder / merkle.format_tile_path(level, index + at // merkle.WIDTH, len(some))
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.write_bytes(merkle.bundle(some) if level == merkle.ENTRIES else b"".join(some))
+            path.write_bytes(merkle.encode_entries(some) if level == merkle.ENTRIES else b"".join(some))
             paths.append(path)
         return paths
 
@@ -130,9 +132,9 @@ class TreeStore:
         found, level = list[Path](), 0
         while begun := self.size >> merkle.HEIGHT * level:
             index, width = divmod(begun, merkle.WIDTH)
-            if width and merkle.tile_width(level, index, size) == merkle.WIDTH:
+            if width and merkle.count_in_tile(level, index, size) == merkle.WIDTH:
                 levels = (level, merkle.ENTRIES) if level == 0 else (level,)
-                found += [self._folder / f"{merkle.tile_path(one, index)}.p" for one in levels]
+                found += [self._folder / f"{merkle.format_tile_path(one, index)}.p" for one in levels]
             level += 1
         return found
 
@@ -142,7 +144,7 @@ class TreeStore:
             rows[at : at + merkle.WIDTH]
             for at in range(0, len(rows) // merkle.WIDTH * merkle.WIDTH, merkle.WIDTH)
         ]
-        return [merkle.root_of(merkle.Tree.of(tile).node, merkle.WIDTH) for tile in full]
+        return [merkle.compute_root(merkle.Tree.from_leaves(tile).node, merkle.WIDTH) for tile in full]
 
 
 def _read(path: Path, origin: str) -> Note | None:

@@ -43,7 +43,7 @@ from blindmatch_proofs.checkpoint import (
     decimal,
     verify_signature,
 )
-from blindmatch_proofs.merkle import Nodes, consistency_path
+from blindmatch_proofs.merkle import Nodes, prove_consistency
 from blindmatch_proofs.tlog import OK, AddCheckpoint, judge
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import Party
@@ -221,7 +221,7 @@ class Cosigning(Struct):
 
 async def _add(ask: Ask, old: int, note: Note, nodes: Nodes) -> tuple[int, bytes]:
     size = Checkpoint.of(note).size
-    path = await asyncio.to_thread(consistency_path, nodes, min(old, size), size)
+    path = await asyncio.to_thread(prove_consistency, nodes, min(old, size), size)
     return await ask(AddCheckpoint(min(old, size), path, note).encode())
 
 

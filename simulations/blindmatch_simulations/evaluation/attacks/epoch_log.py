@@ -12,7 +12,7 @@ from blindmatch_client.epochs import transparency
 from blindmatch_client.epochs.transparency import LogView, UnloggedError
 from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner
 from blindmatch_proofs.epoch import EpochLeaf, EpochPolicy
-from blindmatch_proofs.merkle import Tree, consistency_path, inclusion_path, leaf_hash, root_of
+from blindmatch_proofs.merkle import Tree, compute_root, leaf_hash, prove_consistency, prove_inclusion
 from blindmatch_proofs.tlog import Accepted, TlogProof, policy_of
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import Party
@@ -100,12 +100,12 @@ class History(Struct):
     ) -> pb.Description:
         """What is offered of an epoch, under a checkpoint of `size` leaves, cosigned by `witnesses`."""
         size, tree = size or epoch, self.tree
-        head = Checkpoint(self.log.key.name, size, root_of(tree.node, size))
+        head = Checkpoint(self.log.key.name, size, compute_root(tree.node, size))
         note = Note(head.text, (self.log.sign(head.text), *(w.sign(head.text, self.at) for w in witnesses)))
-        proof = TlogProof(epoch - 1, inclusion_path(tree.node, epoch - 1, size), note)
+        proof = TlogProof(epoch - 1, prove_inclusion(tree.node, epoch - 1, size), note)
         made = pb.Description(leaf=self.leaves[epoch - 1].encode(), proof=proof.encode())
         for seen in (one for one in sizes if one <= size):
-            path = consistency_path(tree.node, seen, size)
+            path = prove_consistency(tree.node, seen, size)
             made.consistency.append(pb.Consistency(tree_size=seen, path=path))
         return made
 
@@ -113,7 +113,7 @@ class History(Struct):
     def tree(self) -> Tree:
         count = len(self.leaves)
         if count not in self._tree:
-            self._tree[count] = Tree.of([leaf_hash(one.encode()) for one in self.leaves])
+            self._tree[count] = Tree.from_leaves([leaf_hash(one.encode()) for one in self.leaves])
         return self._tree[count]
 
 

@@ -28,7 +28,7 @@ from blindmatch_proofs.endorsement import (
 from blindmatch_proofs.endorsement.batch import EndorsementPolicy
 from blindmatch_proofs.epoch import EpochPolicy
 from blindmatch_proofs.franking import verify_designated, verify_signature, verify_stamp
-from blindmatch_proofs.merkle import Tree, consistency_path, inclusion_path, leaf_hash, root_of
+from blindmatch_proofs.merkle import Tree, compute_root, leaf_hash, prove_consistency, prove_inclusion
 from blindmatch_proofs.tlog import TlogProof, policy_of
 from blindmatch_proofs.verdict import Passed, Verdict
 from blindmatch_protocol.codec.randomness import Randomness, system_randomness
@@ -230,7 +230,7 @@ def _storage(meter: Meter, folder: Path, leaves: int) -> None:
 
     def prove() -> None:
         store = TreeStore(place, ORIGIN)
-        inclusion_path(store.nodes, leaves // 3, leaves)
+        prove_inclusion(store.nodes, leaves // 3, leaves)
 
     meter.time("log/prove", prove, entries=leaves)
 
@@ -245,14 +245,14 @@ def _check(meter: Meter) -> None:
     signed = key.sign(EpochManifest("oprf-psi", 2, EPOCHS, EPOCHS - 1, b"p" * 32, 0, 1, 1, (), (), ()))
     leaf = key.leaf(signed.manifest)
     before = [sha256(at.to_bytes(8, "big")).digest() for at in range(EPOCHS - 1)]
-    tree = Tree.of([*before, leaf_hash(leaf.encode())])
-    seen, head = (Checkpoint(ORIGIN, size, root_of(tree.node, size)) for size in (EPOCHS - 1, EPOCHS))
+    tree = Tree.from_leaves([*before, leaf_hash(leaf.encode())])
+    seen, head = (Checkpoint(ORIGIN, size, compute_root(tree.node, size)) for size in (EPOCHS - 1, EPOCHS))
     old, new = (
         Note(at.text, (log.sign(at.text), *(one.sign(at.text, NOW) for one in witnesses[:NEEDED])))
         for at in (seen, head)
     )
-    proof = TlogProof(EPOCHS - 1, inclusion_path(tree.node, EPOCHS - 1, EPOCHS), new)
-    path = consistency_path(tree.node, seen.size, EPOCHS)
+    proof = TlogProof(EPOCHS - 1, prove_inclusion(tree.node, EPOCHS - 1, EPOCHS), new)
+    path = prove_consistency(tree.node, seen.size, EPOCHS)
     described = pb.Description(proof=proof.encode())
     described.consistency.append(pb.Consistency(tree_size=seen.size, path=path))
     meter.record("log/size", {"bytes": described.ByteSize()}, entries=EPOCHS)

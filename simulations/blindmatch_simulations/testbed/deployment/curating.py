@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from blindmatch_proofs.epoch import NOT_ENDORSED, Endorsement, EpochLeaf, verify_logged
-from blindmatch_proofs.merkle import WIDTH, tile_path, tile_width
+from blindmatch_proofs.merkle import WIDTH, count_in_tile, format_tile_path
 from blindmatch_proofs.tlog import TlogProof
 from blindmatch_proofs.verdict import Failed
 from blindmatch_protocol import contract as bm
@@ -98,7 +98,7 @@ def _checked(
         if isinstance(found, Failed):
             raise LogError(f"epoch {manifest.epoch} is not served: {found.reason}")
         tiles = range((found.head.size + WIDTH - 1) // WIDTH)
-        paths = [tile_path(0, index, tile_width(0, index, found.head.size)) for index in tiles]
+        paths = [format_tile_path(0, index, count_in_tile(0, index, found.head.size)) for index in tiles]
         leaves = b"".join(read_resource(deployment, found.head.origin, path) for path in paths)
         return published.Logged.of(leaf, proof, leaves)
     except ProtocolError as error:
