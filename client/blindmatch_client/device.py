@@ -57,7 +57,8 @@ class Device(Messages):
     """Made by `create` or `open`; not for use from several threads at once."""
 
     def __init__(self, base: Base, keeper: AccountKeeper) -> None:
-        config, centre = base.config, base.config.centre
+        config = base.config
+        centre = base.config.centre
         self._base = base
         self._keeper = keeper
         self._files = Files(base.folder / "attachments")
@@ -240,9 +241,12 @@ class Device(Messages):
 
     def standing(self) -> Standing:
         """Queued messages, reports, and complaint outcomes. Nothing is sent."""
-        record, complaints = self._matcher.record, tuple(self.complaints.all())
-        doubts, evidence = (self.distrust, self.log_distrust), tuple(record.evidence())
-        waiting, vouchers = self._outbox.count(), self._reporting.vouchers()
+        record = self._matcher.record
+        complaints = tuple(self.complaints.all())
+        doubts = (self.distrust, self.log_distrust)
+        evidence = tuple(record.evidence())
+        waiting = self._outbox.count()
+        vouchers = self._reporting.vouchers()
         reports = self._reporting.standing()
         return Standing(*doubts, record.newest(), evidence, waiting, vouchers, reports, complaints)
 
@@ -291,7 +295,8 @@ class Device(Messages):
         return held
 
     def _has_ended(self, epoch: int) -> bool:
-        adopted, now = self._matcher.record.of(epoch), self._base.clock_ms()
+        adopted = self._matcher.record.of(epoch)
+        now = self._base.clock_ms()
         return adopted is not None and now >= 1000 * adopted.signed.manifest.valid_until
 
     def _settle(self) -> None:

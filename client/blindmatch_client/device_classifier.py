@@ -63,7 +63,8 @@ def score(item: Item) -> float:
     scale = SIDE / max(image.size)
     size = [max(_STEP, round(side * scale / _STEP) * _STEP) for side in image.size]
     pixels = np.asarray(image.resize((size[0], size[1]), Image.Resampling.BILINEAR), np.float32)
-    session, batch = _session(), (pixels / 127.5 - 1).transpose(2, 0, 1)[None]
+    session = _session()
+    batch = (pixels / 127.5 - 1).transpose(2, 0, 1)[None]
     (found,) = session.run(None, {session.get_inputs()[0].name: batch})
     return float((found > _SEEN).mean())
 

@@ -138,7 +138,8 @@ def verify_absence(
 def _replayed(proof: AbsenceProof, design: bm.AnyDesign, setup: Any, item: bm.Item) -> object:
     """The outcome of the session, run again; raises if it has another form, or a reply is not good."""
     session = bm.Session(design, setup, design.device_state.decode(proof.state), replayed(proof.tape))
-    step, left = session.start(item, bm.CERTIFYING), list(proof.replies)
+    step = session.start(item, bm.CERTIFYING)
+    left = list(proof.replies)
     while isinstance(step, Mapping):
         replies: dict[bm.Role, Message] = {}
         for role in sorted(step):

@@ -278,7 +278,8 @@ def _ml_dsa(key: VerifierKey, signature: bytes, at: int, head: Checkpoint) -> bo
     """See "ML-DSA-44 signed message"."""
     if key.kind != ML_DSA_44:
         raise ProtocolError("cosignature", "is of no kind that is known here", "key")
-    name, origin = key.name.encode(), head.origin.encode()
+    name = key.name.encode()
+    origin = head.origin.encode()
     parts = (LABEL, bytes([len(name)]), name, at.to_bytes(8, "big"), bytes([len(origin)]), origin)
     signed = b"".join((*parts, bytes(8), head.size.to_bytes(8, "big"), head.root))
     try:

@@ -69,7 +69,8 @@ def verify_not_older(manifest: EpochManifest, highest: int) -> Verdict:
 def verify_consistent(manifest: EpochManifest, held: Mapping[int, bytes]) -> Verdict:
     """Whether the manifest fits the digests of those `held`, by epoch: two that do not are a fork. One whose
     predecessor is not held can be held against nothing."""
-    epoch, before = manifest.epoch, manifest.predecessor_epoch
+    epoch = manifest.epoch
+    before = manifest.predecessor_epoch
     if held.get(epoch, manifest.digest) != manifest.digest:
         return Failed(f"the curator's key signed two manifests of epoch {epoch}")
     if held.get(before, manifest.predecessor) != manifest.predecessor:
@@ -351,7 +352,8 @@ def _leaf(view: View) -> tuple[int, bytes] | None:
 def _is_epochs(view: View, curator: bytes) -> bool:
     """Whether the key signed a view's leaf, and for the epoch and design in whose place it stands."""
     try:
-        leaf, proof = EpochLeaf.decode(view.leaf), view.proof
+        leaf = EpochLeaf.decode(view.leaf)
+        proof = view.proof
     except ProtocolError:
         return False
     if proof is None or proof.index != leaf.index:

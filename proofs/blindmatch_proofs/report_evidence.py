@@ -101,12 +101,15 @@ def _content(evidence: ReportEvidence, known: Known) -> Shown:
 
 
 def _sender(evidence: ReportEvidence, known: Known) -> Shown:
-    report, mode = evidence.report, FrankingMode(evidence.mode)
+    report = evidence.report
+    mode = FrankingMode(evidence.mode)
     if mode is FrankingMode.STAMP or not report.opening:
         return NotShown("nothing binds the message to the sender's key here")
     if not report.sender_proof or not evidence.identity:
         return Failed("the sender's key does not vouch for the message")
-    commitment, (identity,), (proof,) = report.opening[0].commitment, evidence.identity, report.sender_proof
+    commitment = report.opening[0].commitment
+    (identity,) = evidence.identity
+    (proof,) = report.sender_proof
     if known.identity and known.identity != identity:
         return Failed("the file names another identity key than the sender's")
     if mode is FrankingMode.DESIGNATED and not known.judge:
@@ -128,7 +131,8 @@ def _taken(evidence: ReportEvidence, known: Known) -> Shown:
         return Failed("the relay has not stamped the message")
     if not known.stamp:
         return NotShown("relay and centre alone can verify the stamp, and could make it together")
-    (opening,), (stamp,) = report.opening, report.stamp
+    (opening,) = report.opening
+    (stamp,) = report.stamp
     return verify_stamp(stamp, opening.commitment, report.sender, report.recipient, known.stamp)
 
 
@@ -166,14 +170,16 @@ def _endorsed(evidence: ReportEvidence, known: Known) -> Shown:
         return Failed(str(error))
     if known.endorsement not in (None, policy):
         return Failed("the leaf's policy of endorsement is another one")
-    terms, root = Terms(known.curator, report.design, policy), leaf.endorsement_root
+    terms = Terms(known.curator, report.design, policy)
+    root = leaf.endorsement_root
     return verify_proof(evidence.endorsement[0], terms, report.label, report.epoch, root)
 
 
 def _logged(evidence: ReportEvidence, known: Known) -> Shown:
     if not evidence.leaf or not evidence.epoch_proof or known.policy is None:
         return NotShown("the epoch's leaf, its proof, or the log's policy is missing")
-    (leaf,), (policy, now) = evidence.leaf, known.policy
+    (leaf,) = evidence.leaf
+    policy, now = known.policy
     if (wrong := _is_of(leaf, evidence.report, known.curator)) is not None:
         return wrong
     try:

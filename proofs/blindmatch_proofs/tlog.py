@@ -212,7 +212,12 @@ class _Reading(Struct, frozen=True):
 
 
 REQUEST_STEP: Final = "add-checkpoint"
-OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND, CONFLICT, UNPROCESSABLE = 200, 400, 403, 404, 409, 422
+OK = 200
+BAD_REQUEST = 400
+FORBIDDEN = 403
+NOT_FOUND = 404
+CONFLICT = 409
+UNPROCESSABLE = 422
 """Statuses of the call, by their numbers in HTTP."""
 REQUEST_MOST: Final = NOTE_MOST + 4096
 _OLD: Final = "old "
@@ -264,7 +269,8 @@ def judge(
         head = Checkpoint.of(request.note)
     except ProtocolError as error:
         return Refused(BAD_REQUEST, str(error))
-    key, size = logs.get(head.origin), latest.size if latest else 0
+    key = logs.get(head.origin)
+    size = latest.size if latest else 0
     if key is None:
         return Refused(NOT_FOUND, "the origin is none that is watched here")
     if signature_by(key, request.note) is None:

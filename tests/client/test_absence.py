@@ -14,7 +14,8 @@ from support.fakes import CURATOR, hashes_with, picture
 
 from .conftest import MakeWorld
 
-LISTED, OTHER = picture(1), picture(2)
+LISTED = picture(1)
+OTHER = picture(2)
 HASHES = hashes_with(LISTED)
 
 

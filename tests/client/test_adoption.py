@@ -39,9 +39,12 @@ from support.fakes import Fail, Owned, World, down, hashes_with, picture, publis
 
 from .conftest import MakeWorld
 
-LISTED, OTHER, THIRD = picture(1), picture(2), picture(3)
+LISTED = picture(1)
+OTHER = picture(2)
+THIRD = picture(3)
 HASHES = hashes_with(LISTED)
-SHARD, LABELS = (0x01, 0), (0x02, 0)
+SHARD = (0x01, 0)
+LABELS = (0x02, 0)
 
 
 def at_epoch(make_world: MakeWorld, number: int, design: AnyDesign = ECHO) -> tuple[World, Owned]:
@@ -309,7 +312,8 @@ def test_more_bytes_than_the_manifest_says_are_not_taken(make_world: MakeWorld) 
 
 def test_forgiving_lets_the_matcher_be_asked_again_and_forgets_no_epoch(make_world: MakeWorld) -> None:
     world, alice = at_epoch(make_world, 7)
-    right, world.matcher.epoch = world.matcher.epoch, publish(ECHO, hashes_with(OTHER), 3)
+    right = world.matcher.epoch
+    world.matcher.epoch = publish(ECHO, hashes_with(OTHER), 3)
     unmoved(world, alice, 7, OTHER)
     alice.device.forgive(Doubt.ROLES)
     with pytest.raises(EpochRefusedError, match="older than epoch 7"):
@@ -334,7 +338,8 @@ def test_a_log_that_is_not_shown_to_continue_is_refused_and_not_called_two_histo
     adopting = alice.device._matcher._adoption
     view = SimpleNamespace(check=check, sizes=list, is_split=lambda error: split)
     adopting._transparency = SimpleNamespace(view=view)
-    world.matcher.epoch, fetched = publish(ECHO, HASHES, 8), len(world.matcher.fetched)
+    world.matcher.epoch = publish(ECHO, HASHES, 8)
+    fetched = len(world.matcher.fetched)
     with pytest.raises(EpochRefusedError, match="not shown"):
         alice.device.refresh()
     assert len(world.matcher.fetched) == fetched, "nothing of it is fetched"
@@ -385,15 +390,18 @@ def test_an_adoption_that_was_cut_off_goes_on_and_the_old_epoch_serves_until_the
     make_world: MakeWorld, dies: Callable[[str], None], point: str
 ) -> None:
     world, alice = at_epoch(make_world, 7, OPRF_PSI)
-    right, world.matcher.epoch = world.matcher.epoch, publish(OPRF_PSI, hashes_with(LISTED, OTHER), 8)
+    right = world.matcher.epoch
+    world.matcher.epoch = publish(OPRF_PSI, hashes_with(LISTED, OTHER), 8)
     dies(point)
     with pytest.raises(Killed):
         alice.device.refresh()
     alice.device.close()
-    alice, fetched = world.device("alice", fresh=False), len(world.matcher.fetched)
+    alice = world.device("alice", fresh=False)
+    fetched = len(world.matcher.fetched)
     adopted = point == "setup.adopt.after"
     if not adopted:
-        new, world.matcher.epoch = world.matcher.epoch, right
+        new = world.matcher.epoch
+        world.matcher.epoch = right
         assert alice.device.send_picture("bob", LISTED).reported and alice.device.epoch == 7
         world.matcher.epoch = new
     assert alice.device.send_picture("bob", OTHER).reported and alice.device.epoch == 8
@@ -407,7 +415,8 @@ def test_a_fault_is_on_disk_before_anything_else_is_done(make_world: MakeWorld, 
     with pytest.raises(Killed):
         alice.device.send_picture("bob", OTHER)
     alice.device.close()
-    alice, asked = world.device("alice", fresh=False), len(world.matcher.asked)
+    alice = world.device("alice", fresh=False)
+    asked = len(world.matcher.asked)
     assert not alice.device.send_picture("bob", OTHER).delivered and len(world.matcher.asked) == asked
 
 

@@ -36,7 +36,8 @@ def commitments(owned: Owned) -> list[bytes]:
 
 def test_a_voucher_is_bound_to_its_message_and_bears_what_shows_it(make_world: MakeWorld) -> None:
     world = make_world(VOUCHERS, hashes_with(LISTED))
-    bob, alice = world.device("bob"), world.device("alice")
+    bob = world.device("bob")
+    alice = world.device("alice")
     assert alice.device.send_picture("bob", LISTED, "look").outcome is OutcomeKind.VOUCHER
     voucher = voucher_of(world)
     evidence = franking.Evidence.decode(voucher.unveiled)
@@ -60,7 +61,8 @@ def test_of_several_messages_that_bear_a_picture_the_first_one_is_bound(make_wor
 
 def test_a_message_that_waits_keeps_the_commitment_it_was_queued_with(make_world: MakeWorld) -> None:
     world = make_world(VOUCHERS, hashes_with(LISTED))
-    bob, alice = world.device("bob"), world.device("alice")
+    bob = world.device("bob")
+    alice = world.device("alice")
     world.relay.fail_always(down())
     assert not alice.device.send_picture("bob", LISTED).delivered
     (trace,) = alice.traces

@@ -150,7 +150,8 @@ def test_a_complaint_leaves_beside_a_cover_schedule_and_is_declared_with_and_wit
 
 
 def test_a_notice_under_a_cover_schedule_says_that_the_report_waits_for_slots(world: World) -> None:
-    alice, _ = world.device("alice", cover=CoverSchedule(30)), world.device("bob")
+    alice = world.device("alice", cover=CoverSchedule(30))
+    _ = world.device("bob")
     sent = alice.device.send_picture("bob", picture(1))
     assert sent.report_id is not None and not sent.reported
     assert "in the next slots of its cover schedule" in sent.notice

@@ -25,7 +25,8 @@ from support.fakes import World, down, hashes_with, picture
 
 from .test_category import plain
 
-LISTED, OTHER = picture(1), picture(2)
+LISTED = picture(1)
+OTHER = picture(2)
 MakeWorld = Callable[..., World]
 
 
@@ -45,7 +46,8 @@ def test_a_device_that_warns_delivers_and_nothing_else_leaves(make_world: MakeWo
 @pytest.mark.parametrize("design", [ECHO, OPRF_PSI], ids=lambda one: one.info.name)
 def test_a_device_that_refuses_sends_what_does_not_match_alone(make_world: MakeWorld, design: object) -> None:
     world = make_world(design, hashes_with(LISTED))
-    bob, carol = world.device("bob"), world.device("carol")
+    bob = world.device("bob")
+    carol = world.device("carol")
     alice = world.device("alice", consequence=Consequence.REFUSE)
     before = len(alice.methods(Party.PROVIDER))
     for sent in alice.device.send_picture_to(["bob", "carol"], LISTED):

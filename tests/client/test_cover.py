@@ -34,7 +34,8 @@ from support.signed import CURATOR
 
 from .conftest import MakeWorld
 
-LISTED, OTHER = picture(1, 256), picture(2, 256)
+LISTED = picture(1, 256)
+OTHER = picture(2, 256)
 SMALL = SLOT_SIZES[0]
 PERIOD_S = 60
 RNG = system_randomness()
@@ -44,7 +45,9 @@ class Scheduled:
     """A world in which Alice keeps a schedule, and the time is what it is told to be."""
 
     def __init__(self, world: World, size: int = SMALL) -> None:
-        self.world, self.now, self.size = world, 1_700_000_000_000, size
+        self.world = world
+        self.now = 1_700_000_000_000
+        self.size = size
         world.device("bob")
         self.alice = self.open(Device.create)
         self.alice.device.register()
@@ -53,7 +56,8 @@ class Scheduled:
     def open(self, make: object = Device.open) -> Owned:
         recorder = Recorder()
         egress = self.world.egress("alice", recorder, [])
-        cover, centre = CoverSchedule(PERIOD_S, self.size), CENTRE
+        cover = CoverSchedule(PERIOD_S, self.size)
+        centre = CENTRE
         config = DeviceConfig("alice", ECHO, CURATOR.public, cover=cover, centre=centre)
         folder: Path = self.world.folder / "alice"
         device = make(folder, config, egress, RNG, lambda: self.now)  # type: ignore[operator]

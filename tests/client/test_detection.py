@@ -32,7 +32,8 @@ from msgspec import structs
 from support.fakes import Fail, World, down, hashes_with, picture, poor_picture, publish
 
 STATUS = grpc.StatusCode
-LISTED, OTHER = picture(1), picture(2)
+LISTED = picture(1)
+OTHER = picture(2)
 HASHES = hashes_with(LISTED)
 MakeWorld = Callable[..., World]
 
@@ -121,7 +122,8 @@ def test_a_large_body_of_a_design_that_has_not_declared_it_does_not_leave(make_w
 
 
 def test_a_role_that_answers_in_worker_processes_has_ten_times_the_deadline(make_world: MakeWorld) -> None:
-    world, calls = make_world(ECHO, HASHES), list[float]()
+    world = make_world(ECHO, HASHES)
+    calls = list[float]()
     egress = world.egress("alice", world.device("alice").recorder, [])
     unary = egress.unary
     egress.unary = lambda call, head: calls.append(call.deadline_s) or unary(call, head)  # type: ignore

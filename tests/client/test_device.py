@@ -34,7 +34,8 @@ def world(make_world: Callable[..., World]) -> World:
 
 
 def test_texts_and_pictures_arrive_as_they_were_sent_in_both_directions(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     sent = alice.device.send_text("bob", "hello")
     assert sent.delivered and sent.outcome is OutcomeKind.NO_PICTURE and sent.item is None
     alice.device.send_picture("bob", picture(5, file_format="JPEG"), "a picture")
@@ -48,7 +49,8 @@ def test_texts_and_pictures_arrive_as_they_were_sent_in_both_directions(world: W
 
 
 def test_the_relay_gets_neither_text_nor_picture(world: World) -> None:
-    alice, _ = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    _ = world.device("bob")
     data = picture(5)
     alice.device.send_picture("bob", data, "a secret text")
     sent = b"".join(b"".join(r.requests) for r in alice.recorder.records() if r.party == Party.PROVIDER)
@@ -56,14 +58,16 @@ def test_the_relay_gets_neither_text_nor_picture(world: World) -> None:
 
 
 def test_a_message_is_shown_once_and_stays_in_the_inbox(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     alice.device.send_text("bob", "once")
     assert len(bob.device.receive()) == 1 and bob.device.receive() == []
     assert [m.text for m in bob.device.inbox()] == ["once"]
 
 
 def test_a_lost_acknowledgement_does_not_show_a_message_twice(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     alice.device.send_text("bob", "once")
     world.relay.fail_always(down(), "Acknowledge")
     assert len(bob.device.receive()) == 1
@@ -72,7 +76,8 @@ def test_a_lost_acknowledgement_does_not_show_a_message_twice(world: World) -> N
 
 
 def test_a_message_is_acknowledged_only_once_it_is_saved(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     alice.device.send_text("bob", "kept")
     saved: list[int] = []
 
@@ -88,7 +93,8 @@ def test_a_message_is_acknowledged_only_once_it_is_saved(world: World) -> None:
 
 
 def test_a_message_waits_while_the_relay_is_down_and_survives_a_restart(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     world.relay.fail_always(down(), "Send")
     sent = alice.device.send_text("bob", "later")
     assert not sent.delivered and "waits on this device" in sent.notice
@@ -104,7 +110,8 @@ def test_a_message_waits_while_the_relay_is_down_and_survives_a_restart(world: W
 
 
 def test_a_picture_that_was_matched_is_not_matched_again_after_a_restart(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     world.relay.fail_always(down(), "Upload")
     assert not alice.device.send_picture("bob", picture(1)).delivered
     asked = len(world.matcher.asked)
@@ -117,7 +124,8 @@ def test_a_picture_that_was_matched_is_not_matched_again_after_a_restart(world: 
 
 
 def test_a_send_whose_reply_was_lost_is_delivered_once(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     lost = [down()]
 
     def lose(method: str) -> None:
@@ -131,7 +139,8 @@ def test_a_send_whose_reply_was_lost_is_delivered_once(world: World) -> None:
 
 
 def test_the_account_is_saved_before_a_sealed_message_leaves(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     states: list[list[bytes]] = []
 
     def look(method: str) -> None:
@@ -160,7 +169,8 @@ def test_a_message_to_an_unknown_account_fails_for_good_and_says_so(world: World
 
 
 def test_a_bundle_that_its_owner_did_not_publish_is_refused(world: World) -> None:
-    alice, _ = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    _ = world.device("bob")
     world.relay.keys["bob"].signed_pre_key_signature = bytes(64)
     with pytest.raises(MessengerError, match="bundle is refused"):
         alice.device.send_text("bob", "hi")
@@ -175,7 +185,8 @@ def test_a_message_that_cannot_be_opened_is_shown_as_a_problem_and_acknowledged(
 
 
 def test_an_attachment_that_cannot_be_had_now_is_fetched_next_time(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     alice.device.send_picture("bob", picture(5))
     world.relay.fail_always(down(), "Download")
     assert bob.device.receive() == []
@@ -186,7 +197,8 @@ def test_an_attachment_that_cannot_be_had_now_is_fetched_next_time(world: World)
 
 @pytest.mark.parametrize("damage", [lambda blob: blob[:-1], lambda blob: bytes([blob[0] ^ 1]) + blob[1:]])
 def test_a_damaged_attachment_is_left_out_and_named(world: World, damage: Callable[[bytes], bytes]) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     alice.device.send_picture("bob", picture(5), "see")
     world.relay.blobs = {name: damage(blob) for name, blob in world.relay.blobs.items()}
     (shown,) = bob.device.receive()
@@ -201,7 +213,8 @@ def test_receiving_from_a_relay_that_is_down_is_an_error_in_plain_words(world: W
 
 
 def test_delivery_does_not_wait_for_the_centre(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     world.centre.fail_always(Fail(STATUS.PERMISSION_DENIED))
     assert alice.device.send_picture("bob", picture(1)).delivered
     assert len(bob.device.receive()) == 1
@@ -231,7 +244,8 @@ def test_the_store_is_for_its_owner_alone_and_of_a_known_version(world: World) -
 
 
 def test_what_is_not_needed_any_more_is_not_kept(world: World) -> None:
-    alice, _ = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    _ = world.device("bob")
     alice.device.send_picture("bob", picture(1), "text that goes")
     alice.device.close()
     held = b"".join(p.read_bytes() for p in (world.folder / "alice").glob("device.sqlite*"))
@@ -239,7 +253,8 @@ def test_what_is_not_needed_any_more_is_not_kept(world: World) -> None:
 
 
 def test_pictures_are_numbered_from_zero_on_also_after_a_restart(world: World) -> None:
-    alice, _ = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    _ = world.device("bob")
     alice.device.send_text("bob", "x")
     assert alice.device.send_picture("bob", picture(3)).item == 0
     alice.device.close()
@@ -279,7 +294,8 @@ def test_the_facts_of_the_messenger_name_match_time_unless_reports_are_covered()
 def test_a_full_disk_while_a_message_comes_loses_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     alice.device.send_text("bob", "kept by the relay")
     run = Store.run
 
@@ -299,7 +315,8 @@ def test_a_full_disk_while_a_message_comes_loses_nothing(
 def test_a_full_disk_while_a_message_is_sealed_sends_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     run = Store.run
 
     def full(store: Store, statement: str, *values: Any) -> int:
@@ -317,11 +334,13 @@ def test_a_full_disk_while_a_message_is_sealed_sends_nothing(
 
 
 def test_a_repeated_message_is_acknowledged_and_not_shown(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     alice.device.send_text("bob", "once")
     (delivery,) = world.relay.queues["bob"]
     repeat = pb.Delivery(sequence=99, sender="alice", sealed=delivery.sealed)
-    repeat.message_id, repeat.accepted_at_ms = delivery.message_id, delivery.accepted_at_ms
+    repeat.message_id = delivery.message_id
+    repeat.accepted_at_ms = delivery.accepted_at_ms
     world.relay.queues["bob"].append(repeat)
     assert [m.text for m in bob.device.receive()] == ["once"] and world.relay.queues["bob"] == []
 
@@ -339,7 +358,8 @@ def test_what_sqlite_raises_is_an_error_of_the_store(world: World) -> None:
 
 
 def test_a_flush_asks_a_matcher_that_is_down_about_one_picture_only(world: World) -> None:
-    alice, _ = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    _ = world.device("bob")
     world.matcher.fail_always(down(), "Exchange")
     for seed in range(3):
         alice.device.send_picture("bob", picture(seed))
@@ -352,11 +372,13 @@ def test_a_flush_asks_a_matcher_that_is_down_about_one_picture_only(world: World
 
 def test_what_waits_to_be_sent_end_to_end_encrypted_is_never_sent_in_the_clear(world: World) -> None:
     """A deployment that comes back with a design without encryption does not get what was written before."""
-    alice, _ = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    _ = world.device("bob")
     world.relay.fail_always(down(), "Upload")
     assert not alice.device.send_picture("bob", picture(5), "a secret text").delivered
     alice.device.close()
-    own, world.design = world.design, provider_scan.DESIGN
+    own = world.design
+    world.design = provider_scan.DESIGN
     with pytest.raises(StoreError, match=r"made for messages end-to-end encrypted; .*provider-scan: in the"):
         world.device("alice", fresh=False)
     with pytest.raises(RefusedError):  # the relay here serves no set

@@ -77,7 +77,8 @@ def test_a_picture_with_words_scores_more_and_the_same_each_time() -> None:
 @needs_model
 def test_a_picture_is_scored_at_one_size() -> None:
     score = importlib.import_module(MODULE).score
-    small, large = score(drawn("a caption", 160)), score(drawn("a caption", 640))
+    small = score(drawn("a caption", 160))
+    large = score(drawn("a caption", 640))
     assert abs(small - large) < 0.5 * max(small, large)
 
 
@@ -106,7 +107,8 @@ def test_the_study_measures_the_installed_design() -> None:
     from blindmatch_simulations.testbed.pictures.crops import crops
     from support.classifier_study import after_edits, category, scored
 
-    of, samples = category(), crops(6, 11)
+    of = category()
+    samples = crops(6, 11)
     found = scored(of, samples)
     assert found.roc()[0][1].hits >= 16
     assert all(none.hits == 0 for _, _, none in found.roc())

@@ -50,7 +50,9 @@ class Raw(grpc.GenericRpcHandler):
 
 @pytest.fixture
 def raw() -> Iterator[tuple[Raw, Egress, list[float]]]:
-    handler, slept, times = Raw(), list[float](), iter(range(1000))
+    handler = Raw()
+    slept = list[float]()
+    times = iter(range(1000))
     server, port = serve(Party.PROVIDER, lambda s: s.add_generic_rpc_handlers((handler,)))
     endpoints = {Party.PROVIDER: Endpoint(f"127.0.0.1:{port}")}
     egress = Egress(endpoints, credentials_of("alice"), Recorder(), lambda: next(times), slept.append)
@@ -117,7 +119,8 @@ def test_a_reply_that_is_no_message_is_misbehaviour(raw: tuple[Raw, Egress, list
 
 
 def test_an_idempotent_call_is_made_again_with_the_same_bytes_and_longer_waits(world: World) -> None:
-    recorder, slept = Recorder(), list[float]()
+    recorder = Recorder()
+    slept = list[float]()
     egress = world.egress("alice", recorder, slept)
     world.relay.fail_next(down(), down())
     egress.unary(registering(idempotent=True), REGISTRATION)

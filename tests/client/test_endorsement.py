@@ -44,7 +44,8 @@ from support.memory import salts_of
 
 from .conftest import MakeWorld
 
-LISTED, OTHER = picture(1), picture(2)
+LISTED = picture(1)
+OTHER = picture(2)
 HASHES = hashes_with(LISTED)
 TERMS = Terms(CURATOR.public, DESIGN.info.name, POLICY)
 signed = partial(signed_batch, terms=TERMS)
@@ -89,7 +90,8 @@ def test_a_match_with_an_endorsed_entry_is_reported(make_world: MakeWorld) -> No
 
 def test_a_device_that_makes_vouchers_takes_no_table_that_is_not_endorsed(make_world: MakeWorld) -> None:
     """It learns of no match, so it could not look at an entry's endorsement later."""
-    world, terms = make_world(THRESHOLD, HASHES), replace(TERMS, design=THRESHOLD.info.name)
+    world = make_world(THRESHOLD, HASHES)
+    terms = replace(TERMS, design=THRESHOLD.info.name)
     with pytest.raises(EpochRefusedError, match="the set bears no endorsements"):
         world.device("alice", endorsement=POLICY)
     refused = world.device("alice", fresh=False, endorsement=POLICY)
@@ -130,7 +132,8 @@ def test_an_epoch_that_is_not_endorsed_is_refused_for_every_picture(make_world: 
 
 
 def test_a_set_with_an_entry_more_than_was_endorsed_is_refused(make_world: MakeWorld) -> None:
-    world, part = make_world(DESIGN, HASHES), entries().part(0, len(HASHES) - 1)
+    world = make_world(DESIGN, HASHES)
+    part = entries().part(0, len(HASHES) - 1)
     offer(world, [(signed(part), part)])
     with pytest.raises(
         EpochRefusedError, match=f"{len(part)} entries are endorsed, the set has {len(HASHES)}"
@@ -140,7 +143,8 @@ def test_a_set_with_an_entry_more_than_was_endorsed_is_refused(make_world: MakeW
 
 def test_a_set_with_an_entry_more_than_its_manifest_says_is_refused(make_world: MakeWorld) -> None:
     """The manifest agrees with what was endorsed; the curator, who signs it, has put another entry in."""
-    world, part = make_world(DESIGN, HASHES), entries().part(0, len(HASHES) - 1)
+    world = make_world(DESIGN, HASHES)
+    part = entries().part(0, len(HASHES) - 1)
     offer(world, [(signed(part), part)], len(part))
     with pytest.raises(SetFileError, match=f"hold {len(HASHES)} entries, and the manifest says {len(part)}"):
         world.device("alice", endorsement=POLICY)
@@ -148,7 +152,8 @@ def test_a_set_with_an_entry_more_than_its_manifest_says_is_refused(make_world: 
 
 def test_an_entry_that_takes_anothers_place_is_no_match_to_anybody(make_world: MakeWorld) -> None:
     """The count is right, and so is every signature; the set holds another picture than was endorsed."""
-    world, whole_list = make_world(DESIGN, HASHES), entries()
+    world = make_world(DESIGN, HASHES)
+    whole_list = entries()
     hashes = whole_list.hashes.copy()
     hashes[-1] ^= 1
     others = EntryBatch(hashes, whole_list.ids, whole_list.salts)
@@ -171,12 +176,14 @@ def with_reserved_id(
     """The list, in whose set the listed picture's label bears a reserved id or salt, by default those of a
     filter's match; with `entry`, the list that is returned has it, too."""
     whole = entries()
-    ids, salts = whole.ids.copy(), whole.salts.copy()
+    ids = whole.ids.copy()
+    salts = whole.salts.copy()
     ids[-1] = UNCONFIRMED_ID if entry is None else entry
     salts[-1] = salt
     if entry is not None:
         whole = EntryBatch(whole.hashes, ids, salts)
-    out, source = MemoryWorkspace(), batches_of(whole.hashes, ids, salts)
+    out = MemoryWorkspace()
+    source = batches_of(whole.hashes, ids, salts)
     made = DESIGN.publish(source, SetParameters(1, values or {}), seeded("publish"), None, out)
     place = opened(Build(DESIGN, 1, HASHES, out.files(), made))
     world.matcher.epoch = Epoch(1, place.build.setup_files, place.states, {}, DESIGN.stated(place.setup))
@@ -243,8 +250,10 @@ def test_a_set_of_filters_is_refused_where_entries_must_be_endorsed(make_world: 
 
 
 def test_the_next_epoch_drops_no_entry_unless_its_removal_is_endorsed(make_world: MakeWorld) -> None:
-    world, every = endorsed(make_world), entries()
-    rest, gone = every.part(0, len(every) - 1), every.part(len(every) - 1, len(every))
+    world = endorsed(make_world)
+    every = entries()
+    rest = every.part(0, len(every) - 1)
+    gone = every.part(len(every) - 1, len(every))
     world.device("bob", endorsement=POLICY)
     alice = world.device("alice", endorsement=POLICY)
     world.matcher.epoch = publish(DESIGN, HASHES[:-1], 2)
@@ -261,7 +270,8 @@ def test_the_next_epoch_drops_no_entry_unless_its_removal_is_endorsed(make_world
 
 
 def test_the_next_epoch_is_held_against_the_policy_as_the_first_was(make_world: MakeWorld) -> None:
-    world, every = endorsed(make_world), entries()
+    world = endorsed(make_world)
+    every = entries()
     alice = world.device("alice", endorsement=POLICY)
     world.matcher.epoch = publish(DESIGN, HASHES, 2)
     offer(world, [(signed(every), every), (signed(every, NAMES[:1]), every)], len(every), 2)
@@ -319,7 +329,8 @@ def test_a_matcher_that_describes_nothing_is_asked_nothing_with_an_epoch_that_wa
 
 def test_a_table_that_is_not_what_the_log_shows_everybody_is_refused() -> None:
     """The leaf binds what is endorsed under which policy; who of them signed is the table's to say."""
-    every, info = entries(), DESIGN.info
+    every = entries()
+    info = DESIGN.info
     batches, others = ([(signed(every, by), every)] for by in (NAMES[:2], NAMES[1:]))
     files = {FILE: file_of(others, len(every))}
     config = DeviceConfig("alice", DESIGN, CURATOR.public, endorsement=POLICY)
@@ -348,7 +359,8 @@ def test_a_device_with_another_policy_than_before_holds_the_next_epoch_against_n
     assert world.device("alice", endorsement=POLICY).device.epoch == 1
     more = policy_of(1, [("north", POLICY.organisations[0].key)])
     terms = replace(TERMS, policy=more)
-    world.matcher.epoch, every = publish(DESIGN, HASHES, 2), entries()
+    world.matcher.epoch = publish(DESIGN, HASHES, 2)
+    every = entries()
     batch = signed_batch(every, ["north"], terms=terms)
     leaves = [np.frombuffer(b"".join(leaves_of(every)), np.uint8).reshape(-1, 32)]
     out = BytesIO()

@@ -102,7 +102,8 @@ def test_an_account_of_he_hamming_has_new_keys_in_the_next_epoch_and_matches_wit
     world = make_world(SMALL, HASHES)
     world.device("bob")
     alice = world.device("alice")
-    kinds, secrets = (OutcomeKind.MATCH, OutcomeKind.NO_MATCH), []
+    kinds = (OutcomeKind.MATCH, OutcomeKind.NO_MATCH)
+    secrets = []
     for epoch in (1, 2):
         world.matcher.epoch = publish(SMALL, HASHES, epoch)
         alice.device.refresh()

@@ -143,7 +143,8 @@ def test_a_message_that_expired_while_its_picture_waits_to_be_matched_is_told_an
 
 
 def test_what_only_asked_for_messages_is_not_told(world: World) -> None:
-    alice, bob = world.device("alice"), world.devices[0]
+    alice = world.device("alice")
+    bob = world.devices[0]
     alice.device.send_text("bob", "first")
     bob.receive()
     bob.reset_session("alice")

@@ -33,7 +33,9 @@ from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp
 
 JUDGE = amf.secret_key(b"j" * 32)
 RNG = system_randomness()
-STAMP, DESIGNATED, SIGNATURE = FrankingMode.STAMP, FrankingMode.DESIGNATED, FrankingMode.SIGNATURE
+STAMP = FrankingMode.STAMP
+DESIGNATED = FrankingMode.DESIGNATED
+SIGNATURE = FrankingMode.SIGNATURE
 
 
 def franking(mode: FrankingMode) -> Franking:
@@ -69,7 +71,8 @@ def test_a_conversation_goes_both_ways_and_over_restarts_in_every_mode(mode: Fra
         for _ in range(2):
             assert bob.decrypt("alice", say(alice, bob)[0]).text == "words"
             assert alice.decrypt("bob", say(bob, alice, "back")[0]).text == "back"
-        alice, bob = Account.load(alice.dump()), Account.load(bob.dump())
+        alice = Account.load(alice.dump())
+        bob = Account.load(bob.dump())
         alice.frank(franking(mode)), bob.frank(franking(mode))
 
 
@@ -202,7 +205,8 @@ def test_a_relay_cannot_hand_out_another_franking_key(how: str) -> None:
         "unsigned": (replace(key, signature=bytes(64)),),
         "no element": (FrankingKey.signed(bytes(32), b"\1" * 32, bytes(64)),),
     }[how]
-    handed, before = replace(bundle(bob), franking_key=shown), alice.dump()
+    handed = replace(bundle(bob), franking_key=shown)
+    before = alice.dump()
     with pytest.raises((BundleRefusedError, NotFrankedError)):
         alice.encrypt("bob", compose("words", (), 17, RNG), handed)
     assert alice.dump() == before
@@ -257,8 +261,10 @@ def small_order_signature(identity: bytes, message: bytes) -> bytes:
 
 def test_an_identity_key_has_one_spelling() -> None:
     """X25519 ignores the top bit (RFC 7748, section 5), and so did what verifies signatures."""
-    secret, message = b"i" * 32, b"message"
-    identity, signature = public_key(secret), sign(secret, message, bytes(64))
+    secret = b"i" * 32
+    message = b"message"
+    identity = public_key(secret)
+    signature = sign(secret, message, bytes(64))
     other = identity[:31] + bytes([identity[31] | 0x80])
     assert is_signed(identity, message, signature) and not is_signed(other, message, signature)
     key = FrankingKey.signed(amf.public_key(JUDGE), secret, bytes(64))

@@ -19,7 +19,8 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from dummy_designs import ECHO
 from support.fakes import Fail, Owned, World, down, hashes_with, picture
 
-LISTED, OTHER = picture(1), picture(2)
+LISTED = picture(1)
+OTHER = picture(2)
 HASHES = hashes_with(LISTED)
 MakeWorld = Callable[..., World]
 
@@ -106,7 +107,8 @@ def test_files_that_are_sent_together_are_all_handed_over_first(world: World, tm
 def test_files_that_are_sent_together_leave_the_offline_phase_done(
     make_world: MakeWorld, tmp_path: Path
 ) -> None:
-    world, path = make_world(ECHO, HASHES), tmp_path / "other.png"
+    world = make_world(ECHO, HASHES)
+    path = tmp_path / "other.png"
     path.write_bytes(OTHER)
     world.device("bob")
     alice = world.device("alice")

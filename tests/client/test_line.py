@@ -75,7 +75,8 @@ def honest(asks: Iterator[pb.Ask]) -> Iterator[pb.Answer]:
 def test_calls_share_one_line_and_are_recorded_as_calls(line: Any) -> None:
     relay, egress = line(honest)
     assert [send(egress).accepted_at_ms for _ in range(3)] == [1, 2, 3] and relay.lines == 1
-    (record, *_), raw = egress.recorder.records(), REQUEST.SerializeToString(deterministic=True)
+    (record, *_) = egress.recorder.records()
+    raw = REQUEST.SerializeToString(deterministic=True)
     assert (record.method, record.requests, record.failed) == (SEND.path, (raw,), False)
     assert record.reply_bytes == pb.SendReply(accepted_at_ms=1).ByteSize()
 

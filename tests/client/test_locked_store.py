@@ -28,7 +28,8 @@ from .conftest import MakeWorld
 from .test_cover import Scheduled
 from .test_safety_numbers import bundle_of
 
-LISTED, OTHER = picture(1), picture(2)
+LISTED = picture(1)
+OTHER = picture(2)
 Shape = dict[str, list[tuple[Any, ...]]]
 NOW_MS = 10**12
 """Larger numbers are times, which tell when a message was queued and nothing else."""
@@ -119,7 +120,8 @@ def test_while_a_message_waits_its_row_has_one_length_whatever_came_of_its_pictu
         alice.device.close()
         return shape(world.folder / "alice")
 
-    plain, matched = waiting(OTHER), waiting(LISTED)
+    plain = waiting(OTHER)
+    matched = waiting(LISTED)
     assert len(plain["attached"]) == 1 and len(plain["outgoing"]) == 2, "one waits, one has ended"
     assert differing(plain, matched) == []
 
@@ -164,7 +166,8 @@ OUTCOMES = (
 
 
 def test_a_sealed_outcome_has_one_length_with_the_most_that_can_be_known_of_it() -> None:
-    vault, ref = Vault(bytes(32)), AttachmentRef(bytes(32), bytes(32), bytes(32), 1, "m" * MEDIA_TYPE_MOST)
+    vault = Vault(bytes(32))
+    ref = AttachmentRef(bytes(32), bytes(32), bytes(32), 1, "m" * MEDIA_TYPE_MOST)
     made = [
         Attached(7, matching, file, one, outcome=outcome, epoch=2**64 - 1, matched_at_ms=2**64 - 1, owed=owed)
         for outcome in OUTCOMES
@@ -179,7 +182,8 @@ def test_a_sealed_outcome_has_one_length_with_the_most_that_can_be_known_of_it()
 @pytest.mark.parametrize("size", [0, 1, 254, 255, 256, 8191])
 @pytest.mark.parametrize("last", [b"", b"\x80", b"\0", b"\x80\0\0"])
 def test_a_padded_value_opens_as_it_was(size: int, last: bytes) -> None:
-    vault, value = Vault(bytes(32)), b"v" * size + last
+    vault = Vault(bytes(32))
+    value = b"v" * size + last
     sealed = vault.seal(value, "meta.value", "x")
     assert sealed is not None and (len(sealed) - 40) % 256 == 0
     assert vault.unseal(sealed, "meta.value", "x") == value
@@ -188,7 +192,8 @@ def test_a_padded_value_opens_as_it_was(size: int, last: bytes) -> None:
 def test_the_standing_of_reports_has_one_length_however_many_were_handed_in(make_world: MakeWorld) -> None:
     world = make_world(DESIGN, hashes_with(LISTED))
     world.device("bob")
-    alice, lengths = world.device("alice").device, set[tuple[int, ...]]()
+    alice = world.device("alice").device
+    lengths = set[tuple[int, ...]]()
     for _ in range(MOST_KEPT + 3):
         alice.send_picture("bob", LISTED)
         query = "SELECT length(value) FROM meta WHERE name IN ('reports', 'complaints') ORDER BY name"

@@ -29,7 +29,8 @@ def world(make_world: Callable[..., World]) -> World:
 
 def group_of(world: World) -> tuple[Any, list[Any]]:
     """Alice, who has a session with each of three others."""
-    alice, others = world.device("alice"), [world.device(name) for name in ("bob", "carol", "dave")]
+    alice = world.device("alice")
+    others = [world.device(name) for name in ("bob", "carol", "dave")]
     for other in others:
         alice.device.send_text(other.device.account, "first")
         other.device.receive()
@@ -174,7 +175,8 @@ def test_what_came_before_the_relay_misbehaved_is_kept_on_disk_alone(world: Worl
         await_sum(complete, 1)
         yield pb.Delivery(sequence=1 << 63, sender="alice")
 
-    world.relay.deliveries, honest = deliveries, world.relay.deliveries
+    honest = world.relay.deliveries
+    world.relay.deliveries = deliveries
     with pytest.raises(MisbehavedError):
         bob.receive(on_complete=complete.append)
     assert not bob._receiver._came
@@ -204,7 +206,8 @@ def test_messages_are_acknowledged_while_others_still_come(
     for text in ("one", "two"):
         alice.send_text("bob", text)
     monkeypatch.setattr(receiving, "ACKNOWLEDGE_EVERY", 1)
-    queue, acknowledged = list(world.relay.queues["bob"]), threading.Event()
+    queue = list(world.relay.queues["bob"])
+    acknowledged = threading.Event()
     world.relay.fault = lambda method: acknowledged.set() if method == "Acknowledge" else None
 
     def deliveries(account: str, context: Any) -> Iterator[pb.Delivery]:

@@ -41,13 +41,15 @@ def test_a_conversation_goes_both_ways() -> None:
 
 
 def test_the_content_arrives_as_it_was_sent() -> None:
-    alice, bob = account("alice"), account("bob")
+    alice = account("alice")
+    bob = account("bob")
     content = say("Grüße")
     assert bob.decrypt("alice", alice.encrypt("bob", content, bundle(bob))) == content
 
 
 def test_the_initial_header_goes_along_until_the_first_answer() -> None:
-    alice, bob = account("alice"), account("bob")
+    alice = account("alice")
+    bob = account("bob")
     assert [len(SealedMessage.decode(send(alice, bob, "x")).initial) for _ in range(2)] == [1, 1]
     deliver(alice, bob, "y")
     deliver(bob, alice, "answer")
@@ -62,7 +64,8 @@ def test_texts_of_similar_length_have_ciphertexts_of_one_length() -> None:
 @given(st.permutations(range(6)))
 @settings(max_examples=15, deadline=None)
 def test_messages_arrive_in_any_order(order: list[int]) -> None:
-    alice, bob = account("alice"), account("bob")
+    alice = account("alice")
+    bob = account("bob")
     sealed = [send(alice, bob, str(number)) for number in range(6)]
     assert [bob.decrypt("alice", sealed[number]).text for number in order] == [str(n) for n in order]
 
@@ -83,7 +86,8 @@ def test_what_is_stored_of_a_ratchet_is_what_its_library_says_of_it() -> None:
     deliver(alice, bob, "arrives")
     for account_, peer in ((alice, "bob"), (bob, "alice")):
         ratchet = account_.peers()[peer].sessions[0].ratchet
-        stored, model = dumped(ratchet), ratchet.model
+        stored = dumped(ratchet)
+        model = ratchet.model
         moving = model.diffie_hellman_ratchet
         chains = moving.symmetric_key_ratchet
         assert (stored.own_private, stored.other_public) == (
@@ -104,8 +108,10 @@ def test_what_is_stored_of_a_ratchet_is_what_its_library_says_of_it() -> None:
 
 
 def test_both_may_start_at_once() -> None:
-    alice, bob = account("alice"), account("bob")
-    from_alice, from_bob = send(alice, bob, "a"), send(bob, alice, "b")
+    alice = account("alice")
+    bob = account("bob")
+    from_alice = send(alice, bob, "a")
+    from_bob = send(bob, alice, "b")
     assert (bob.decrypt("alice", from_alice).text, alice.decrypt("bob", from_bob).text) == ("a", "b")
     for _ in range(3):
         deliver(alice, bob, "to bob")
@@ -138,7 +144,8 @@ def test_random_schedules_with_loss_repeats_and_restarts_deliver_each_message_on
 
 
 def test_a_repeated_message_is_refused_at_once_and_much_later() -> None:
-    alice, bob = account("alice"), account("bob")
+    alice = account("alice")
+    bob = account("bob")
     first = send(alice, bob, "first")
     bob.decrypt("alice", first)
     for _ in range(3):
@@ -175,7 +182,8 @@ def flips(sealed: bytes, mask: int) -> list[bytes]:
 @pytest.mark.parametrize("mask", [0x01, 0x80, 0xFF])
 def test_any_flipped_byte_is_refused_and_the_session_goes_on(mask: int) -> None:
     alice, bob = conversation()
-    before, sealed = bob.dump(), send(alice, bob, "good")
+    before = bob.dump()
+    sealed = send(alice, bob, "good")
     for damaged in flips(sealed, mask):
         with pytest.raises(MessengerError):
             bob.decrypt("alice", damaged)
@@ -185,8 +193,10 @@ def test_any_flipped_byte_is_refused_and_the_session_goes_on(mask: int) -> None:
 
 @pytest.mark.parametrize("mask", [0x01, 0x80])
 def test_any_flipped_byte_of_a_first_message_is_refused_and_uses_no_pre_key(mask: int) -> None:
-    alice, bob = account("alice", 1), account("bob", 1)
-    before, sealed = bob.dump(), send(alice, bob, "good")
+    alice = account("alice", 1)
+    bob = account("bob", 1)
+    before = bob.dump()
+    sealed = send(alice, bob, "good")
     for damaged in flips(sealed, mask):
         with pytest.raises(MessengerError):
             bob.decrypt("alice", damaged)
@@ -209,7 +219,8 @@ def test_a_swapped_commitment_is_refused() -> None:
 
 
 def test_a_message_for_somebody_else_or_under_another_name_is_refused() -> None:
-    alice, bob = account("alice"), account("bob")
+    alice = account("alice")
+    bob = account("bob")
     first = send(alice, bob, "for bob")
     with pytest.raises(NotAuthenticError):
         bob.decrypt("mallory", first)
@@ -233,7 +244,8 @@ def test_a_message_of_no_known_session_says_so() -> None:
 
 
 def test_sessions_that_a_peer_starts_again_and_again_are_bounded() -> None:
-    alice, bob = account("alice", 0), account("bob", 2 * SESSIONS_MOST)
+    alice = account("alice", 0)
+    bob = account("bob", 2 * SESSIONS_MOST)
     for _ in range(SESSIONS_MOST + 2):
         alice.reset_sessions("bob")
         deliver(alice, bob, "once more")
@@ -255,7 +267,8 @@ def forged(recipient: Account, padded: bytes, commitment: bytes) -> bytes:
 
 
 def test_an_authentic_message_whose_commitment_binds_something_else_is_refused() -> None:
-    bob, content = account("bob"), say("abuse")
+    bob = account("bob")
+    content = say("abuse")
     harmless = commit(replace(content, text="harmless"), "mallory", "bob")
     before = bob.dump()
     with pytest.raises(CommitmentError):
@@ -268,7 +281,8 @@ def test_an_authentic_message_whose_commitment_binds_something_else_is_refused()
 
 
 def test_a_false_commitment_inside_a_session_leaves_the_session_as_it_was() -> None:
-    bob, content = account("bob"), say("x")
+    bob = account("bob")
+    content = say("x")
     good = Plain(pad_text(Franked(content, b"", ()).encode()), commit(content, "mallory", "bob"))
     session, first = hostile(bob, good)
     bob.decrypt("mallory", first.encode())

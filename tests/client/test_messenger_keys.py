@@ -69,7 +69,9 @@ def test_a_changed_identity_key_is_taken_once_it_is_trusted() -> None:
 
 @pytest.mark.parametrize("restart", [False, True])
 def test_a_one_time_pre_key_is_accepted_once_also_after_a_restart(restart: bool) -> None:
-    alice, carol, bob = account("alice"), account("carol"), account("bob")
+    alice = account("alice")
+    carol = account("carol")
+    bob = account("bob")
     shared = bundle(bob)
     bob.decrypt("alice", alice.encrypt("bob", say("x"), shared))
     if restart:
@@ -82,7 +84,8 @@ def test_a_one_time_pre_key_is_accepted_once_also_after_a_restart(restart: bool)
 
 @pytest.mark.parametrize("restart", [False, True])
 def test_a_first_message_without_one_time_pre_key_is_taken_but_its_replay_is_not(restart: bool) -> None:
-    alice, bob = account("alice"), account("bob")
+    alice = account("alice")
+    bob = account("bob")
     first = alice.encrypt("bob", say("x"), bundle(bob, one_time=0))
     assert bob.decrypt("alice", first).text == "x"
     bob.reset_sessions("alice")
@@ -95,8 +98,10 @@ def test_a_first_message_without_one_time_pre_key_is_taken_but_its_replay_is_not
 def test_a_first_message_computes_none_of_its_sender_s_one_time_pre_keys(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    alice, bob = account("alice"), account("bob")
-    theirs, computed = bundle(bob), list[object]()
+    alice = account("alice")
+    bob = account("bob")
+    theirs = bundle(bob)
+    computed = list[object]()
     monkeypatch.setattr(PreKeyPair, "pub", property(computed.append))
     first = alice.encrypt("bob", say("x"), theirs)
     monkeypatch.undo()
@@ -116,7 +121,8 @@ def test_new_one_time_pre_keys_are_those_to_publish() -> None:
 
 
 def test_a_replaced_signed_pre_key_serves_once_more_and_then_no_longer() -> None:
-    alice, bob = account("alice"), account("bob")
+    alice = account("alice")
+    bob = account("bob")
     first, second = (account(name).encrypt("bob", say("x"), bundle(bob, 0)) for name in ("carol", "dave"))
     replayed = alice.encrypt("bob", say("x"), bundle(bob, 0))
     bob.decrypt("alice", replayed)
@@ -150,7 +156,8 @@ def test_a_replaced_signed_pre_key_serves_once_more_and_then_no_longer() -> None
     ],
 )
 def test_a_hostile_bundle_is_refused_and_pins_nothing(change: dict[str, object]) -> None:
-    alice, bob = account("alice", 0), account("bob", 1)
+    alice = account("alice", 0)
+    bob = account("bob", 1)
     with pytest.raises(BundleRefusedError):
         alice.encrypt("bob", say("x"), replace(bundle(bob), **change))  # type: ignore[arg-type]
     assert alice.peer_identity("bob") is None
@@ -158,7 +165,9 @@ def test_a_hostile_bundle_is_refused_and_pins_nothing(change: dict[str, object])
 
 
 def test_a_bundle_with_a_pre_key_signed_by_somebody_else_is_refused() -> None:
-    alice, bob, mallory = account("alice"), account("bob"), account("mallory")
+    alice = account("alice")
+    bob = account("bob")
+    mallory = account("mallory")
     mixed = replace(bundle(mallory), identity=bob.identity)
     with pytest.raises(BundleRefusedError):
         alice.encrypt("bob", say("x"), mixed)
@@ -190,7 +199,8 @@ def test_names_are_up_to_64_bytes() -> None:
 
 
 def test_a_dump_loads_to_the_same_dump_at_every_stage() -> None:
-    alice, bob = account("alice"), account("bob")
+    alice = account("alice")
+    bob = account("bob")
     late = [send(alice, bob, "late") for _ in range(2)]
     deliver(alice, bob, "x")
     for stage in (alice, bob, account("carol", 0)):
@@ -200,10 +210,12 @@ def test_a_dump_loads_to_the_same_dump_at_every_stage() -> None:
 
 
 def test_a_conversation_goes_on_when_both_restart_after_every_step() -> None:
-    alice, bob = account("alice"), account("bob")
+    alice = account("alice")
+    bob = account("bob")
     for turn in range(4):
         sealed = send(alice, bob, f"a{turn}")
-        alice, bob = Account.load(alice.dump()), Account.load(bob.dump())
+        alice = Account.load(alice.dump())
+        bob = Account.load(bob.dump())
         assert bob.decrypt("alice", sealed).text == f"a{turn}"
         bob = Account.load(bob.dump())
         deliver(bob, alice, f"b{turn}")
@@ -218,7 +230,8 @@ def test_an_account_saved_before_sending_uses_no_number_twice() -> None:
 
 def test_an_account_restored_from_before_a_sending_is_refused_by_the_peer_but_repeats_no_keystream() -> None:
     alice, bob = conversation()
-    stale, content = alice.dump(), say("the same")
+    stale = alice.dump()
+    content = say("the same")
     sent = SealedMessage.decode(alice.encrypt("bob", content))
     again = SealedMessage.decode(Account.load(stale).encrypt("bob", content))
     assert again.header == sent.header
@@ -230,7 +243,8 @@ def test_an_account_restored_from_before_a_sending_is_refused_by_the_peer_but_re
 
 def test_a_damaged_dump_is_refused_or_is_another_account() -> None:
     alice, _ = conversation()
-    dump, dice = alice.dump(), random.Random(1)
+    dump = alice.dump()
+    dice = random.Random(1)
     for at in dice.sample(range(len(dump)), 150):
         damaged = dump[:at] + bytes([dump[at] ^ (1 << dice.randrange(8))]) + dump[at + 1 :]
         try:
@@ -271,7 +285,9 @@ def stored(owner: Account) -> Account:
 
 
 def test_each_peer_may_start_so_many_sessions_and_the_next_one_waits_for_a_new_pre_key() -> None:
-    alice, bob, carol = account("alice"), account("bob"), account("carol")
+    alice = account("alice")
+    bob = account("bob")
+    carol = account("carol")
     sealed = [first_of(alice, bob) for _ in range(ACCEPTED_MOST + 1)]
     for one in sealed[:-1]:
         bob.decrypt("alice", one)
@@ -287,7 +303,8 @@ def test_each_peer_may_start_so_many_sessions_and_the_next_one_waits_for_a_new_p
 
 
 def test_a_first_message_is_never_taken_twice_whenever_it_comes_again() -> None:
-    alice, bob = account("alice"), account("bob")
+    alice = account("alice")
+    bob = account("bob")
     sealed = [first_of(alice, bob) for _ in range(12)]
     for one in sealed:
         bob.decrypt("alice", one)
@@ -311,7 +328,8 @@ def test_a_first_message_is_never_taken_twice_whenever_it_comes_again() -> None:
 
 def test_a_first_message_opens_for_a_thief_until_the_second_replacement_of_the_signed_pre_key() -> None:
     """Without a one-time pre-key, though it was received: who has the keys does without the memory."""
-    alice, bob = account("alice"), account("bob")
+    alice = account("alice")
+    bob = account("bob")
     bob.decrypt("alice", recorded := first_of(alice, bob))
     opened = []
     for _ in range(3):

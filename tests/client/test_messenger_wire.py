@@ -34,7 +34,8 @@ def hkdf(name: str, salt: bytes, material: bytes, info: bytes, length: int) -> b
 def open_committed(key: bytes, sealed: bytes, associated: bytes) -> bytes:
     """The committing AEAD."""
     keys = hkdf("sha512", b"", key, b"blindmatch/committing-aead/keys/v1", 80)
-    body, tag = sealed[:-32], sealed[-32:]
+    body = sealed[:-32]
+    tag = sealed[-32:]
     covered = len(associated).to_bytes(8, "big") + associated + body
     assert hmac.digest(keys[48:], covered, "sha512_256") == tag
     return Cipher(algorithms.AES(keys[:32]), modes.CTR(keys[32:48])).encryptor().update(body)
@@ -82,8 +83,10 @@ def x3dh_secret(keys: dict[str, Any], message: SealedMessage) -> bytes:
 
 @pytest.mark.parametrize("one_time", [0, 1], ids=["without a one-time pre-key", "with one"])
 def test_a_first_message_opens_by_the_page_alone(one_time: int) -> None:
-    alice, bob = Account.create("alice", 0), Account.create("bob", 0)
-    keys, shown = private_keys(bob), bob.published()
+    alice = Account.create("alice", 0)
+    bob = Account.create("bob", 0)
+    keys = private_keys(bob)
+    shown = bob.published()
     bundle = replace(shown, one_time=shown.one_time[:one_time])
     content = compose("from the trip", (), 1, system_randomness())
     message = SealedMessage.decode(alice.encrypt("bob", content, bundle))
@@ -101,7 +104,8 @@ def test_a_first_message_opens_by_the_page_alone(one_time: int) -> None:
     message_key = hmac.digest(root[32:], b"\x01", "sha256")
     agreement = b"\x05" + initial.identity + b"\x05" + shown.identity + framed("alice") + framed("bob")
     binding = MessageBinding(agreement, 5, name, message.initial, message.commitment)
-    salt, sealed = message.ciphertext[:16], message.ciphertext[16:]
+    salt = message.ciphertext[:16]
+    sealed = message.ciphertext[16:]
     key = hkdf("sha256", salt, message_key, b"blindmatch/messenger/message-key/v1", 32)
     padded = open_committed(key, sealed, binding.encode() + message.header.encode())
 

@@ -14,7 +14,8 @@ from support.fakes import Owned, World, down, hashes_with, picture
 
 from .conftest import MakeWorld
 
-LISTED, OTHER = picture(1), picture(2)
+LISTED = picture(1)
+OTHER = picture(2)
 
 
 @pytest.fixture
@@ -123,7 +124,8 @@ def test_a_report_whose_standing_was_dropped_was_received(
 
 
 def test_what_this_device_asks_for_by_itself_is_no_outcome(world: World) -> None:
-    alice, bob = world.device("alice"), world.devices[0]
+    alice = world.device("alice")
+    bob = world.devices[0]
     alice.device.send_text("bob", "first")
     bob.receive()
     bob.send_text("alice", "second")

@@ -16,14 +16,18 @@ from blindmatch_client.store.vault import Vault
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from support.fakes import Owned, World, down, hashes_with, picture
 
-LISTED, OTHER = picture(1), picture(2)
+LISTED = picture(1)
+OTHER = picture(2)
 
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """What was sealed and opened, by place; outcomes that were decoded; commits that were synced."""
     counts: Counter[str] = Counter()
-    seal, unseal, commit, decode = Vault.seal, Vault.unseal, Store._committed, outbox.decode_outcome
+    seal = Vault.seal
+    unseal = Vault.unseal
+    commit = Store._committed
+    decode = outbox.decode_outcome
     synchronous = "PRAGMA synchronous"
 
     def sealed(vault: Vault, value: Any, place: str, row: Any) -> Any:
@@ -54,7 +58,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 def alice(make_world: Callable[..., World], seen: Counter[str]) -> Owned:
     """She has a session with Bob, and nothing of hers waits; what is seen is seen from now on."""
     world = make_world(DESIGN, hashes_with(LISTED))
-    bob, alice = world.device("bob"), world.device("alice")
+    bob = world.device("bob")
+    alice = world.device("alice")
     alice.device.send_picture("bob", picture(3))
     bob.device.receive()
     seen.clear()
@@ -128,7 +133,8 @@ def test_what_comes_is_written_unsynced_and_acknowledged_after_a_sync(
     make_world: Callable[..., World], seen: Counter[str]
 ) -> None:
     world = make_world(DESIGN, hashes_with(LISTED))
-    bob, alice = world.device("bob"), world.device("alice")
+    bob = world.device("bob")
+    alice = world.device("alice")
     for text in ("first", "second"):
         alice.device.send_text("bob", text)
     asked: list[Counter[str]] = []
@@ -145,7 +151,8 @@ def test_of_a_picture_that_comes_nothing_is_read_back(
     make_world: Callable[..., World], seen: Counter[str]
 ) -> None:
     world = make_world(DESIGN, hashes_with(LISTED))
-    bob, alice = world.device("bob"), world.device("alice")
+    bob = world.device("bob")
+    alice = world.device("alice")
     alice.device.send_picture("bob", OTHER)
     seen.clear()
     (came,) = bob.device.receive()
@@ -156,7 +163,8 @@ def test_a_loss_of_power_before_an_acknowledgement_takes_back_messages_and_accou
     make_world: Callable[..., World],
 ) -> None:
     world = make_world(DESIGN, hashes_with(LISTED))
-    bob, alice = world.device("bob"), world.device("alice")
+    bob = world.device("bob")
+    alice = world.device("alice")
     for text in ("starts a session", "second"):
         alice.device.send_text("bob", text)
     bob.device.close()

@@ -26,7 +26,9 @@ class Answering:
     def __init__(
         self, down: set[str], lying: frozenset[str] = frozenset(), broken: frozenset[str] = frozenset()
     ) -> None:
-        self.down, self.lying, self.broken = down, lying, broken
+        self.down = down
+        self.lying = lying
+        self.broken = broken
 
     def unary(self, call: Call, asked: Any) -> pb.Envelope:
         if call.party in self.down:

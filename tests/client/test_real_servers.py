@@ -11,14 +11,16 @@ from support.fakes import picture
 from support.world import listed_world
 
 DUMMIES = Path(__file__).parents[1] / "dummy_designs.py"
-LISTED, OTHER = picture(1), picture(2)
+LISTED = picture(1)
+OTHER = picture(2)
 
 
 @pytest.mark.parametrize("reference", [f"{DUMMIES}:ECHO", f"{DUMMIES}:LARGE", "oprf-psi"])
 def test_a_device_talks_to_the_servers_themselves(tmp_path: Path, reference: str) -> None:
     with listed_world(tmp_path / "home", reference, [LISTED]) as world:
         world.start(threads=True)
-        alice, _ = world.device("alice"), world.device("bob")
+        alice = world.device("alice")
+        _ = world.device("bob")
         sent = [world.send_text("alice", "bob", "hello")]
         sent += [world.send_picture("alice", "bob", data) for data in (LISTED, OTHER, LISTED)]
         got = world.receive("bob", 4)

@@ -64,7 +64,8 @@ def texts(device: Device) -> list[str]:
 def test_what_a_device_that_was_put_back_sends_comes_since_the_relay_knows_what_was_sent(
     world: World,
 ) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     talk(alice, bob)
     alice = back_up(world, alice)
     alice.device.send_text("bob", "of a lost future")
@@ -80,7 +81,8 @@ def test_what_a_device_that_was_put_back_sends_comes_since_the_relay_knows_what_
 
 @pytest.mark.parametrize("rounds", [0, 3], ids=["the same chain", "the ratchet moved on"])
 def test_it_comes_where_the_relay_does_not_know_too(world: World, rounds: int) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     talk(alice, bob)
     alice = back_up(world, alice)
     for number in range(20):
@@ -100,7 +102,8 @@ def test_it_comes_where_the_relay_does_not_know_too(world: World, rounds: int) -
 
 
 def test_what_comes_for_a_device_that_was_put_back_is_sent_again(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     talk(alice, bob)
     bob = back_up(world, bob)
     talk(alice, bob, 3)
@@ -115,13 +118,16 @@ def test_what_comes_for_a_device_that_was_put_back_is_sent_again(world: World) -
 
 
 def test_both_put_back_find_each_other_again(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     talk(alice, bob)
-    alice, bob = back_up(world, alice), back_up(world, bob)
+    alice = back_up(world, alice)
+    bob = back_up(world, bob)
     talk(alice, bob, 3)
     alice.device.reset_session("bob")
     talk(alice, bob, 1)
-    alice, bob = put_back(world, alice), put_back(world, bob)
+    alice = put_back(world, alice)
+    bob = put_back(world, bob)
     alice.device.send_text("bob", "from alice")
     bob.device.send_text("alice", "from bob")
     heard: dict[str, list[str]] = {"alice": [], "bob": []}
@@ -134,10 +140,12 @@ def test_both_put_back_find_each_other_again(world: World) -> None:
 
 @pytest.mark.parametrize("one_by_one", [False, True])
 def test_after_the_other_side_s_reset_messages_come_once(world: World, one_by_one: bool) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     talk(alice, bob)
     bob.device.reset_session("alice")
-    said, problems = [f"text {number}" for number in range(10)], 0
+    said = [f"text {number}" for number in range(10)]
+    problems = 0
     for text in said:
         alice.device.send_text("bob", text)
         problems += len(bob.device.receive()) if one_by_one else 0
@@ -168,7 +176,8 @@ def test_a_picture_is_sent_again_without_being_matched_or_reported_again(world: 
 
 
 def test_what_was_asked_for_and_could_not_leave_leaves_later_from_either_side(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     talk(alice, bob)
     bob.device.reset_session("alice")
     alice.device.send_text("bob", "a text")
@@ -191,7 +200,8 @@ def test_what_is_not_kept_any_more_is_told_to_its_sender(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recovery, "KEPT_MOST", 2)
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     talk(alice, bob)
     bob.device.reset_session("alice")
     for number in range(5):
@@ -203,9 +213,11 @@ def test_what_is_not_kept_any_more_is_told_to_its_sender(
 
 
 def test_messages_are_kept_two_days_longer_than_the_relay_keeps_them(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     talk(alice, bob)
-    store, kept = alice.device._base.store, "SELECT count(*) FROM handed_over"
+    store = alice.device._base.store
+    kept = "SELECT count(*) FROM handed_over"
     assert store.one(kept) == (1,)
     alice.device._recovery.forget()
     assert store.one(kept) == (1,)
@@ -231,7 +243,8 @@ def problems(device: Device) -> list[str]:
 
 def lost_by_bob(world: World) -> tuple[Owned, Owned]:
     """Alice and Bob, who cannot open a text of hers that waits for him."""
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     talk(alice, bob)
     bob.device.reset_session("alice")
     alice.device.send_text("bob", "a text")
@@ -267,7 +280,8 @@ def test_a_request_of_a_device_that_was_killed_is_noted_when_it_is_handed_over_a
 
 
 def test_a_sender_who_was_asked_a_short_time_before_is_not_said_to_be_asked_again(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     talk(alice, bob)
     for number in range(3):
         made_up = pb.Delivery(sequence=1000 + number, sender="alice", message_id=bytes([number]) * 16)
@@ -299,7 +313,9 @@ def test_what_an_earlier_program_said_of_a_request_is_left_as_it_was(world: Worl
 
 
 def ask_as(owned: Owned, to: str, message_ids: tuple[bytes, ...]) -> None:
-    keeper, relay, rng = owned.device._keeper, owned.device._relay, system_randomness()
+    keeper = owned.device._keeper
+    relay = owned.device._relay
+    rng = system_randomness()
     with keeper.saving() as account:
         bundle = relay.fetch_bundle(to)
         body = account.encrypt(to, compose("", (), 1, rng), bundle, b"", message_ids)
@@ -340,12 +356,14 @@ def spoiling(world: World, to: str) -> Callable[[str, Any], list[pb.Delivery]]:
 def test_a_relay_that_spoils_messages_has_each_sent_again_a_few_times_and_to_the_same_keys(
     world: World,
 ) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     talk(alice, bob)
     identity = alice.device.contacts.identity("bob")
     world.relay.deliveries = spoiling(world, "bob")
     alice.device.send_text("bob", "a text")
-    before, asks = alice.methods().count("Send"), bob.methods().count("Send")
+    before = alice.methods().count("Send")
+    asks = bob.methods().count("Send")
     for _ in range(10):
         bob.device.receive()
         alice.device.receive()
@@ -361,7 +379,8 @@ def test_a_relay_that_spoils_messages_has_each_sent_again_a_few_times_and_to_the
 
 
 def test_a_relay_that_makes_messages_up_has_one_ask_until_the_peer_is_heard(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     talk(alice, bob)
     before = bob.methods().count("Send")
     for number in range(20):
@@ -400,7 +419,8 @@ def world_message(alice: Owned, number: int) -> bytes:
 
 
 def test_an_ask_that_is_repeated_or_stored_elsewhere_does_nothing(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     talk(alice, bob)
     bob.device.reset_session("alice")
     alice.device.send_text("bob", "a text")
@@ -418,7 +438,8 @@ def test_an_ask_that_is_repeated_or_stored_elsewhere_does_nothing(world: World) 
 
 
 def test_a_relay_that_says_a_store_is_old_is_believed_once_a_day(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     talk(alice, bob)
     identity = alice.device.contacts.identity("bob")
     lie = Fail(grpc.StatusCode.ALREADY_EXISTS)
@@ -451,7 +472,8 @@ def test_a_group_of_which_the_relay_has_other_messages_gets_its_text_and_picture
 
 
 def test_a_message_under_a_new_id_is_shown_and_a_copy_is_not(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     talk(alice, bob)
     alice.device.send_text("bob", "a text")
     (first,) = world.relay.queues["bob"]

@@ -31,7 +31,8 @@ from msgspec.structs import replace
 from support.fakes import STAMP_KEY, World, down, hashes_with, picture, poor_picture
 from support.signed import CURATOR
 
-LISTED, OTHER = picture(1), picture(2)
+LISTED = picture(1)
+OTHER = picture(2)
 HASHES = hashes_with(LISTED)
 MINE = Picture.from_bytes(LISTED).hash
 MakeWorld = Callable[..., World]
@@ -125,7 +126,8 @@ def test_without_the_centres_key_a_report_is_refused_and_not_asked_for_then(benc
 def test_no_report_is_made_of_a_picture_that_was_altered_on_the_disk(make_world: MakeWorld) -> None:
     """Nobody gets it then, so a report would say what did not happen."""
     world = make_world(ECHO, HASHES)
-    bob, alice = world.device("bob"), world.device("alice")
+    bob = world.device("bob")
+    alice = world.device("alice")
 
     def altered(method: str) -> None:
         if method.startswith("Exchange"):
@@ -144,7 +146,8 @@ def test_no_report_is_made_of_a_picture_that_was_altered_on_the_disk(make_world:
 
 def test_what_is_matched_and_reported_is_what_the_caller_gave_then(make_world: MakeWorld) -> None:
     world = make_world(ECHO, HASHES)
-    bob, alice = world.device("bob"), world.device("alice")
+    bob = world.device("bob")
+    alice = world.device("alice")
     given = bytearray(LISTED)
 
     def changed(method: str) -> None:
@@ -166,7 +169,8 @@ def test_another_key_of_the_centre_is_refused_and_nothing_is_sealed_to_it(make_w
     world = make_world(ECHO, HASHES)
     world.device("bob")
     alice = world.device("alice")
-    mine, world.centre.key = world.centre.key, X25519PrivateKey.generate()
+    mine = world.centre.key
+    world.centre.key = X25519PrivateKey.generate()
     with pytest.raises(MisbehavedError, match="must be the one this device was configured with"):
         alice.device.register()
     assert alice.device.send_picture("bob", LISTED).reported
@@ -276,7 +280,8 @@ def test_a_picture_to_a_group_is_asked_about_once_and_its_report_names_nobody_wh
     for name in group:
         assert (name.encode() in report.encode()) is (people == 1)
         assert ("your name alone and the time" in sent[0].notice) is (people > 1)
-    (opening,), (stamp,) = report.opening, report.stamp
+    (opening,) = report.opening
+    (stamp,) = report.stamp
     assert verify_opening(report.evidence) == Passed()
     assert verify_stamp(stamp, opening.commitment, "alice", report.recipient, STAMP_KEY) == Passed()
     other = "" if people == 1 else group[0]

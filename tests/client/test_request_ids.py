@@ -27,7 +27,8 @@ def asked(world: World) -> list[bytes]:
 
 
 def test_a_picture_has_one_request_id_at_every_attempt_and_over_a_restart(world: World) -> None:
-    alice, _ = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    _ = world.device("bob")
     world.matcher.fail_always(down())
     alice.device.send_picture("bob", picture(1))
     first = asked(world)
@@ -44,7 +45,9 @@ def test_a_picture_has_one_request_id_at_every_attempt_and_over_a_restart(world:
 
 @pytest.mark.parametrize("world", [ECHO, LARGE], ids=("echo", "large"), indirect=True)
 def test_two_pictures_have_two_even_if_they_are_the_same_and_a_group_has_one(world: World) -> None:
-    alice, _, _ = world.device("alice"), world.device("bob"), world.device("carol")
+    alice = world.device("alice")
+    _ = world.device("bob")
+    _ = world.device("carol")
     seen = []
     for _ in range(2):
         alice.device.send_picture("bob", picture(1))
@@ -57,7 +60,8 @@ def test_two_pictures_have_two_even_if_they_are_the_same_and_a_group_has_one(wor
 
 @pytest.mark.parametrize("world", [ECHO, LARGE], ids=("echo", "large"), indirect=True)
 def test_the_relay_sees_nothing_that_a_request_id_is_made_of(world: World) -> None:
-    alice, _ = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    _ = world.device("bob")
     sent = alice.device.send_picture("bob", picture(1))
     ids = {one for one in asked(world) if one}
     assert len(ids) == 1

@@ -26,7 +26,8 @@ def world(make_world: MakeWorld) -> World:
 
 
 def talking(world: World) -> tuple[Owned, Owned]:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     alice.device.send_text("bob", "first")
     bob.device.receive()
     return alice, bob
@@ -49,7 +50,8 @@ def send_all(device: Device) -> None:
 def test_what_was_sealed_to_a_key_of_the_relay_s_is_sealed_again_to_the_one_that_was_compared(
     world: World,
 ) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     world.device("carol")
     relay = Between(world)
     world.relay.fail_always(down(), "Send")
@@ -124,7 +126,9 @@ def test_it_is_one_transaction_with_the_sessions_end(world: World, monkeypatch: 
 
 def send_under(owned: Owned, content_id: bytes, text: str) -> None:
     """Sends Bob a text whose content has this id."""
-    keeper, relay, rng = owned.device._keeper, owned.device._relay, system_randomness()
+    keeper = owned.device._keeper
+    relay = owned.device._relay
+    rng = system_randomness()
     content = replace(compose(text, (), 1, rng), id=content_id)
     bundle = None if keeper.account.has_session("bob") else relay.fetch_bundle("bob")
     with keeper.saving() as account:

@@ -18,7 +18,9 @@ from support.fakes import NOTICES, Owned, World, hashes_with
 
 from .conftest import MakeWorld
 
-A, B, C = bytes(range(32)), bytes(range(1, 33)), bytes(range(2, 34))
+A = bytes(range(32))
+B = bytes(range(1, 33))
+C = bytes(range(2, 34))
 ALICE, BOB, CAROL = (framed(name) for name in ("alice", "bob", "carol"))
 VECTOR = "04099 33529 37423 57666 05308 06215 54475 02136 21895 41935 47885 08687"
 
@@ -110,7 +112,8 @@ def test_a_malicious_relay_reads_along_until_the_numbers_are_compared_and_never_
     # before a comparison the attack succeeds; that is declared, and listed as not claimed
     alice.device.send_text("bob", "private words")
     assert [one.text for one in bob.device.receive()] == ["private words"] == between.read
-    hers, his = alice.device.contacts.contact("bob"), bob.device.contacts.contact("alice")
+    hers = alice.device.contacts.contact("bob")
+    his = bob.device.contacts.contact("alice")
     assert hers.number != his.number and not hers.verified
     with pytest.raises(DeviceError, match="somebody may have put another key in between"):
         alice.device.contacts.trust("bob", his.number)

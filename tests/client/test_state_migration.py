@@ -218,7 +218,8 @@ def test_a_state_that_is_opened_again_in_its_period_is_the_same(make_world: Make
 @pytest.fixture
 def converted(make_world: MakeWorld) -> Iterator[tuple[Any, dict[int, bytes]]]:
     """A world whose device has adopted epoch 3, and states of epochs 1 to 3 in a store of version 16."""
-    world, states = make_world(LASTING, HASHES), {epoch: bytes([epoch]) * 16 for epoch in (1, 2, 3)}
+    world = make_world(LASTING, HASHES)
+    states = {epoch: bytes([epoch]) * 16 for epoch in (1, 2, 3)}
     world.device("bob")
     alice = world.device("alice")
     for epoch in (2, 3):

@@ -107,7 +107,8 @@ def test_an_interrupt_within_a_statement_is_one_and_no_sign_of_an_altered_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     store = Store(tmp_path, True, None, {"name": b"before"})
-    step, is_due = getattr(Vault, function), [True]
+    step = getattr(Vault, function)
+    is_due = [True]
 
     def interrupting(vault: Vault, *given: Any) -> Any:
         if is_due:
@@ -137,7 +138,8 @@ def test_a_lock_that_asks_for_too_much_memory_is_refused() -> None:
 
 def test_nothing_said_in_messages_is_in_the_clear_on_the_device(make_world: MakeWorld) -> None:
     world = make_world(ECHO, hashes_with(picture(1)))
-    bob, alice = world.device("bob"), world.device("alice")
+    bob = world.device("bob")
+    alice = world.device("alice")
     alice.device.send_picture("bob", picture(5), "a text for the disk")
     (got,) = bob.device.receive()
     assert got.pictures == (picture(5),)
@@ -165,7 +167,8 @@ def test_no_earlier_state_of_a_ratchet_is_in_any_file_once_a_device_is_at_rest(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_world(ECHO, hashes_with())
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     states = sealed_states(monkeypatch)
     for rest in (lambda: bob.device.receive(), lambda: bob.device.flush(), bob.device.close):
         for number in range(5):
@@ -182,7 +185,8 @@ def test_no_earlier_state_of_a_ratchet_is_in_any_file_once_a_device_is_at_rest(
 
 
 def test_what_a_killed_device_left_in_the_log_is_cut_off_by_the_next_one(tmp_path: Path) -> None:
-    store, killed = Store(tmp_path, True), tmp_path / "killed"
+    store = Store(tmp_path, True)
+    killed = tmp_path / "killed"
     for number in range(3):
         store.put("state", bytes([number]) * 40)
     (old,) = store._db.execute("SELECT value FROM meta WHERE name = 'state'").fetchone()
@@ -197,7 +201,8 @@ def test_what_a_killed_device_left_in_the_log_is_cut_off_by_the_next_one(tmp_pat
 
 
 def test_a_device_that_never_rests_keeps_no_more_than_so_many_transactions(tmp_path: Path) -> None:
-    store, log = Store(tmp_path, True), tmp_path / f"{FILE_NAME}-wal"
+    store = Store(tmp_path, True)
+    log = tmp_path / f"{FILE_NAME}-wal"
     sizes = []
     for number in range(4 * UNSETTLED_MOST):
         store.put("state", bytes([number % 256]) * 40)
@@ -207,7 +212,8 @@ def test_a_device_that_never_rests_keeps_no_more_than_so_many_transactions(tmp_p
 
 
 def test_another_reader_of_the_store_delays_that_the_log_is_cut_off(tmp_path: Path) -> None:
-    store, log = Store(tmp_path, True), tmp_path / f"{FILE_NAME}-wal"
+    store = Store(tmp_path, True)
+    log = tmp_path / f"{FILE_NAME}-wal"
     store.put("state", SECRET)
     store._db.execute("PRAGMA busy_timeout = 1")
     reader = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)

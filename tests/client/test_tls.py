@@ -31,7 +31,8 @@ CERTIFICATES = {
 
 @contextmanager
 def relay_with(held: Credentials) -> Iterator[tuple[FakeRelay, int]]:
-    fake, server = FakeRelay(), grpc.server(ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0)])
+    fake = FakeRelay()
+    server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0)])
     rpc.add_RelayServicer_to_server(fake, server)
     secured = grpc.ssl_server_credentials(
         [(held.key, held.certificate)], AUTHORITY_ROOT, require_client_auth=True

@@ -97,7 +97,9 @@ def test_the_newest_checkpoints_that_were_taken_are_kept(monkeypatch: pytest.Mon
 
 
 def test_lines_that_a_host_adds_to_a_checkpoint_are_not_kept() -> None:
-    plain, padded, proof = Kept(), Kept(), HELD.proof(0, size=1)
+    plain = Kept()
+    padded = Kept()
+    proof = HELD.proof(0, size=1)
     junk = [NoteSignature(f"j{n}.example", b"junk", bytes(700)) for n in range(60)]
     take(device(plain), 1)
     take(device(padded), 1, proof=replace(proof, note=proof.note.signed(*junk)).encode())
@@ -119,7 +121,8 @@ def test_without_a_policy_nothing_is_checked_kept_or_told() -> None:
 def test_a_checkpoint_that_no_quorum_cosigned_stops_nobody(
     size: int, cosigners: Sequence[NoteSigner]
 ) -> None:
-    one, text = device(), replace(FORK.checkpoint(5), size=size).text
+    one = device()
+    text = replace(FORK.checkpoint(5), size=size).text
     lines = [key.sign(text, NOW + at) for at, key in enumerate(cosigners)]
     stolen = replace(HELD.note().signatures[2], signature=lines[0].signature) if lines else LOG.sign(text)
     note = Note(text, (LOG.sign(text), *lines, stolen))
@@ -131,7 +134,8 @@ def test_a_checkpoint_that_no_quorum_cosigned_stops_nobody(
 
 @pytest.mark.parametrize("size", [3, 7, 1 << 40])
 def test_what_was_held_when_the_user_said_to_go_on_stops_nothing_any_more(size: int) -> None:
-    store, text = Kept(), replace(FORK.checkpoint(5), size=size).text
+    store = Kept()
+    text = replace(FORK.checkpoint(5), size=size).text
     note = Note(text, (LOG.sign(text), *(key.sign(text, NOW) for key in WITNESSES[:2])))
     take(device(store), 5)
     for _ in range(2):
@@ -150,7 +154,8 @@ def test_however_many_witnesses_a_quorum_has_and_however_long_their_names_peers_
     witnesses = [signer(f"{number}.{'w' * length}.example") for number in range(16)]
     operators = {one.key.name: [one.key] for one in witnesses}
     pinned = EpochPolicy(policy_of([log.key.key], operators, 15), 60)
-    one, other = device(pinned=pinned), device(pinned=pinned)
+    one = device(pinned=pinned)
+    other = device(pinned=pinned)
     described = pb.Description(leaf=log.entries[6], proof=log.proof(6, witnesses).encode())
     one.keep(one.view.check(signed(LEAVES[6].manifest), described, NOW))
     told = compose("", (), 0, seeded("told"), one.to_tell("bob"))
@@ -202,7 +207,8 @@ def test_a_log_that_does_not_continue_what_was_taken_is_refused_with_both_checkp
 
 
 def test_a_checkpoint_that_a_peer_tells_of_is_the_same_or_evidence() -> None:
-    one, other = device(), device()
+    one = device()
+    other = device()
     take(one, 6)
     take(other, 6, FORK)
     told = other.to_tell("alice")
@@ -254,7 +260,9 @@ def test_what_the_log_did_not_sign_is_passed_over() -> None:
 
 
 def test_no_alteration_of_what_a_peer_tells_of_raises_or_is_held() -> None:
-    one, drawn, whole = device(), seeded("told"), HELD.note(WITNESSES[:2], size=6).encode()
+    one = device()
+    drawn = seeded("told")
+    whole = HELD.note(WITNESSES[:2], size=6).encode()
     for _ in range(300):
         raw = bytearray(whole)
         at = int.from_bytes(drawn.take(4), "big") % len(raw)
@@ -265,7 +273,8 @@ def test_no_alteration_of_what_a_peer_tells_of_raises_or_is_held() -> None:
 
 
 def test_what_peers_tell_of_is_bounded() -> None:
-    one, long = device(), MemoryLog([str(n).encode() for n in range(40)])
+    one = device()
+    long = MemoryLog([str(n).encode() for n in range(40)])
     for size in range(1, 40):
         assert one.hear("bob", long.note(size=size).encode()) is None
     assert len(one.view.sizes()) == HEARD_MOST
@@ -287,7 +296,8 @@ def test_whom_a_device_told_is_bounded_and_who_is_forgotten_is_told_again(
 
 
 def test_one_peer_cannot_push_out_what_another_told_of() -> None:
-    store, long = Kept(), MemoryLog([str(n).encode() for n in range(60)])
+    store = Kept()
+    long = MemoryLog([str(n).encode() for n in range(60)])
     assert device(store).hear("bob", long.note(size=6).encode()) is None
     for size in range(7, 60):
         one = device(store)
@@ -302,7 +312,8 @@ def test_one_peer_cannot_push_out_what_another_told_of() -> None:
 
 
 def test_no_alteration_of_what_is_offered_is_taken_or_raises_anything_else() -> None:
-    one, drawn = device(), seeded("alterations")
+    one = device()
+    drawn = seeded("alterations")
     take(one, 4)
     whole = offered(6, sizes=(4,), proof=HELD.proof(5, WITNESSES[:2], 6).encode())  # no witness too many
     manifest = signed(LEAVES[5].manifest)
@@ -360,7 +371,8 @@ def test_a_checkpoint_that_was_heard_in_an_undone_transaction_is_held_when_it_co
     tmp_path: Path,
 ) -> None:
     store = Store(tmp_path, True)
-    one, told = device(store), FORK.note().encode()
+    one = device(store)
+    told = FORK.note().encode()
     take(one, 4)
     with pytest.raises(OSError, match="full"), store.transaction():
         one.hear("bob", told)

@@ -44,7 +44,8 @@ def offered() -> TrustedSet:
 def test_steps_are_taken_in_one_order_and_none_after_a_refused_one(taken: list[Step], now: int) -> None:
     offer = offered()
     for step in taken:
-        before, after = offer.stage, TRANSITIONS.get((offer.stage, step))
+        before = offer.stage
+        after = TRANSITIONS.get((offer.stage, step))
         if after is None:
             with pytest.raises(RuntimeError, match=f"{before}: {step} is not next"):
                 steps(now)[step](offer)

@@ -18,7 +18,8 @@ def world(make_world: MakeWorld) -> World:
 
 def substituted(world: World) -> tuple[Owned, Between, str]:
     """Alice has a session with the relay in Bob's place, a text waits in it, and Bob's own key was shown."""
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     relay = Between(world)
     alice.device.send_text("bob", "first")
     relay.be_honest()

@@ -131,7 +131,8 @@ def test_withdrawn_pre_keys_are_kept_while_the_relay_does_not_take_others(world:
 
 def test_a_first_message_opens_by_a_pre_key_that_was_withdrawn_since_and_uses_it_up(world: World) -> None:
     now = [1_700_000_000_000]
-    bob, alice = timed(world, "bob", lambda: now[0]), world.device("alice")
+    bob = timed(world, "bob", lambda: now[0])
+    alice = world.device("alice")
     alice.device.send_text("bob", "by a key of before")
     world.relay.handed_out.update(world.relay.keys["bob"].one_time_pre_keys)
     now[0] += upkeep.LOOK_AFTER_MS + 1
@@ -150,7 +151,8 @@ def test_a_device_keeps_withdrawn_pre_keys_longer_than_the_relay_keeps_messages(
 
 def test_a_signed_pre_key_is_replaced_after_a_week_and_the_old_one_still_opens(world: World) -> None:
     now = [1_700_000_000_000]
-    bob, alice = timed(world, "bob", lambda: now[0]), world.device("alice")
+    bob = timed(world, "bob", lambda: now[0])
+    alice = world.device("alice")
     first = world.relay.keys["bob"].signed_pre_key
     alice.device.send_text("bob", "sealed for the old key")
     now[0] += WEEK_MS + 1
@@ -164,7 +166,8 @@ def test_a_signed_pre_key_is_replaced_after_a_week_and_the_old_one_still_opens(w
 
 def test_a_clock_that_jumps_back_and_forth_breaks_nothing(world: World) -> None:
     now = [1_700_000_000_000]
-    bob, alice = timed(world, "bob", lambda: now[0]), timed(world, "alice", lambda: now[0])
+    bob = timed(world, "bob", lambda: now[0])
+    alice = timed(world, "alice", lambda: now[0])
     for jump in (-10 * WEEK_MS, 20 * WEEK_MS, -15 * WEEK_MS, 1):
         now[0] += jump
         assert alice.device.send_text("bob", f"after {jump}").delivered
@@ -184,7 +187,8 @@ def test_a_relay_that_is_away_is_asked_for_its_pre_keys_next_time(world: World) 
 
 
 def test_after_a_reset_the_next_message_starts_a_session_and_is_understood(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     alice.device.send_text("bob", "one")
     assert [m.text for m in bob.device.receive()] == ["one"]
     assert alice.device.reset_session("bob") and not alice.device.reset_session("bob")
@@ -211,7 +215,8 @@ def test_a_picture_for_a_group_is_matched_uploaded_and_reported_once(world: Worl
 
 
 def test_a_member_that_does_not_exist_keeps_nobody_else_from_the_message(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     first, second = alice.device.send_text_to(["nobody", "bob"], "hello")
     assert not first.delivered and "refused" in first.notice and second.delivered
     assert [m.text for m in bob.device.receive()] == ["hello"]
@@ -220,7 +225,8 @@ def test_a_member_that_does_not_exist_keeps_nobody_else_from_the_message(world: 
 @pytest.mark.parametrize("mode", [FailureMode.HOLD, FailureMode.SEND_AND_MATCH_LATER])
 def test_a_matcher_that_is_away_is_asked_once_for_a_group(world: World, mode: FailureMode) -> None:
     alice = world.device("alice", mode=mode)
-    bob, carol = world.device("bob"), world.device("carol")
+    bob = world.device("bob")
+    carol = world.device("carol")
     world.matcher.fail_always(down(), "Exchange")
     alice.device.send_picture_to(["bob", "carol"], picture(1))
     assert len(world.matcher.asked) == 3  # one picture, three attempts

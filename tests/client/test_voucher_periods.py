@@ -49,7 +49,8 @@ class Service:
     def publish(self, key: str = "", **values: int) -> None:
         """Publish the next epoch under a new key, or under the one that `key` names."""
         chosen = {"threshold": T, "synthetic": 0, **values}
-        deployment, rng = self.world.deployment, seeded(key) if key else system_randomness()
+        deployment = self.world.deployment
+        rng = seeded(key) if key else system_randomness()
         publish_list(deployment, self.design, random_hashes(20), LISTED, rng, values=chosen)
 
     def update(self, removes: Sequence[int] = ()) -> None:

@@ -42,7 +42,8 @@ from support.memory import build, opened, random_hashes
 from support.verdicts import reason
 
 CURATOR = CuratorKey.of(b"c" * 32)
-LISTED, ABSENT = random_hashes(12), random_hashes(3, seed=9)
+LISTED = random_hashes(12)
+ABSENT = random_hashes(3, seed=9)
 EXACT = {one.info.name: one for one in (oprf_psi.DESIGN, split_psi.DESIGN, PREFIX_BUCKET)}
 
 
@@ -98,7 +99,8 @@ def test_no_byte_of_a_proof_can_be_altered_so_that_it_shows_a_listed_hash_to_be_
     setup = open_setup(made.design, signed.manifest, made.build.setup_files)
     listed = proof_of(made, signed, LISTED[0])
     raw = listed.encode()
-    begin, taken = raw.index(listed.hash), 0
+    begin = raw.index(listed.hash)
+    taken = 0
     for at in range(begin, len(raw), 3):
         try:
             altered = AbsenceProof.decode(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :])
@@ -126,7 +128,8 @@ def test_a_true_proof_is_of_its_hash_alone() -> None:
 
 def test_proofs_are_of_the_epoch_that_the_curator_signed() -> None:
     made, signed = parties(oprf_psi.DESIGN)
-    proof, files = proof_of(made, signed, ABSENT[0]), made.build.setup_files
+    proof = proof_of(made, signed, ABSENT[0])
+    files = made.build.setup_files
     stranger = CuratorKey.of(b"x" * 32).sign(signed.manifest)
     assert isinstance(verify_files(stranger, CURATOR.public, files), Failed)
     altered = {name: data[:-1] + bytes([data[-1] ^ 1]) for name, data in files.items()}
@@ -139,7 +142,8 @@ def test_proofs_are_of_the_epoch_that_the_curator_signed() -> None:
 
 def test_files_that_the_manifest_names_must_say_what_it_says_and_be_sound() -> None:
     made, signed = parties(oprf_psi.DESIGN)
-    files, manifest = made.build.setup_files, signed.manifest
+    files = made.build.setup_files
+    manifest = signed.manifest
     (own,) = manifest.role_keys
     for said in (
         replace(manifest, role_keys=(replace(own, key=own.key[::-1]),)),
@@ -161,7 +165,8 @@ def test_the_proof_of_an_online_reply_proves_no_absence(name: str) -> None:
     """It is of RFC 9497: whoever has time finds wrong rows that pass. Version 1 of a proof took it."""
     made, signed = parties(EXACT[name])
     proof = proof_of(made, signed, ABSENT[0])
-    item, rng = HashOnly(ABSENT[0].tobytes()), seeded("roles")
+    item = HashOnly(ABSENT[0].tobytes())
+    rng = seeded("roles")
     online = run_session(made, item, replayed(proof.tape), answering=partial(made.answer, rng=rng))
     both = zip(proof.replies, online.asked, strict=True)
     replies = tuple(replace(one, body=asked.reply.encode()) for one, asked in both)

@@ -87,7 +87,8 @@ def test_one_organisation_with_two_keys_counts_once() -> None:
 
 @pytest.mark.parametrize("field", ["entry_hash", "entry_id", "salt"])
 def test_another_hash_id_or_salt_is_not_what_was_endorsed(field: str) -> None:
-    table, held = table_of([(signed_batch(ENTRIES), ENTRIES)], 5), label(ENTRIES, 0)
+    table = table_of([(signed_batch(ENTRIES), ENTRIES)], 5)
+    held = label(ENTRIES, 0)
     other = {"entry_hash": bytes(32), "entry_id": held.entry_id + 1, "salt": label(ENTRIES, 1).salt}
     assert verify_label(table, TERMS, replace(held, **{field: other[field]})) == Failed(
         "no organisation has endorsed the entry"
@@ -125,7 +126,8 @@ def test_an_entry_in_two_batches_is_endorsed_if_one_of_them_holds(first: int) ->
 
 
 def test_a_batch_of_nothing_is_refused_whoever_signed_it() -> None:
-    nothing, listed = ENTRIES.part(0, 0), (signed_batch(ENTRIES), ENTRIES)
+    nothing = ENTRIES.part(0, 0)
+    listed = (signed_batch(ENTRIES), ENTRIES)
     bare = batch_of(Action.LIST, (1, 9), [])
     keys = [KEYS[one.name] for one in POLICY.organisations]
     signatures = tuple(key.sign(SIGNATURE_TAG + TERMS.statement(bare)).signature for key in keys)
@@ -164,7 +166,8 @@ def test_an_entry_slipped_in_is_found_in_batch_and_count() -> None:
 
 
 def test_a_removed_entry_is_not_listed_and_takes_as_many_as_leave_too_few() -> None:
-    gone, both = ENTRIES.part(0, 1), [(signed_batch(ENTRIES), ENTRIES)]
+    gone = ENTRIES.part(0, 1)
+    both = [(signed_batch(ENTRIES), ENTRIES)]
     removed = table_of([*both, (signed_batch(gone, action=Action.REMOVE), gone)], 4)
     assert verify_table(removed, TERMS, 4) == Passed()
     assert reason(verify_label(removed, TERMS, label(ENTRIES, 0))) == "the entry's removal is endorsed"
@@ -188,7 +191,8 @@ def test_a_listing_and_a_removal_need_each_its_own_number(needed: int, to_remove
 def test_an_entry_goes_by_an_endorsed_removal_or_its_end_alone_and_does_not_come_back() -> None:
     short = (signed_batch(MORE, epochs=(1, 1)), MORE)
     first = table_of([(signed_batch(ENTRIES), ENTRIES), short], 8)
-    rest, gone = ENTRIES.part(1, 5), ENTRIES.part(0, 1)
+    rest = ENTRIES.part(1, 5)
+    gone = ENTRIES.part(0, 1)
     dropped = table_of([(signed_batch(rest), rest)], 4, 2)
     assert "1 entries of epoch 1 are gone" in reason(verify_none_dropped(first, dropped))
     removal = (signed_batch(gone, action=Action.REMOVE), gone)
@@ -204,19 +208,24 @@ def test_an_entry_goes_by_an_endorsed_removal_or_its_end_alone_and_does_not_come
 def test_no_epoch_leaves_a_removal_out_so_that_a_later_one_can_list_its_entry_again(
     listed: tuple[int, int], removed: tuple[int, int]
 ) -> None:
-    gone, rest = ENTRIES.part(0, 1), ENTRIES.part(1, 5)
-    stays, goes = (signed_batch(rest), rest), (signed_batch(gone, epochs=listed), gone)
+    gone = ENTRIES.part(0, 1)
+    rest = ENTRIES.part(1, 5)
+    stays = (signed_batch(rest), rest)
+    goes = (signed_batch(gone, epochs=listed), gone)
     removal = (signed_batch(gone, action=Action.REMOVE, epochs=removed), gone)
-    second, between = table_of([stays, goes, removal], 4, 2), table_of([stays], 4, 3)
+    second = table_of([stays, goes, removal], 4, 2)
+    between = table_of([stays], 4, 3)
     assert verify_table(second, TERMS, 4) == verify_table(between, TERMS, 4) == Passed()
     assert reason(verify_none_dropped(second, between)) == "removals of 1 entries by epoch 2 are left out"
 
 
 def test_a_removal_outlasts_what_it_removed_and_begins_with_something_listed() -> None:
-    gone, rest = ENTRIES.part(0, 1), (signed_batch(MORE), MORE)
+    gone = ENTRIES.part(0, 1)
+    rest = (signed_batch(MORE), MORE)
     removal = (signed_batch(gone, action=Action.REMOVE, epochs=(2, 4)), gone)
     second = table_of([(signed_batch(gone, epochs=(1, 2)), gone), rest, removal], 3, 2)
-    third, fifth = table_of([rest, removal], 3, 3), table_of([rest], 3, 5)
+    third = table_of([rest, removal], 3, 3)
+    fifth = table_of([rest], 3, 5)
     for before, after in ((second, third), (third, fifth), (second, fifth)):
         assert verify_table(after, TERMS, 3) == verify_none_dropped(before, after) == Passed()
     unlisted = table_of([rest, removal], 3, 2)
@@ -235,7 +244,8 @@ def test_a_removal_outlasts_what_it_removed_and_begins_with_something_listed() -
 def test_listing_and_removal_stay_each_to_its_last_epoch(
     before: list[str], after: list[str], why: str
 ) -> None:
-    gone, rest = ENTRIES.part(0, 1), (signed_batch(MORE), MORE)
+    gone = ENTRIES.part(0, 1)
+    rest = (signed_batch(MORE), MORE)
 
     def table(batches: list[str], epoch: int) -> EndorsedTable:
         spans = [(one[0], (int(one[1]), int(one[3]))) for one in batches]
@@ -249,7 +259,8 @@ def test_listing_and_removal_stay_each_to_its_last_epoch(
 
 
 def test_a_table_of_more_sections_is_refused() -> None:
-    batch, out = signed_batch(ENTRIES), io.BytesIO()
+    batch = signed_batch(ENTRIES)
+    out = io.BytesIO()
     writer = SetFileWriter(out, Identity(INFO.name, INFO.version, 1, {}))
     writer.section(KIND_BATCHES, [batch.tail + b"".join(batch.signatures)], 1)
     writer.section(KIND_LEAVES, [b"".join(sorted(leaves_of(ENTRIES)))], 5)
@@ -276,7 +287,8 @@ def test_altered_and_foreign_files_are_refused() -> None:
 
 @pytest.mark.parametrize("number", [1, 1 << 20])
 def test_a_leaf_of_no_batch_is_refused_before_as_much_is_made_as_its_number_says(number: int) -> None:
-    batch, out = signed_batch(ENTRIES), io.BytesIO()
+    batch = signed_batch(ENTRIES)
+    out = io.BytesIO()
     writer = SetFileWriter(out, Identity(INFO.name, INFO.version, 1, {}))
     writer.section(KIND_BATCHES, [batch.tail + b"".join(batch.signatures)], 1)
     writer.section(KIND_LEAVES, [b"".join(sorted(leaves_of(ENTRIES)))], 5)
@@ -366,10 +378,12 @@ def test_a_proof_shows_one_entry_to_whoever_has_neither_table_nor_list() -> None
 
 def test_no_part_of_a_proof_can_be_altered() -> None:
     table = table_of([(signed_batch(ENTRIES), ENTRIES), (signed_batch(MORE, NAMES), MORE)], 8)
-    root, held = TERMS.root(table.batches()), label(ENTRIES, 1)
+    root = TERMS.root(table.batches())
+    held = label(ENTRIES, 1)
     made = prove(table, TERMS, held)
     assert made is not None
-    raw, taken = made.encode(), 0
+    raw = made.encode()
+    taken = 0
     for at in range(len(raw)):
         try:
             altered = EndorsementProof.decode(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :])
@@ -387,12 +401,14 @@ def test_no_part_of_a_proof_can_be_altered() -> None:
 
 
 def test_neither_a_removal_nor_another_designs_statement_in_the_root_endorses_an_entry() -> None:
-    leaves, held = sorted(leaves_of(ENTRIES)), label(ENTRIES, 1)
+    leaves = sorted(leaves_of(ENTRIES))
+    held = label(ENTRIES, 1)
     leaf = leaves_of(ENTRIES)[1]
     removal = signed_batch(ENTRIES, NAMES, Action.REMOVE)
     made = proof_of(TERMS, leaf, leaves, 0, [removal])
     assert "lists no entry" in reason(verify_proof(made, TERMS, held, 1, TERMS.root([removal])))
-    other, listing = OTHERS["design"], signed_batch(ENTRIES)  # signed for this design, rooted for another
+    other = OTHERS["design"]
+    listing = signed_batch(ENTRIES)  # signed for this design, rooted for another
     crossed = proof_of(other, leaf, leaves, 0, [listing])
     assert "another deployment, design" in reason(
         verify_proof(crossed, TERMS, held, 1, other.root([listing]))
@@ -443,8 +459,10 @@ def test_a_proof_by_kept_trees_compares_no_section_as_a_whole(monkeypatch: pytes
 
 def test_no_wrong_byte_of_kept_trees_changes_a_proof() -> None:
     table = table_of(BATCHES, 32)
-    raw, held = trees_of(table), label(ENTRIES, 3)
-    slow, refused = prove(table, TERMS, held), 0
+    raw = trees_of(table)
+    held = label(ENTRIES, 3)
+    slow = prove(table, TERMS, held)
+    refused = 0
     assert slow is not None
     for at in range(len(raw)):
         altered = bytearray(raw)
@@ -471,7 +489,8 @@ def test_kept_trees_that_fit_by_themselves_and_are_of_something_else_change_no_p
     other = table_of([(signed_batch(MORE, NAMES), MORE)], 3) if what == "other set" else table
     raw = trees_of(other, OTHERS["deployment"] if what == "other terms" else TERMS)
     if what in ("too few", "far away"):
-        out, sections = io.BytesIO(), SetFile(raw, "tree", INFO.name, INFO.version)
+        out = io.BytesIO()
+        sections = SetFile(raw, "tree", INFO.name, INFO.version)
         writer = SetFileWriter(out, Identity(INFO.name, INFO.version, 1, {}))
         for kind, _ in sections.sections:
             content = bytes(sections.section(kind))
@@ -488,8 +507,10 @@ def test_kept_trees_that_fit_by_themselves_and_are_of_something_else_change_no_p
 
 def test_an_altered_table_gives_by_kept_trees_no_proof_that_does_not_hold() -> None:
     raw = file_of(BATCHES, 32)
-    trees, held = opened_trees(trees_of(table_of(BATCHES, 32))), label(ENTRIES, 3)
-    root, refused = trees.root, 0
+    trees = opened_trees(trees_of(table_of(BATCHES, 32)))
+    held = label(ENTRIES, 3)
+    root = trees.root
+    refused = 0
     for at in range(len(raw)):
         altered = bytearray(raw)
         altered[at] ^= 0x81

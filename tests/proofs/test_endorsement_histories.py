@@ -12,7 +12,8 @@ from blindmatch_proofs.endorsement.verify import verify_none_dropped, verify_tab
 from blindmatch_proofs.verdict import Passed
 from support.endorsing import TERMS, signed_batch, some_entries, table_of
 
-ENTRY, OTHERS = some_entries(1, 500), some_entries(2)
+ENTRY = some_entries(1, 500)
+OTHERS = some_entries(2)
 EPOCHS = range(1, 7)
 SIGNED = {
     "removed for as long": ["L1-6", "R2-6"],

@@ -74,7 +74,8 @@ def test_a_leaf_for_one_user_an_older_one_and_one_at_another_index_are_refused()
 
 
 def test_a_leaf_is_of_the_manifest_of_the_key_that_the_device_has_and_the_curators() -> None:
-    (first, second, *_), curator = LEAVES, CURATOR.public
+    first, second, *_ = LEAVES
+    curator = CURATOR.public
     for key in (KEY, None):
         assert verify_leaf(first, first.manifest, curator, key) == Passed()
     assert "epoch's manifest" in reason(verify_leaf(first, second.manifest, curator, KEY))
@@ -119,10 +120,12 @@ def test_two_roots_of_one_size_are_evidence_and_name_who_cosigned_both() -> None
 
 def test_two_leaves_at_one_index_are_evidence_whatever_the_sizes() -> None:
     later = MemoryLog([*FORK.entries, leaf(8).encode()])
-    mine, theirs = shows(HELD, 6), shows(later, 6)
+    mine = shows(HELD, 6)
+    theirs = shows(later, 6)
     split = SplitView(LOG.key, (mine, theirs))
     assert split.verify(LOG.key) == Passed() and SplitView.parse(split.encode()) == split
-    same, five = shows(later, 5), shows(HELD, 5)
+    same = shows(later, 5)
+    five = shows(HELD, 5)
     unproven = replace(theirs, leaf=b"something else")
     for pair in ((five, same), (mine, same), (mine, unproven), (mine, replace(theirs, leaf=b""))):
         assert "neither" in reason(SplitView(LOG.key, pair).verify(LOG.key))
@@ -164,7 +167,8 @@ def _of_another_stream() -> list[View]:
 
 
 def test_a_signature_that_a_peer_put_into_a_view_neither_accuses_a_witness_nor_spoils_the_evidence() -> None:
-    held, shown = HELD.note(WITNESSES[:2]), FORK.note(WITNESSES[1:2])
+    held = HELD.note(WITNESSES[:2])
+    shown = FORK.note(WITNESSES[1:2])
     good = held.signatures[1].signature
     bogus = replace(held.signatures[1], signature=good[:-1] + bytes([good[-1] ^ 1]))
     views = (View(held.encode()), View(shown.signed(bogus).encode()))
@@ -176,7 +180,8 @@ def test_a_signature_that_a_peer_put_into_a_view_neither_accuses_a_witness_nor_s
 def test_nobody_makes_evidence_against_a_log_without_its_key() -> None:
     imitation = MemoryLog(FORK.entries, signer(ORIGIN + "/", ED25519))
     forged = replace(FORK.note(()), signatures=imitation.note(()).signatures)
-    mine, other = View(HELD.note(()).encode()), signer("o.example", ED25519)
+    mine = View(HELD.note(()).encode())
+    other = signer("o.example", ED25519)
     unsigned = [
         View(forged.encode()),
         View(FORK.note(WITNESSES).encode().replace(LOG.key.name.encode(), b"x")),

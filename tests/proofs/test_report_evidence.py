@@ -50,7 +50,9 @@ from support.logs import NOW, WITNESSES, MemoryLog, signer
 from support.signed import CURATOR
 
 RNG = system_randomness()
-ALICE, JUDGE, STAMP = b"\1" * 32, amf.secret_key(b"j" * 32), b"s" * 32
+ALICE = b"\1" * 32
+JUDGE = amf.secret_key(b"j" * 32)
+STAMP = b"s" * 32
 IDENTITY = public_key(ALICE)
 FRANKING = FrankingKey.signed(amf.public_key(amf.secret_key(ALICE)), ALICE, b"n" * 64)
 HASH = Picture.from_bytes(picture(1)).hash
@@ -61,7 +63,8 @@ def evidence(mode: FrankingMode, data: bytes = picture(1)) -> ReportEvidence:
     ref = AttachmentRef(b"b" * 16, b"k" * 32, hashlib.sha256(data).digest(), 1024, "image/png")
     shown = disclose(compose("", (ref,), 17, RNG), "alice", "bob", 0)
     opening = shown.opening
-    about, name = proven(opening.commitment), b"i" * 16
+    about = proven(opening.commitment)
+    name = b"i" * 16
     proofs: dict[FrankingMode, tuple[SenderProof, ...]] = {
         FrankingMode.STAMP: (),
         FrankingMode.SIGNATURE: (SenderProof(sign(ALICE, about, RNG.take(64)), ()),),
@@ -101,7 +104,8 @@ def words(made: ReportEvidence, known: Known) -> dict[str, str]:
     return {name: type(one).__name__ for name, one in found.items()}
 
 
-OUTSIDER, CENTRE = Known(identity=IDENTITY), Known(identity=IDENTITY, judge=JUDGE, stamp=STAMP)
+OUTSIDER = Known(identity=IDENTITY)
+CENTRE = Known(identity=IDENTITY, judge=JUDGE, stamp=STAMP)
 NOTHING_ELSE = {"match": "Passed", "endorsed": "NotShown", "logged": "NotShown"}
 
 
@@ -132,8 +136,10 @@ def test_whose_key_it_is_is_not_for_the_file_to_say() -> None:
 
 def test_a_file_has_no_other_spelling_of_an_identity_key() -> None:
     made = evidence(FrankingMode.SIGNATURE)
-    (identity,), raw = made.identity, made.encode()
-    at, top = raw.rindex(identity) + 31, bytes([identity[31] | 0x80])
+    (identity,) = made.identity
+    raw = made.encode()
+    at = raw.rindex(identity) + 31
+    top = bytes([identity[31] | 0x80])
     with pytest.raises(ProtocolError, match="identity"):
         ReportEvidence.decode(raw[:at] + top + raw[at + 1 :])
 
@@ -162,7 +168,8 @@ def test_without_the_identity_key_nobody_is_shown_whose_message_it_is(mode: Fran
     "signature", [FRANKING.signature, bytes(64), None], ids=["another key's", "none", "another identity's"]
 )
 def test_a_franking_key_beside_the_senders_identity_key_is_not_the_senders(signature: bytes | None) -> None:
-    made, secret = evidence(FrankingMode.DESIGNATED), amf.secret_key(b"m" * 32)
+    made = evidence(FrankingMode.DESIGNATED)
+    secret = amf.secret_key(b"m" * 32)
     forged = FrankingKey.signed(amf.public_key(secret), b"m" * 32, b"n" * 64)
     about = proven(made.report.opening[0].commitment)
     proof = amf.frank(secret, amf.Keys(forged.key, BOB, amf.public_key(JUDGE)), about, RNG)
@@ -196,7 +203,8 @@ CHANGED: dict[str, tuple[str, Callable[[Report, Report], Report]]] = {
 @pytest.mark.parametrize("mode", [FrankingMode.DESIGNATED, FrankingMode.SIGNATURE])
 @pytest.mark.parametrize("how", CHANGED)
 def test_what_was_altered_fails_where_it_was(how: str, mode: FrankingMode) -> None:
-    made, (claim, altered) = evidence(mode), CHANGED[how]
+    made = evidence(mode)
+    (claim, altered) = CHANGED[how]
     wrong = replace(made, report=altered(made.report, evidence(mode).report))
     assert words(wrong, CENTRE)[claim] == "Failed"
 
@@ -229,12 +237,14 @@ def endorsed(
     epochs: tuple[int, int] = (1, 9),
 ) -> ReportEvidence:
     """Evidence whose entry organisations with these keys endorsed, under a manifest of the curator's."""
-    made, terms = evidence(FrankingMode.SIGNATURE), terms or Terms(CURATOR_KEY, "oprf-psi", policy)
+    made = evidence(FrankingMode.SIGNATURE)
+    terms = terms or Terms(CURATOR_KEY, "oprf-psi", policy)
     label = made.report.label
     hashed, salt = (np.frombuffer(one, np.uint8)[None].copy() for one in (label.entry_hash, label.salt))
     entries = EntryBatch(hashed, np.array([label.entry_id], np.uint64), salt)
     held = {bytes(one.verify_key): one for one in keys}
-    batch, (own,) = signed_batch(entries, NAMES, action, epochs, terms, held), leaves_of(entries)
+    batch = signed_batch(entries, NAMES, action, epochs, terms, held)
+    (own,) = leaves_of(entries)
     proof = proof_of(terms, own, [own], 0, [batch])
     leaf = CURATOR.leaf(manifest(), Endorsement(terms.root([batch]), policy.encode()))
     return replace(made, leaf=(leaf,), endorsement=(proof,))
@@ -381,8 +391,12 @@ def test_the_example_verifies_a_report_without_our_packages(
 
 def example_cases(made: ReportEvidence) -> dict[str, tuple[ReportEvidence, str]]:
     """Altered files, and the claim in whose name each must be refused."""
-    report, (leaf,), (proof,) = made.report, made.leaf, made.endorsement
-    label, (opening,), log = report.label, report.opening, made.epoch_proof
+    report = made.report
+    (leaf,) = made.leaf
+    (proof,) = made.endorsement
+    label = report.label
+    (opening,) = report.opening
+    log = made.epoch_proof
     later = CURATOR.leaf(manifest(epoch=2), leaf.endorsement)
 
     def with_report(**changes: Any) -> ReportEvidence:
@@ -470,9 +484,12 @@ def test_the_example_takes_a_leaf_at_its_epochs_index_alone(outsider: Callable[.
 
 def test_the_example_refuses_what_the_form_forbids(outsider: Callable[..., str], tmp_path: Path) -> None:
     made = ReportEvidence.decode((tmp_path / "whole").read_bytes())
-    whole, report, (leaf,) = made.encode(), made.report.encode(), made.leaf
+    whole = made.encode()
+    report = made.report.encode()
+    (leaf,) = made.leaf
     scored = Report.decode(replace(made.report, label=NO_LABEL, score=Flag(0.5).encode()).encode())
-    score, label = b"\0\0\0\x08" + scored.score, made.report.label.encode()
+    score = b"\0\0\0\x08" + scored.score
+    label = made.report.label.encode()
     flagged = replace(made, report=scored).encode()
     both = flagged.replace(NO_LABEL.encode(), label)
     one, two = (number.to_bytes(4, "big") + leaf.encode() * number for number in (1, 2))

@@ -60,7 +60,8 @@ DAY = 86_400
 
 
 def test_a_published_note_and_key_verify() -> None:
-    key, note = VerifierKey.parse(PETER), Note.parse(SAID.encode())
+    key = VerifierKey.parse(PETER)
+    note = Note.parse(SAID.encode())
     assert (key.name, key.kind, key.text) == (NAME, ED25519, PETER)
     (signature,) = note.signatures
     assert verify_signature(key, signature, note.text) == 0
@@ -126,7 +127,8 @@ def test_a_cosignature_by_ml_dsa_that_another_package_made_verifies() -> None:
 
 
 def test_a_cosignature_is_for_its_time_its_text_and_its_key() -> None:
-    text, witness = HELD.checkpoint().text, WITNESSES[0]
+    text = HELD.checkpoint().text
+    witness = WITNESSES[0]
     made = witness.sign(text, NOW)
     assert verify_signature(witness.key, made, text) == NOW
     assert verify_signature(witness.key, made, HELD.checkpoint(10).text) is None
@@ -229,7 +231,8 @@ def test_two_keys_of_one_name_and_id_make_no_policy() -> None:
 
 
 def test_old_and_future_cosignatures_do_not_count() -> None:
-    held, note = policy(3), HELD.note()
+    held = policy(3)
+    note = HELD.note()
     assert isinstance(held.accept(note, NOW + DAY, DAY), Accepted)
     assert isinstance(held.accept(note, NOW - SKEW_S, DAY), Accepted)
     assert "older than" in reason(held.accept(note, NOW + DAY + 1, DAY))
@@ -237,7 +240,8 @@ def test_old_and_future_cosignatures_do_not_count() -> None:
 
 
 def test_another_log_a_log_s_missing_signature_and_a_forged_one_are_refused() -> None:
-    held, note = policy(3), HELD.note()
+    held = policy(3)
+    note = HELD.note()
     foreign = MemoryLog(LEAVES, signer("other.example", ED25519))
     assert "no log of the policy" in reason(held.accept(foreign.note(), NOW, DAY))
     imitation = MemoryLog(LEAVES, signer(ORIGIN + "x", ED25519))
@@ -255,7 +259,8 @@ def test_another_log_a_log_s_missing_signature_and_a_forged_one_are_refused() ->
 
 def test_the_documents_grouped_policy_is_read() -> None:
     """tlog-policy, "Example policy": at least two of three X, and one of three Y."""
-    x, y = WITNESSES[:3], (signer("y1"), signer("y2"), signer("y3"))
+    x = WITNESSES[:3]
+    y = (signer("y1"), signer("y2"), signer("y3"))
     lines = [f"log {LOG.key.text} https://log.example", "# comment", "", "\t"]
     lines += [f"witness X{at} {one.key.text}" for at, one in enumerate(x, 1)]
     lines += ["  group X-witnesses 2 X1 X2 X3"]
@@ -269,7 +274,8 @@ def test_the_documents_grouped_policy_is_read() -> None:
     assert not held.satisfied({"X-witnesses", "Y-witnesses", "X-and-Y", "none"})
 
 
-W1, W2 = WITNESSES[0].key.text, WITNESSES[1].key.text
+W1 = WITNESSES[0].key.text
+W2 = WITNESSES[1].key.text
 
 
 @pytest.mark.parametrize(

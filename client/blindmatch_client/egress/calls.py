@@ -314,7 +314,8 @@ class Replies:
     def batches(self, seconds: float) -> Generator[list[Message]]:
         """Many replies until they end; together those that came while another answer was waited for. Raises
         as `one`; a line that is left before that is closed, since nothing else ends the call."""
-        until, ended = time.monotonic() + seconds, False
+        until = time.monotonic() + seconds
+        ended = False
         try:
             while not ended:
                 batch: list[Message] = []

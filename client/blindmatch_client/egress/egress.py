@@ -111,7 +111,8 @@ class Channels:
         if party not in self.endpoints:
             raise errors.UnreachedError(party, "cannot be reached: no address for it is known here")
         if party not in self._open or party in self._doubted:
-            endpoint, before = self.endpoints[party], self._open.get(party)
+            endpoint = self.endpoints[party]
+            before = self._open.get(party)
             # at another address the old channel is closed: calls on it have no server any more
             if before is None or before.endpoint != endpoint:
                 self._open[party] = _Opened(endpoint, self._connect(party, endpoint))
@@ -242,7 +243,8 @@ class Egress:
         """Many requests, many replies: what `consume` makes of them. Both are called for each attempt."""
 
         def attempt() -> T:
-            channel, entry = self._channels.to(call.party), self._entry(call)
+            channel = self._channels.to(call.party)
+            entry = self._entry(call)
             rpc: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(call.method.path)
             parts = (_sent(call, entry, request) for request in requests())
             replies = rpc(parts, timeout=call.deadline_s)
@@ -269,7 +271,8 @@ class Egress:
     def _alone(self, call: Call[Q, P], request: Q) -> P:
         import grpc
 
-        channel, entry = self._channels.to(call.party), self._entry(call)
+        channel = self._channels.to(call.party)
+        entry = self._entry(call)
         rpc: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(call.method.path)
         body = _sent(call, entry, request)
         try:
@@ -304,13 +307,15 @@ class Egress:
 
     def _attempted(self, call: Call[Q, P], attempt: Callable[[], T]) -> T:
         """What an attempt came to; after one that nobody answered the address is looked up again."""
-        left, reached = self._retry.waits() if call.idempotent else iter(()), False
+        left = self._retry.waits() if call.idempotent else iter(())
+        reached = False
         while True:
             try:
                 return attempt()
             except errors.ServiceUnavailableError as error:
                 self._channels.doubt(call.party)
-                unreached, wait = isinstance(error, errors.UnreachedError), next(left, None)
+                unreached = isinstance(error, errors.UnreachedError)
+                wait = next(left, None)
                 if wait is None and unreached and reached:
                     words = "broke the call off, and cannot be reached"
                     raise errors.ServiceUnavailableError(call.party, words) from None

@@ -79,7 +79,8 @@ class AdoptionRecord:
 
     def held(self, manifest: EpochManifest) -> Held:
         """What was adopted before, as far as `manifest` is compared with it."""
-        newest, before = self.newest(), manifest.predecessor_epoch
+        newest = self.newest()
+        before = manifest.predecessor_epoch
         since = {one.epoch: one for one in self._adopted(min(manifest.epoch, before), _NEWEST)}
         near = since.get(manifest.epoch) or since.get(before) or newest
         return Held(newest, near, {epoch: one.signed.manifest.digest for epoch, one in since.items()})
@@ -174,7 +175,8 @@ class Transparency:
     def __init__(
         self, store: Store, policy: EpochPolicy | None, curator: bytes, sealing_key: bytes | None
     ) -> None:
-        self._store, self._view = store, LogView(policy, curator, sealing_key)
+        self._store = store
+        self._view = LogView(policy, curator, sealing_key)
         self._name = f"log/{policy.origin}" if policy else ""
         self._undone = -1
         self._told: dict[str, bytes] = {}
@@ -236,7 +238,9 @@ class Adoption:
         self._demands = trusted.Demands(
             base.design, party, base.config.curator, trusted.Endorsing.of(base.config)
         )
-        self._base, self._record, self._transparency = base, record, transparency
+        self._base = base
+        self._record = record
+        self._transparency = transparency
         self._setups = SetupStore(base.folder / "setup", base.design)
 
     def here(self) -> Opened | None:
@@ -264,7 +268,8 @@ class Adoption:
         with self._noting():
             call = Call(self._demands.party, DESCRIBE, Purpose.SETUP, idempotent=True)
             request = pb.DescribeRequest(tree_sizes=self._transparency.view.sizes())
-            described, now = self._base.egress.unary(call, request), self._base.clock_ms() // 1000
+            described = self._base.egress.unary(call, request)
+            now = self._base.clock_ms() // 1000
             manifest = offer.take_manifest(described.manifest)
             offer.check_order(self._record.held(manifest), now)
             offer.check_log(described, self._transparency.view, now)

@@ -50,7 +50,9 @@ class UnloggedError(BlindmatchError):
 
     def __init__(self, reason: str, shown: bytes, held: bytes = b"", longer: bytes = b"") -> None:
         super().__init__(reason)
-        self.shown, self.held, self.longer = shown, held, longer
+        self.shown = shown
+        self.held = held
+        self.longer = longer
 
 
 class Seen(Struct, frozen=True):
@@ -90,7 +92,8 @@ class LogView(Redacted, Struct, frozen=True):
         if self.policy is None:
             return self.seen
         try:
-            leaf, proof = EpochLeaf.decode(described.leaf), TlogProof.parse(described.proof)
+            leaf = EpochLeaf.decode(described.leaf)
+            proof = TlogProof.parse(described.proof)
         except ProtocolError as error:
             raise UnloggedError(f"no proof that everybody is offered it: {error}", signed.encode()) from None
         _expect(verify_leaf(leaf, signed.manifest, self.curator, self.sealing_key), described.leaf)
@@ -103,7 +106,8 @@ class LogView(Redacted, Struct, frozen=True):
         own = tuple(one for one in proof.note.signatures if any(map(one.is_by, keys)))
         note = replace(proof.note, signatures=own).encode()
         for seen in (*self.seen.taken[-1:], *self._heard):
-            path, withheld = paths.get(_head(seen).size, ()), found.head.size < _head(seen).size
+            path = paths.get(_head(seen).size, ())
+            withheld = found.head.size < _head(seen).size
             # a longer log shows no second history: a newer epoch is held back, or its host is behind
             _expect(_continues(found.head, _head(seen), path), note, *((b"", seen) if withheld else (seen,)))
         before = self.seen.taken
@@ -154,7 +158,8 @@ class LogView(Redacted, Struct, frozen=True):
         """A checkpoint under the signatures of the log and a quorum, of whatever time, without another line;
         None if it has none."""
         assert self.policy is not None
-        policy, own = self.policy.policy, signature_by(self._log, note)
+        policy = self.policy.policy
+        own = signature_by(self._log, note)
         made = {name: line for name, key in policy.witnesses.items() if (line := signature_by(key, note))}
         for name in tuple(made):
             if policy.satisfied(made.keys() - {name}):

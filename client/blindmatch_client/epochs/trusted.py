@@ -177,7 +177,11 @@ class RefusalError(BlindmatchError):
 
     def __init__(self, error: DeviceError, kind: Kind, epoch: int, shown: bytes, held: bytes = b"") -> None:
         super().__init__(str(error))
-        self.error, self.kind, self.epoch, self.shown, self.held = error, kind, epoch, shown, held
+        self.error = error
+        self.kind = kind
+        self.epoch = epoch
+        self.shown = shown
+        self.held = held
 
 
 class Held(Struct, frozen=True):
@@ -278,7 +282,8 @@ class Demands(Redacted, Struct, frozen=True):
             return lambda label: Passed()
         if self._guard(lambda: self.design.unconfirmed(setup)):
             raise SetFileError("a set of kind filter opens no label, so none of its entries can be endorsed")
-        table, terms = self.endorsing.table(files, epoch), self.endorsing.terms
+        table = self.endorsing.table(files, epoch)
+        terms = self.endorsing.terms
         table.check_intact()  # now, for all pictures: not at the first match
         return lambda label: verify_label(table, terms, label)
 
@@ -325,7 +330,8 @@ class TrustedSet:
     def take_manifest(self, raw: bytes) -> EpochManifest:
         """Take what is said to be a signed manifest; `SetFileError` if it is of another design; nobody is to
         blame for that."""
-        demands, signed = self._demands, None
+        demands = self._demands
+        signed = None
         with self._take(Step.MANIFEST):
             if len(raw) <= SIGNED_MOST:
                 with suppress(ProtocolError):
@@ -334,7 +340,8 @@ class TrustedSet:
                 rule = "the epoch's manifest must be signed by the curator whose key this device has"
                 error = MisbehavedError(demands.party, rule)
                 raise RefusalError(error, Kind.UNSIGNED, 0 if signed is None else signed.manifest.epoch, raw)
-            info, other = demands.design.info, signed.manifest
+            info = demands.design.info
+            other = signed.manifest
             if not other.is_of(info):
                 raise SetFileError(
                     f"set-up: must be of design {info.name} version {info.version}, not of "
@@ -347,7 +354,8 @@ class TrustedSet:
     def check_order(self, held: Held, now: int) -> None:
         """Compare it with what was adopted before, and with the time in Unix seconds."""
         with self._take(Step.ORDER):
-            self._held, manifest = held, self.signed.manifest
+            self._held = held
+            manifest = self.signed.manifest
             older = verify_not_older(manifest, held.newest.epoch if held.newest else 0)
             self._expect(older, Kind.OLDER, held.newest, _TELL)
             self._expect(verify_consistent(manifest, held.digests), Kind.FORKED, held.near, SHOW)

@@ -146,7 +146,9 @@ class Detector(Redacted, Struct, dict=True, eq=False):
     def ask(self, item: bm.Item, number: int, exchange: Exchange, binding: bm.Binding = bm.UNBOUND) -> Asked:
         """Run one session for `item` in its message, up to where nothing but its outcome is left;
         `PictureError` if the picture cannot be decoded; nothing was sent then."""
-        tape, rounds, state = Recording(self.rng), list[Round](), self._state.encode()
+        tape = Recording(self.rng)
+        rounds = list[Round]()
+        state = self._state.encode()
         session = bm.Session(self.design, self.setup, self._state, tape.rng)
 
         def traced(outcome: Outcome | None) -> None:
@@ -201,7 +203,8 @@ class Detector(Redacted, Struct, dict=True, eq=False):
         return Decided(outcome)
 
     def _check_confirmed(self, found: Outcome, item: bm.Item) -> None:
-        relation, step = self.design.info.relation, f"{self.design.info.name}/outcome"
+        relation = self.design.info.relation
+        step = f"{self.design.info.name}/outcome"
         if isinstance(found, bm.Match | bm.Flag) and not is_confirmed(relation, item, found):
             words = "an opened label must be of an entry the item matches"
             raise errors.ProtocolError(

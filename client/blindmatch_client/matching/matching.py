@@ -151,7 +151,8 @@ class Enrolling:
         self._base.trace(EnrolmentTrace(key, before.encode(), tape.tape(), encoded))
 
     def _complete(self, key: bytes, body: _Body) -> None:
-        info, role = self._design.info, Role(body.role)
+        info = self._design.info
+        role = Role(body.role)
         head = pb.EnrolmentHead(
             design=info.name, version=info.version, role=role, key=key, size=body.size, sha256=body.digest
         )
@@ -239,7 +240,8 @@ class MatchingClient:
             return
         held, shown = split.views
         log = self._transparency.view
-        stops, cosigned = log.stops(shown.note), log.cosigned(shown.note) is not None
+        stops = log.stops(shown.note)
+        cosigned = log.cosigned(shown.note) is not None
         before = [one for one in self.record.evidence() if one.kind is Kind.SPLIT]
         raws = (raw for one in before for raw in ((one.shown,) if stops else (one.shown, one.held)))
         told = (one.text for one in (View(raw).note for raw in raws) if log.cosigned(one))
@@ -272,7 +274,8 @@ class MatchingClient:
             return Undecided(Cause.UNAVAILABLE, error)
         if not isinstance(detection, Verified):
             return self._judge(detection, self.epoch)
-        conclude, epoch = detection.conclude, detection.epoch
+        conclude = detection.conclude
+        epoch = detection.epoch
         return replace(detection, conclude=lambda: self._judge(conclude(), epoch))
 
     def transcript(self, item: Item, number: int) -> tuple[SignedManifest, SessionTrace]:
@@ -281,7 +284,8 @@ class MatchingClient:
         `SetFileError` as `ask`."""
         self._ready()
         seen = list[SessionTrace]()
-        detector, exchange = self._detecting(seen.append, lambda found: found), self._exchange(number, b"")
+        detector = self._detecting(seen.append, lambda found: found)
+        exchange = self._exchange(number, b"")
         detection = detector.match(item, number, exchange, CERTIFYING)
         self._detector = None  # its account's state may be another one now
         adopted = self.record.of(self.epoch)
@@ -304,7 +308,8 @@ class MatchingClient:
         """Was the picture refused for its epoch, or for an enrolment that is gone, and is that mended now?"""
         if not isinstance(detection, Undecided) or not isinstance(detection.error, RefusedError):
             return False
-        before, enrolled = self.epoch, self._enrolling.sent
+        before = self.epoch
+        enrolled = self._enrolling.sent
         return detection.error.status == EPOCH_MOVED and (self.refresh(), self._enrolling.sent) != (
             before,
             enrolled,
@@ -342,7 +347,8 @@ class MatchingClient:
             return
         keeper = self._keeper_of(opened)
         self._enrolling.use(opened.setup, keeper)
-        self.epoch, self._ends = opened.epoch, opened.ends
+        self.epoch = opened.epoch
+        self._ends = opened.ends
         setup = self._design.with_executor(opened.setup, self._threads)
         self._detecting = partial(Detector, self._design, setup, keeper, self._base.rng)
         self._detector = self._detecting(self._base.trace, opened.confirm)

@@ -93,7 +93,9 @@ class Contacts:
         configured: Mapping[str, bytes],
         requeue: Callable[[str], None],
     ) -> None:
-        self._keeper, self._relay, self._requeue = keeper, relay, requeue
+        self._keeper = keeper
+        self._relay = relay
+        self._requeue = requeue
         self._configured = {name: key for name, key in configured.items() if name != keeper.name}
         for name, key in self._configured.items():
             if not keeper.was_trusted(name, key):

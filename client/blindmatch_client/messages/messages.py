@@ -189,7 +189,8 @@ class Messages:
     ) -> list[Outgoing]:
         """Compose and queue a message to each recipient: its commitment is made before anything is asked."""
         ref = None if attached is None else attached.ref
-        now, refs = self._base.clock_ms(), () if ref is None else (ref,)
+        now = self._base.clock_ms()
+        refs = () if ref is None else (ref,)
         contents = {
             to: compose(text, refs, now, self._base.rng, self._sender.to_tell(to)) for to in message_ids
         }
@@ -214,7 +215,8 @@ class Messages:
 
     def _take_file(self, to: str, path: Path) -> Taken:
         """Seal a file likewise; one that is too large for a picture is never whole in memory."""
-        chunks, size = read_chunks(path), path.stat().st_size if path.is_file() else 0
+        chunks = read_chunks(path)
+        size = path.stat().st_size if path.is_file() else 0
         if size <= MOST_BYTES:
             return self._take_picture(to, b"".join(chunks))
         if self._base.config.unreadable is Unreadable.REFUSE or size > MOST_ATTACHMENT_BYTES:
@@ -234,7 +236,9 @@ class Messages:
         return [(self._sent(one, notice), one.error) for one in ends]
 
     def _sent(self, progress: Progress, notice: str = "") -> Sent:
-        row, report_id, kind = progress.row, progress.report_id, outcome_kind(progress.row)
+        row = progress.row
+        report_id = progress.report_id
+        kind = outcome_kind(progress.row)
         reported = report_id is not None and self._reporting.is_received(report_id)
         if progress.error is not None:
             notice = str(progress.error)

@@ -67,7 +67,8 @@ def sent_notice(progress: Progress, kind: OutcomeKind, received: bool, config: D
 def ended_notice(ended: Ended, received: bool, config: DeviceConfig) -> str:
     """Return what the user must be told of a message that has ended, of which the centre may have `received`
     a report; empty if nothing."""
-    to, kind = ended.recipient, OutcomeKind(ended.outcome)
+    to = ended.recipient
+    kind = OutcomeKind(ended.outcome)
     found = _found(kind, config)
     if ended.state is EndState.EXPIRED:
         return expired(to, ended.queued_at_ms)
@@ -101,7 +102,8 @@ def _found(kind: OutcomeKind, config: DeviceConfig) -> str:
 
 def _of_outcome(row: Outgoing, kind: OutcomeKind, found: str, config: DeviceConfig) -> str:
     """What the user is told of the outcome itself, where no report is made of it."""
-    to, consequence = row.recipient, config.consequence
+    to = row.recipient
+    consequence = config.consequence
     match kind:
         case OutcomeKind.UNCONFIRMED:
             return unconfirmed(to)
@@ -116,7 +118,8 @@ def _of_outcome(row: Outgoing, kind: OutcomeKind, found: str, config: DeviceConf
 
 
 def _of_progress(progress: Progress, found: str, received: bool, config: DeviceConfig) -> str:
-    row, problem = progress.row, progress.problem
+    row = progress.row
+    problem = progress.problem
     if progress.report_id is not None:
         on_schedule = config.cover is not None
         return reported(row.recipient, row.named, found, progress.report_id, received, on_schedule)

@@ -160,7 +160,8 @@ class Receiver(Struct, frozen=True):
 
     def _take(self, some: Sequence[pb.Delivery], on_complete: Callable[[int], None]) -> None:
         """Open and save messages, with the account's new state, in one transaction; fetch what they bear."""
-        plain, bearing = 0, set[int]()
+        plain = 0
+        bearing = set[int]()
         with self.keeper.saving(synced=False) as account:
             known = self._known(some)
             for delivery in some:
@@ -199,7 +200,8 @@ class Receiver(Struct, frozen=True):
             lost = isinstance(error, errors.UNOPENED) and named and not repeat
             self._save(delivery, None, str(error), repeat, lost)
             return False
-        content, problem = opened.content, self.recovery.hear(delivery.sender, opened.unopened)
+        content = opened.content
+        problem = self.recovery.hear(delivery.sender, opened.unopened)
         if opened.unopened and not content.text and not content.attachments:
             self._save(delivery, None, problem or ANSWERED, shown=not problem)
             return False
@@ -251,7 +253,8 @@ class Receiver(Struct, frozen=True):
         lost: bool = False,
     ) -> None:
         stamp = stamp_of(delivery.message_id, delivery.accepted_at_ms, delivery.stamp)
-        said, stamps = () if content is None else (content,), () if stamp is None else (stamp,)
+        said = () if content is None else (content,)
+        stamps = () if stamp is None else (stamp,)
         sender = delivery.sender if is_account(delivery.sender) else ascii(delivery.sender)[:NAME_MOST]
         came = self._came[delivery.sequence] = Came(sender, said, problem, stamps, delivery.message_id[:16])
         self.base.store.run(
@@ -288,7 +291,8 @@ class Receiver(Struct, frozen=True):
         }
 
     def _fetch(self, sequence: int, position: int, ref: AttachmentRef) -> bool:
-        name, problem = None, None
+        name = None
+        problem = None
         if ref.padded_size > MOST_ATTACHMENT_BYTES:
             problem = f"an attachment is larger than {MOST_ATTACHMENT_BYTES} bytes and was not fetched"
         else:
@@ -334,7 +338,9 @@ class Receiver(Struct, frozen=True):
             (asked,) = self.base.store.one(query, sequence) or (None,)
             problem = "; ".join(filter(None, [came.problem, REQUESTS.get(asked)]))
             return Received(sequence, came.sender, "", (), 0, problem)
-        (said,), stamp, centre = came.content, next(iter(came.stamp), None), self.base.config.centre
+        (said,) = came.content
+        stamp = next(iter(came.stamp), None)
+        centre = self.base.config.centre
         # what was opened of the centre's own account was under the configured key
         official = centre is not None and self.base.design.info.end_to_end and came.sender == centre.account
         if not said.attachments:

@@ -220,7 +220,8 @@ class Recovery(Struct):
             return message_id in waiting
         name = self.base.rng.take(MESSAGE_ID_LENGTH)
         row = Outgoing(0, name, self.base.clock_ms(), SendState.QUEUED, to, kept.content)
-        row.unopened, row.resent = kept.unopened, kept.resent + 1
+        row.unopened = kept.unopened
+        row.resent = kept.resent + 1
         self._add(row)
         self.base.store.run("DELETE FROM handed_over WHERE message_id = ?", message_id)
         return True
@@ -230,7 +231,8 @@ class Recovery(Struct):
         self._pending = True
 
     def _may_ask(self, peer: str) -> bool:
-        ask, now = self._known_asks().get(peer), self.base.clock_ms()
+        ask = self._known_asks().get(peer)
+        now = self.base.clock_ms()
         return ask is None or abs(now - ask.began_at_ms) > DAY_MS or (ask.heard and ask.count < ASKS_MOST)
 
     def _known_asks(self) -> dict[str, _Ask]:

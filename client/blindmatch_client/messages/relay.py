@@ -147,7 +147,9 @@ class RelayClient:
                     size += sum(len(delivery.sealed) + len(delivery.clear) for delivery in some)
                     together += sum(delivery.ByteSize() for delivery in some)
                     if not held[-1].more or together >= MOST_TOGETHER_BYTES:
-                        some, held, together = held, [], 0
+                        some = held
+                        held = []
+                        together = 0
                         take(some)
                     if self._monotonic() > until:
                         return 0
@@ -241,7 +243,8 @@ class Upkeep(Struct, frozen=True):
         kept = self.store.get(_PUBLISHED)
         if kept is None:
             return False
-        at, left = int.from_bytes(kept[:8], "big"), int.from_bytes(kept[8:], "big")
+        at = int.from_bytes(kept[:8], "big")
+        left = int.from_bytes(kept[8:], "big")
         used = left - self.keeper.account.one_time_left
         return used > ONE_TIME_PRE_KEYS - FEW or abs(self.clock_ms() - at) > LOOK_AFTER_MS
 

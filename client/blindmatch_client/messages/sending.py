@@ -101,7 +101,8 @@ class Sender(Struct, frozen=True):
     def send_texts(self, message_ids: Mapping[str, bytes], text: str) -> list[Progress]:
         """Send a text to each recipient, with each of whom there is a session, side by side; one transaction
         saves all before any is sent; `MessengerError` if it cannot be sealed; nothing is queued then."""
-        now, sent = self.base.clock_ms(), []
+        now = self.base.clock_ms()
+        sent = []
         with self.keeper.saving() as account:
             for to, message_id in message_ids.items():
                 content = compose(text, (), now, self.base.rng, self.to_tell(to))
@@ -174,8 +175,11 @@ class Sender(Struct, frozen=True):
         self, row: Outgoing, attached: Attached, found: Detection, epoch: int
     ) -> Undecided | None:
         if isinstance(found, Decided):
-            row.problem, attached.matching, attached.outcome = "", MatchState.DECIDED, found.outcome
-            attached.epoch, attached.matched_at_ms = epoch, self.base.clock_ms()
+            row.problem = ""
+            attached.matching = MatchState.DECIDED
+            attached.outcome = found.outcome
+            attached.epoch = epoch
+            attached.matched_at_ms = self.base.clock_ms()
             return None
         row.problem = str(found.error)
         if self.base.config.mode is FailureMode.SEND_UNMATCHED:
@@ -189,7 +193,8 @@ class Sender(Struct, frozen=True):
         return data, attached.taken or Picture.from_bytes(data)
 
     def _hand_over_all(self, sent: Sequence[Progress]) -> None:
-        failure, stops = None, self.base.config.design.info.distrusts
+        failure = None
+        stops = self.base.config.design.info.distrusts
         for progress in sent:
             with _stopping(progress):
                 self._hand_over(progress, failure if _is_due(progress.row) else None)
@@ -206,8 +211,11 @@ class Sender(Struct, frozen=True):
         waiting = {row.number: row for row in self.outbox.waiting()}
         for progress in taken:
             row = waiting[progress.row.number]
-            row.attached, row.evidence = progress.row.attached, progress.row.evidence
-            progress.row, progress.problem, progress.taken = row, None, False
+            row.attached = progress.row.attached
+            row.evidence = progress.row.evidence
+            progress.row = row
+            progress.problem = None
+            progress.taken = False
         self._hand_over_all(taken)
 
     def _hand_over(self, progress: Progress, known: Undecided | None) -> None:
@@ -244,7 +252,8 @@ class Sender(Struct, frozen=True):
 
     def _conclude(self, progress: Progress) -> None:
         """Look at the outcome, now that the relay has the message, and queue what it owes: all at once."""
-        row, file = progress.row, None
+        row = progress.row
+        file = None
         with self.base.store.transaction():
             if progress.error is not None:
                 # nobody gets it: look once no other message that bears its picture waits any more
@@ -291,7 +300,8 @@ class Sender(Struct, frozen=True):
         again."""
         assert row.content is not None
         self._upload(row)
-        content, attached = row.content, row.attached
+        content = row.content
+        attached = row.attached
         if attached is not None and attached.ref is not None:  # the blob was named since
             content = replace(content, attachments=(attached.ref,))
         info = self.base.config.design.info
@@ -317,7 +327,10 @@ class Sender(Struct, frozen=True):
             raise
 
     def _sealed(self, row: Outgoing, content: Content, sealed: bytes) -> None:
-        row.content, row.sealed, row.state, row.problem = content, sealed, SendState.SEALED, ""
+        row.content = content
+        row.sealed = sealed
+        row.state = SendState.SEALED
+        row.problem = ""
         self.outbox.save_whole(row)
 
     def _note(self, row: Outgoing, content: Content | None) -> None:
@@ -329,10 +342,12 @@ class Sender(Struct, frozen=True):
         attached = row.attached
         if attached is None or attached.uploaded or attached.file is None or attached.ref is None:
             return
-        file, ref = attached.file, attached.ref
+        file = attached.file
+        ref = attached.ref
         size = ref.padded_size + SEAL_BYTES
         blob_id = self.relay.upload(size, lambda: self.files.chunks(file), attached.item)
-        attached.ref, attached.uploaded = replace(ref, blob_id=blob_id), True
+        attached.ref = replace(ref, blob_id=blob_id)
+        attached.uploaded = True
 
     def _hand(self, progress: Progress) -> None:
         row = progress.row
@@ -344,7 +359,8 @@ class Sender(Struct, frozen=True):
 
     def _handed(self, progress: Progress) -> None:
         """Note that the relay has a message, or why not; what it will never take is FAILED."""
-        row, problem = progress.row, progress.problem
+        row = progress.row
+        problem = progress.problem
         if problem is None:
             if row.state is SendState.SEALED:
                 self.recovery.request_sent(row)

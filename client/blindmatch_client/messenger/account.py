@@ -237,7 +237,8 @@ class Account(OwnKeys):
         latest `Changes.peers`, which replace those of the dump; `StateError` if one of these is not the dump
         of an account in this version."""
         try:
-            state, apart = AccountState.decode(dump), [PeerState.decode(peer) for peer in peers]
+            state = AccountState.decode(dump)
+            apart = [PeerState.decode(peer) for peer in peers]
             keys, _ = KeyAgreement.from_json(json.loads(state.keys), *AGREEMENT)
             account = cls(state.name, keys, state.rotated_at)
             account._withdrawn = {one.key: one.since for one in state.withdrawn}

@@ -42,7 +42,9 @@ class OwnFranking:
     """The franking of one account."""
 
     def __init__(self, franking: Franking, identity: bytes) -> None:
-        self._mode, self._judge, self._identity = franking.mode, franking.judge, identity
+        self._mode = franking.mode
+        self._judge = franking.judge
+        self._identity = identity
 
     def __repr__(self) -> str:
         return "<OwnFranking>"
@@ -183,7 +185,8 @@ class OwnKeys(Peers):
         self._core_changed |= kept != self._withdrawn
         if len(kept) < len(known):
             # the library would compute every public key once for each that is deleted
-            model, gone = self._keys.model, known.keys() - kept.keys()
+            model = self._keys.model
+            gone = known.keys() - kept.keys()
             left = [key for key in model.pre_keys if PreKeyPair(key).pub not in gone]
             model = model.model_copy(update={"pre_keys": frozenset(left)})
             self._keys = KeyAgreement.from_model(model, *AGREEMENT)

@@ -177,7 +177,8 @@ def _sealed(
 
 
 def _encrypted(message: SealedMessage) -> doubleratchet.EncryptedMessage:
-    key, number = message.header.ratchet_key, message.header.number
+    key = message.header.ratchet_key
+    number = message.header.number
     header = doubleratchet.Header(key, message.header.previous_chain_length, number)
     return doubleratchet.EncryptedMessage(header, message.ciphertext)
 

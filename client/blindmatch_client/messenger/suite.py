@@ -89,7 +89,8 @@ class CommittingAead(doubleratchet.AEAD):
 
     @staticmethod
     async def decrypt(ciphertext: bytes, key: bytes, associated_data: bytes) -> bytes:
-        salt, sealed = ciphertext[:SALT_LENGTH], ciphertext[SALT_LENGTH:]
+        salt = ciphertext[:SALT_LENGTH]
+        sealed = ciphertext[SALT_LENGTH:]
         try:
             return unseal(_salted(key, salt), sealed, associated_data)
         except ProtocolError as error:
@@ -119,8 +120,10 @@ RATCHET_PARTS: Final = (
 
 def dumped(ratchet: Ratchet) -> RatchetState:
     whole = ratchet.model
-    moving, chains = whole.diffie_hellman_ratchet, whole.diffie_hellman_ratchet.symmetric_key_ratchet
-    (root,), previous = _chain(moving.root_chain), chains.previous_sending_chain_length
+    moving = whole.diffie_hellman_ratchet
+    chains = whole.diffie_hellman_ratchet.symmetric_key_ratchet
+    (root,) = _chain(moving.root_chain)
+    previous = chains.previous_sending_chain_length
     return RatchetState(
         own_private=moving.own_ratchet_priv,
         other_public=moving.other_ratchet_pub,

@@ -80,7 +80,8 @@ class Complaints(Struct, frozen=True):
         words = _checked(report_id, text)
         same = [one for one in self.all() if (one.report_id, one.text) == (report_id, words)]
         if not same:
-            name, now = self.base.rng.take(ID_BYTES), self.base.clock_ms()
+            name = self.base.rng.take(ID_BYTES)
+            now = self.base.clock_ms()
             made = Complaint(name, report_id, words, now, ComplaintState.WAITING, "")
             self._save([*self.all(), made])
             same = [made]

@@ -158,7 +158,8 @@ class Reporting:
         """Queue the report or voucher that a message's outcome owes, one for a picture (`load` gives its file
         and itself) whatever the number of its recipients; the report's id if it is one. Nothing is sent;
         raises as `queue` if a report is owed that cannot be made."""
-        attached, outcome = row.attached, None if row.attached is None else row.attached.outcome
+        attached = row.attached
+        outcome = None if row.attached is None else row.attached.outcome
         if (
             attached is None
             or row.content is None
@@ -171,7 +172,8 @@ class Reporting:
             return None
         if isinstance(outcome, bm.Voucher):
             name = attached.owed = self._base.rng.take(16)
-            info, body = self._base.design.info, outcome.body.encode()
+            info = self._base.design.info
+            body = outcome.body.encode()
             kept = _Voucher(info.name, info.version, attached.epoch, attached.item, body).encode()
             self._store.run("INSERT INTO voucher VALUES (?1, sealed(?2, 'voucher.body', ?1))", name, kept)
             return None
@@ -189,7 +191,9 @@ class Reporting:
         if len(picture) > MOST_PICTURE_BYTES:
             raise ReportRefusedError(f"report refused: a picture is at most {MOST_PICTURE_BYTES} bytes")
         report = self._report(confirmed, row, picture, matched_at_ms)
-        name, sealed, held = report.report_id, seal_report(report, key), self._held()
+        name = report.report_id
+        sealed = seal_report(report, key)
+        held = self._held()
         place = (self._files.write([sealed]), sha256(sealed).digest())
         made = KeptReport(name, self._base.clock_ms(), 0, 0, confirmed.number, *place)
         done = [one.report_id for one in held.reports if not one.file]
@@ -240,7 +244,8 @@ class Reporting:
     def fragment_received(self, report: KeptReport, count: int, at_ms: int) -> None:
         """The centre has one more fragment of `report`, of `count`, and of those before as many as came in
         time; with the last one it has the report."""
-        held, sent = self._held(), report.fragments_sent + 1
+        held = self._held()
+        sent = report.fragments_sent + 1
         late = held.fragment_at_ms and at_ms - held.fragment_at_ms > KEPT_MS and report.fragments_sent
         held = replace(held, fragment_at_ms=at_ms)
         if late:
@@ -270,7 +275,8 @@ class Reporting:
         return self._held().reports
 
     def _report(self, confirmed: ConfirmedMatch, row: Outgoing, picture: bytes, matched_at_ms: int) -> Report:
-        info, account = confirmed.design.info, self._base.config.account
+        info = confirmed.design.info
+        account = self._base.config.account
         told = row.disclosed(account)
         proof = self._keeper.account.sender_proof(row.recipient, told.opening.commitment)
         return Report(
@@ -392,7 +398,8 @@ class Cover(Struct):
         self.base.store.put(_LAST, number)
         if last is None:  # in the middle of a slot: the schedule begins with the next one
             return False
-        prepared, self._next = self._next, None
+        prepared = self._next
+        self._next = None
         made = prepared[1] if prepared else cover(self.base.rng, self.schedule.size)
         slot_id = self.base.rng.take(16)
         sealed = seal_slot(made, slot_id, self.reporting.centre_key())

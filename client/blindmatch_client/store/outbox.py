@@ -122,7 +122,11 @@ class Outgoing(Redacted, Struct, eq=False):
         return self.evidence
 
 
-_NO_MATCH, _UNDISCLOSED, _MATCH, _VOUCHER, _FLAG = b"\x00", b"\x01", b"\x02", b"\x03", b"\x04"
+_NO_MATCH = b"\x00"
+_UNDISCLOSED = b"\x01"
+_MATCH = b"\x02"
+_VOUCHER = b"\x03"
+_FLAG = b"\x04"
 
 
 def encode_outcome(outcome: Outcome) -> bytes:
@@ -142,7 +146,8 @@ def encode_outcome(outcome: Outcome) -> bytes:
 
 def decode_outcome(design: AnyDesign, stored: bytes) -> Outcome:
     """The outcome that was stored; `ProtocolError` if it is none of `design`."""
-    kind, body = stored[:1], stored[1:]
+    kind = stored[:1]
+    body = stored[1:]
     if kind == _MATCH:
         return Match(Label.decode(body))
     if kind == _VOUCHER:
@@ -187,7 +192,9 @@ class _Kept(Message, tag=0xE1, name="device/attached"):
 
 class Outbox:
     def __init__(self, store: Store, design: AnyDesign, rng: Randomness) -> None:
-        self._store, self._design, self._rng = store, design, rng
+        self._store = store
+        self._design = design
+        self._rng = rng
 
     def add(
         self,
@@ -219,7 +226,8 @@ class Outbox:
         for row in self.waiting():
             if row.recipient == recipient and row.state is SendState.SEALED:
                 row.message_id = self._rng.take(MESSAGE_ID_LENGTH)
-                row.state, row.sealed = SendState.QUEUED, b""
+                row.state = SendState.QUEUED
+                row.sealed = b""
                 self._store.run(
                     "UPDATE outgoing SET message_id = ?1, stage = ?2, body = sealed(?3, 'outgoing.body', ?1)"
                     " WHERE number = ?4",
@@ -239,9 +247,14 @@ class Outbox:
             if item is not None and item not in known:
                 known[item] = self._attached(item)
             row = Outgoing(number, message_id, at_ms, SendState(state), said.recipient, waited=True)
-            row.content, row.sealed, row.problem = next(iter(said.content), None), said.sealed, said.problem
-            row.stamps, row.unopened, row.resent = said.stamps, said.unopened, said.resent
-            row.named, row.attached = bool(said.named), None if item is None else known[item]
+            row.content = next(iter(said.content), None)
+            row.sealed = said.sealed
+            row.problem = said.problem
+            row.stamps = said.stamps
+            row.unopened = said.unopened
+            row.resent = said.resent
+            row.named = bool(said.named)
+            row.attached = None if item is None else known[item]
             found.append(row)
         return found
 
@@ -282,7 +295,10 @@ class Outbox:
 
     def failed(self, row: Outgoing, problem: str) -> str | None:
         """The message will never leave, and its row goes; the attachment's file as for `done`."""
-        row.state, row.problem, row.content, row.sealed = SendState.FAILED, problem, None, b""
+        row.state = SendState.FAILED
+        row.problem = problem
+        row.content = None
+        row.sealed = b""
         self._store.run("DELETE FROM outgoing WHERE number = ?", row.number)
         return self._drop(row.attached)
 
@@ -293,7 +309,10 @@ class Outbox:
         if self._store.one("SELECT 1 FROM outgoing WHERE item = ?", attached.item) is not None:
             self.save_attached(attached)
             return None
-        file, attached.file, attached.ref, attached.taken = attached.file, None, None, None
+        file = attached.file
+        attached.file = None
+        attached.ref = None
+        attached.taken = None
         self._store.run("DELETE FROM attached WHERE item = ?", attached.item)
         return file
 
@@ -331,7 +350,9 @@ class Outbox:
             raise KeyError(item)
         kept = _Kept.decode(row[0])
         made = Attached(item, MatchState(kept.matching), kept.file or None, next(iter(kept.ref), None))
-        made.uploaded, made.epoch, made.matched_at_ms = bool(kept.uploaded), kept.epoch, kept.matched_at_ms
+        made.uploaded = bool(kept.uploaded)
+        made.epoch = kept.epoch
+        made.matched_at_ms = kept.matched_at_ms
         made.outcome = decode_outcome(self._design, kept.outcome) if kept.outcome else None
         made.owed = kept.owed
         return made

@@ -50,7 +50,8 @@ class Store:
         """Open the store in `folder`, or make it with what `initial` has; `key` locks it (None: the file
         `KEY_NAME` beside it, which protects nothing by itself). `WrongKeyError` if it is locked with another
         key, `StoreError` if there is none, one already, one of another version, or a file cannot be used."""
-        path, source = folder / store_file.FILE_NAME, key or KeyFile(folder / store_file.KEY_NAME)
+        path = folder / store_file.FILE_NAME
+        source = key or KeyFile(folder / store_file.KEY_NAME)
         if create == path.exists():
             raise StoreError(f"{folder}: {'holds a device already' if create else 'holds no device'}")
         self._lock = threading.RLock()
@@ -60,7 +61,8 @@ class Store:
         self._synced = True
         self._unsettled = 1  # whoever had the store before may have been killed
         self._vault: Vault | None = None
-        self._claims, self._claim = folder / CLAIM_NAME, -1
+        self._claims = folder / CLAIM_NAME
+        self._claim = -1
         try:
             if create:
                 make(path, source, initial or {})

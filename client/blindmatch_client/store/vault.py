@@ -95,7 +95,8 @@ class KeyFile:
     def key(self, lock: Lock) -> bytes:
         """The file's bytes; `StoreError` if it is missing, open to others or no key."""
         try:
-            mode, key = self.path.stat().st_mode, self.path.read_bytes()
+            mode = self.path.stat().st_mode
+            key = self.path.read_bytes()
         except OSError as error:
             raise StoreError(f"{self.path}: the key file cannot be read: {error.strerror}") from error
         if stat.S_IMODE(mode) & 0o077:
@@ -180,7 +181,8 @@ class Vault:
         if sealed is None:
             return None
         data = _unseal(self._key, sealed, _place(place, row)).rstrip(b"\0")[:-1]
-        kind, rest = data[:1], data[1:]
+        kind = data[:1]
+        rest = data[1:]
         if kind == b"t":
             return rest.decode()
         return rest if kind == b"b" else int(rest)
@@ -192,7 +194,8 @@ def _seal(key: bytes, data: bytes, place: bytes) -> bytes:
 
 
 def _unseal(key: bytes, sealed: bytes, place: bytes) -> bytes:
-    nonce, rest = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+    nonce = sealed[:NONCE_BYTES]
+    rest = sealed[NONCE_BYTES:]
     if len(nonce) < NONCE_BYTES or len(rest) < TAG_BYTES:
         raise CryptoError
     return crypto_aead_xchacha20poly1305_ietf_decrypt(rest, place, nonce, key)

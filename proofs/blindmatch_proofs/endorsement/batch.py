@@ -216,7 +216,8 @@ class Terms(Redacted, Struct, frozen=True):
 
     def signers(self, batch: Batch) -> frozenset[str] | Failed:
         """Names of the organisations whose signatures a batch bears; each counts once, whatever its keys."""
-        signed, names = SIGNATURE_TAG + self.statement(batch), set[str]()
+        signed = SIGNATURE_TAG + self.statement(batch)
+        names = set[str]()
         for one, signature in zip(self.policy.organisations, batch.signatures, strict=True):
             if signature == UNSIGNED:
                 continue
@@ -231,13 +232,16 @@ class Terms(Redacted, Struct, frozen=True):
         """Whether enough organisations have signed a batch that holds in `epoch`."""
         if not batch.holds_in(epoch):
             return Failed(f"endorsed from epoch {batch.first_epoch} to {batch.last_epoch}, not for {epoch}")
-        signed, listing, policy = self.signers(batch), batch.action is Action.LIST, self.policy
+        signed = self.signers(batch)
+        listing = batch.action is Action.LIST
+        policy = self.policy
         if isinstance(signed, Failed):
             return signed
         needed = policy.needed if listing else policy.needed_to_remove
         if len(signed) >= needed:
             return Passed()
-        what, of = "listed" if listing else "removed", len(policy.names)
+        what = "listed" if listing else "removed"
+        of = len(policy.names)
         return Failed(f"{what} by {len(signed)} of {of} organisations, {needed} are needed")
 
 
@@ -279,7 +283,8 @@ class EndorsedTable:
         self._file = SetFile(data, FILE, info.name, info.version, epoch)
         self._section: Callable[[int], memoryview] = self._file.section
         self._width = TAIL.size + SIGNATURE_BYTES * keys
-        self.epoch, self.entries = epoch, self._file.entries
+        self.epoch = epoch
+        self.entries = self._file.entries
         self.size = self._file.row(KIND_BATCHES).items
         lengths = [self._file.row(kind).length for kind in (KIND_BATCHES, KIND_LEAVES, KIND_NUMBERS)]
         leaves = lengths[2] // 4
@@ -319,11 +324,9 @@ class EndorsedTable:
     @property
     def heads(self) -> npt.NDArray[Any]:
         """What stands at the front of all batches: `action`, `first_epoch`, `last_epoch`, `size`."""
-        names, kinds, places = (
-            ["action", "first_epoch", "last_epoch", "size"],
-            ["u1", ">u8", ">u8", ">u8"],
-            [0, 1, 9, 17],
-        )
+        names = ["action", "first_epoch", "last_epoch", "size"]
+        kinds = ["u1", ">u8", ">u8", ">u8"]
+        places = [0, 1, 9, 17]
         kind = np.dtype({"names": names, "formats": kinds, "offsets": places, "itemsize": self._width})
         return np.frombuffer(self._section(KIND_BATCHES), kind)
 
@@ -339,12 +342,14 @@ class EndorsedTable:
 
     def numbers_with(self, leaf: bytes) -> list[int]:
         """Numbers of the batches a leaf is in."""
-        raw, numbers = self._section(KIND_LEAVES), self.numbers
+        raw = self._section(KIND_LEAVES)
+        numbers = self.numbers
 
         def at(row: int) -> bytes:
             return bytes(raw[row * LEAF_BYTES : (row + 1) * LEAF_BYTES])
 
-        row, found = bisect_left(range(len(numbers)), leaf, key=at), list[int]()
+        row = bisect_left(range(len(numbers)), leaf, key=at)
+        found = list[int]()
         while row < len(numbers) and at(row) == leaf:
             found.append(int(numbers[row]))
             row += 1
@@ -353,7 +358,8 @@ class EndorsedTable:
     def leaves_by_batch(self) -> Callable[[int], list[bytes]]:
         """Gives the leaves of a batch, ascending, by its number; `SetFileError` if leaves are not in order,
         one is of no batch, or a batch has another number of them than it says."""
-        leaves, numbers = self.leaves.view(_SCALARS).ravel(), self.numbers
+        leaves = self.leaves.view(_SCALARS).ravel()
+        numbers = self.numbers
         same = leaves[1:] == leaves[:-1]
         if not (np.where(same, numbers[1:] > numbers[:-1], leaves[1:] > leaves[:-1])).all():
             raise SetFileError(f"{FILE}: leaves must ascend, each once in a batch")
@@ -362,7 +368,9 @@ class EndorsedTable:
         counts = np.bincount(numbers, minlength=self.size)
         if not np.array_equal(self.heads["size"], counts):
             raise SetFileError(f"{FILE}: a batch has another number of entries than it says")
-        order, ends, raw = np.argsort(numbers, kind="stable"), np.cumsum(counts), self.leaves
+        order = np.argsort(numbers, kind="stable")
+        ends = np.cumsum(counts)
+        raw = self.leaves
 
         def of(number: int) -> list[bytes]:
             content = raw[order[ends[number] - counts[number] : ends[number]]].tobytes()

@@ -51,7 +51,8 @@ class KeptTrees:
     __slots__ = ("_nodes", "_starts", "_statements", "root")
 
     def __init__(self, data: Buffer, info: Info, epoch: int, root: bytes) -> None:
-        file, raw = SetFile(data, TREE_FILE, info.name, info.version, epoch), memoryview(data).cast("B")
+        file = SetFile(data, TREE_FILE, info.name, info.version, epoch)
+        raw = memoryview(data).cast("B")
         rows = [file.row(kind) for kind in (KIND_NODES, KIND_STARTS, KIND_STATEMENTS)]
         self._nodes, self._starts, self._statements = (raw[row.offset : row.end] for row in rows)
         self.root = root
@@ -81,7 +82,8 @@ def _nodes(raw: memoryview, first: int, size: int) -> Nodes:
 def write_trees(out: Writer, info: Info, table: EndorsedTable, terms: Terms) -> None:
     """Write the trees over a table; `SetFileError` if the table is altered, or its leaves are not in
     order."""
-    leaves, sizes = table.leaves_by_batch(), [int(size) for size in table.heads["size"]]
+    leaves = table.leaves_by_batch()
+    sizes = [int(size) for size in table.heads["size"]]
     hashes = [2 * size - size.bit_count() for size in sizes]
     starts = np.cumsum([0, *hashes], dtype="<u8")[: len(sizes)]
     writer = SetFileWriter(out, Identity(info.name, info.version, table.epoch, {}))
@@ -107,7 +109,8 @@ def verify_table(
 
         def work(start: int, stop: int) -> Verdict:
             for number in range(start, stop):
-                batch, own = table.batch(number), leaves(number)
+                batch = table.batch(number)
+                own = leaves(number)
                 if not own or root_of(own) != batch.root:
                     return Failed(f"batch {number}: its entries do not have the root that was signed")
                 match terms.verify_batch(batch, table.epoch):
