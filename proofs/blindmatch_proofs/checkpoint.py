@@ -74,25 +74,29 @@ class VerifierKey(Struct, frozen=True):
 
     @property
     def id(self) -> bytes:
-        """Four bytes that stand for the key in a note ("Signatures")."""
+        """Return the four bytes that stand for the key in a note ("Signatures")."""
         hashed = self.name.encode() + b"\n" + bytes([self.kind]) + self.public
         return sha256(hashed).digest()[:_ID_BYTES]
 
     @property
     def text(self) -> str:
-        """``name+id+key``."""
-        return f"{self.name}+{self.id.hex()}+{encoded(bytes([self.kind]) + self.public)}"
+        """Return ``name+id+key`` ("Verifier keys")."""
+        return f"{self.name}+{self.id.hex()}+{encode_base64(bytes([self.kind]) + self.public)}"
 
     @classmethod
     def parse(cls, text: str) -> VerifierKey:
-        """The key with this text; `ProtocolError` if there is none, or the id is another's."""
+        """Read a key from its text.
+
+        Raises:
+            ProtocolError: The text is no key, or the id does not follow from name and key.
+        """
         name, _, rest = text.partition("+")
         key_id, _, key = rest.partition("+")
-        raw = decoded(key, KEY_STEP, "key")
-        made = cls(name, raw[0] if raw else 0, raw[1:])
-        if made.id.hex() != key_id:
+        raw = decode_base64(key, KEY_STEP, "key")
+        verifier_key = cls(name, raw[0] if raw else 0, raw[1:])
+        if verifier_key.id.hex() != key_id:
             raise ProtocolError(KEY_STEP, "must be the one that follows from name and key", "id")
-        return made
+        return verifier_key
 
 
 class NoteSignature(Struct, frozen=True):
@@ -104,13 +108,14 @@ class NoteSignature(Struct, frozen=True):
 
     @property
     def line(self) -> str:
-        return f"{_DASH}{self.name} {encoded(self.key_id + self.signature)}\n"
+        """Return the line with its end, as it stands in a note."""
+        return f"{_DASH}{self.name} {encode_base64(self.key_id + self.signature)}\n"
 
     @classmethod
     def parse(cls, line: str) -> NoteSignature:
-        """The signature on a line without its end; `ProtocolError` if it is none."""
+        """Read the signature on a line without its end; `ProtocolError` if it is none."""
         name, _, rest = line.removeprefix(_DASH).partition(" ")
-        raw = decoded(rest, NOTE_STEP, "signature")
+        raw = decode_base64(rest, NOTE_STEP, "signature")
         if not line.startswith(_DASH) or len(raw) <= _ID_BYTES:
             raise ProtocolError(
                 NOTE_STEP, "must be a dash, a name, and base64 of more than 4 bytes", "signature"
@@ -119,7 +124,7 @@ class NoteSignature(Struct, frozen=True):
         return cls(name, raw[:_ID_BYTES], raw[_ID_BYTES:])
 
     def is_by(self, key: VerifierKey) -> bool:
-        """Does it claim to be by `key`? Whether it is, only verifying says."""
+        """Tell if the signature claims to be by `key`; only `verify_signature` says if it is."""
         return (self.name, self.key_id) == (key.name, key.id)
 
 
@@ -130,11 +135,12 @@ class Note(Struct, frozen=True):
     signatures: tuple[NoteSignature, ...] = ()
 
     def encode(self) -> bytes:
-        return (self.text + "\n" + "".join(one.line for one in self.signatures)).encode()
+        """Return the note's bytes ("Format")."""
+        return (self.text + "\n" + "".join(signature.line for signature in self.signatures)).encode()
 
     @classmethod
     def parse(cls, raw: bytes) -> Note:
-        """The note with exactly these bytes; `ProtocolError` if there is none ("Format")."""
+        """Read the note with exactly these bytes; `ProtocolError` if there is none ("Format")."""
         if len(raw) > NOTE_MOST:
             raise ProtocolError(NOTE_STEP, f"must be at most {NOTE_MOST} bytes")
         try:
@@ -151,37 +157,43 @@ class Note(Struct, frozen=True):
             )
         return cls(text + "\n", tuple(NoteSignature.parse(line) for line in lines[:-1]))
 
-    def signed(self, *more: NoteSignature) -> Note:
+    def add_signatures(self, *more: NoteSignature) -> Note:
+        """Return the note with `more` signatures behind its own."""
         return replace(self, signatures=(*self.signatures, *more))
 
 
 @lru_cache(256)
 def check_name(name: str, step: str) -> None:
-    """Raises `ProtocolError` unless `name` may name a key."""
+    """Raise `ProtocolError` unless `name` may name a key."""
     if not 0 < len(name.encode(errors="replace")) <= NAME_MOST or any(
-        one in "+\n" or one.isspace() or unicodedata.category(one)[0] == "C" for one in name
+        character in "+\n" or character.isspace() or unicodedata.category(character)[0] == "C"
+        for character in name
     ):
         raise ProtocolError(step, f"must be 1 to {NAME_MOST} bytes without spaces, + and controls", "name")
 
 
-def encoded(raw: bytes) -> str:
-    """Base64 (RFC 4648, section 4)."""
+def encode_base64(raw: bytes) -> str:
+    """Return the base64 of bytes (RFC 4648, section 4)."""
     return base64.b64encode(raw).decode()
 
 
-def decoded(text: str, step: str, field: str) -> bytes:
-    """What `encoded` made; `ProtocolError` for any other text."""
+def decode_base64(text: str, step: str, field: str) -> bytes:
+    """Return the bytes that `encode_base64` was given; `ProtocolError` for any other text."""
     try:
         raw = base64.b64decode(text, validate=True)
     except ValueError as error:
         raise ProtocolError(step, "must be base64", field) from error
-    if encoded(raw) != text:
+    if encode_base64(raw) != text:
         raise ProtocolError(step, "must be canonical base64", field)
     return raw
 
 
-def decimal(text: str, step: str, field: str) -> int:
-    """A number below 2^63 as a log writes it: ASCII digits, no zero in front; `ProtocolError` otherwise."""
+def parse_decimal(text: str, step: str, field: str) -> int:
+    """Read a number as a log writes it.
+
+    Raises:
+        ProtocolError: The text is not ASCII digits without a zero in front, or the number not below 2^63.
+    """
     if not (text.isascii() and text.isdecimal() and len(text) <= 19) or str(int(text)) != text:
         raise ProtocolError(step, "must be decimal, without zeros in front", field)
     if int(text) >= 1 << 63:
@@ -202,22 +214,25 @@ class Checkpoint(Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The text that is signed ("Note text")."""
-        return f"{self.origin}\n{self.size}\n{encoded(self.root)}\n"
+        """Return the text that is signed ("Note text")."""
+        return f"{self.origin}\n{self.size}\n{encode_base64(self.root)}\n"
 
     @classmethod
-    def of(cls, note: Note) -> Checkpoint:
-        """The checkpoint that a note says; signatures are not looked at; `ProtocolError` if it says none, or
-        has extension lines."""
+    def from_note(cls, note: Note) -> Checkpoint:
+        """Read the checkpoint in a note's text; no signature is verified.
+
+        Raises:
+            ProtocolError: The text is no checkpoint, or has extension lines.
+        """
         lines = note.text.split("\n")[:-1]
         if len(lines) != _LINES:
             raise ProtocolError(STEP, "must be three lines: origin, size and root")
         origin, size, root = lines
         check_name(origin, STEP)
-        raw = decoded(root, STEP, "root")
+        raw = decode_base64(root, STEP, "root")
         if len(raw) != HASH_BYTES:
             raise ProtocolError(STEP, f"must be {HASH_BYTES} bytes", "root")
-        return cls(origin, decimal(size, STEP, "size"), raw)
+        return cls(origin, parse_decimal(size, STEP, "size"), raw)
 
 
 LABEL: Final = b"subtree/v1\n\0"
@@ -233,8 +248,8 @@ class NoteSigner(Redacted, Struct, frozen=True):
     _secret: SigningKey
 
     @classmethod
-    def of(cls, name: str, kind: int, seed: bytes) -> NoteSigner:
-        """The key that follows from 32 secret bytes (RFC 8032, section 5.1.5)."""
+    def from_seed(cls, name: str, kind: int, seed: bytes) -> NoteSigner:
+        """Derive the key from 32 secret bytes (RFC 8032, section 5.1.5)."""
         secret = SigningKey(seed)
         return cls(VerifierKey(name, kind, bytes(secret.verify_key)), secret)
 
@@ -243,44 +258,55 @@ class NoteSigner(Redacted, Struct, frozen=True):
         if self.key.kind == ED25519:
             signature = self._secret.sign(text.encode()).signature
         else:
-            signed = self._secret.sign(_cosigned(text, now)).signature
+            signed = self._secret.sign(_encode_cosigned(text, now)).signature
             signature = now.to_bytes(TIME_BYTES, "big") + signed
         return NoteSignature(self.key.name, self.key.id, signature)
 
 
 def verify_signature(key: VerifierKey, signature: NoteSignature, text: str) -> int | None:
-    """When `key` signed `text`, in Unix seconds, 0 for a log's own signature; None if it did not;
-    `ProtocolError` if `key` signs checkpoints alone, and the text is none."""
+    """Verify that `signature` is by `key` over `text`.
+
+    Returns:
+        When `key` signed, in Unix seconds; 0 for a log's own signature; None if the signature is not valid.
+
+    Raises:
+        ProtocolError: `key` is of ML-DSA-44, which signs checkpoints alone, and the text is none.
+    """
     raw = signature.signature
     if not signature.is_by(key):
         return None
     if key.kind == ED25519:
         return 0 if is_signature(key.public, text.encode(), raw) else None
-    at = int.from_bytes(raw[:TIME_BYTES], "big")
-    if len(raw) <= TIME_BYTES or at >> 63:
+    signed_at = int.from_bytes(raw[:TIME_BYTES], "big")
+    if len(raw) <= TIME_BYTES or signed_at >> 63:
         return None
     if key.kind == COSIGNATURE:
-        return at if is_signature(key.public, _cosigned(text, at), raw[TIME_BYTES:]) else None
-    return at if _ml_dsa(key, raw[TIME_BYTES:], at, Checkpoint.of(Note(text))) else None
+        is_valid = is_signature(key.public, _encode_cosigned(text, signed_at), raw[TIME_BYTES:])
+    else:
+        is_valid = _is_ml_dsa(key, raw[TIME_BYTES:], signed_at, Checkpoint.from_note(Note(text)))
+    return signed_at if is_valid else None
 
 
-def signature_by(key: VerifierKey, note: Note) -> NoteSignature | None:
-    """The first signature of a note that is by `key`; raises as `verify_signature`."""
-    return next((one for one in note.signatures if verify_signature(key, one, note.text) is not None), None)
+def find_signature(key: VerifierKey, note: Note) -> NoteSignature | None:
+    """Return the first valid signature by `key` in a note, or None; raises as `verify_signature`."""
+    for signature in note.signatures:
+        if verify_signature(key, signature, note.text) is not None:
+            return signature
+    return None
 
 
-def _cosigned(text: str, at: int) -> bytes:
-    """What a cosignature covers ("Ed25519 signed message")."""
-    return f"cosignature/v1\ntime {at}\n{text}".encode()
+def _encode_cosigned(text: str, signed_at: int) -> bytes:
+    """Return the bytes that a cosignature covers ("Ed25519 signed message")."""
+    return f"cosignature/v1\ntime {signed_at}\n{text}".encode()
 
 
-def _ml_dsa(key: VerifierKey, signature: bytes, at: int, head: Checkpoint) -> bool:
-    """See "ML-DSA-44 signed message"."""
+def _is_ml_dsa(key: VerifierKey, signature: bytes, signed_at: int, head: Checkpoint) -> bool:
+    """Tell if a cosignature of ML-DSA-44 is valid ("ML-DSA-44 signed message")."""
     if key.kind != ML_DSA_44:
         raise ProtocolError("cosignature", "is of no kind that is known here", "key")
     name = key.name.encode()
     origin = head.origin.encode()
-    parts = (LABEL, bytes([len(name)]), name, at.to_bytes(8, "big"), bytes([len(origin)]), origin)
+    parts = (LABEL, bytes([len(name)]), name, signed_at.to_bytes(8, "big"), bytes([len(origin)]), origin)
     signed = b"".join((*parts, bytes(8), head.size.to_bytes(8, "big"), head.root))
     try:
         MLDSA44PublicKey.from_public_bytes(key.public).verify(signature, signed)

@@ -1,4 +1,4 @@
-"""What is verified of an epoch: its manifest, its leaf in the log, and that everybody is given the same one.
+"""Verification of an epoch: its manifest, its leaf in the log, and that everybody is given the same one.
 
       the curator signed the leaf; it has the manifest, and the key
       that reports are sealed to                                    -->  `verify_leaf`
@@ -38,9 +38,9 @@ from blindmatch_proofs.checkpoint import (
     Note,
     NoteSignature,
     VerifierKey,
-    decoded,
-    encoded,
-    signature_by,
+    decode_base64,
+    encode_base64,
+    find_signature,
 )
 from blindmatch_proofs.merkle import HASH_BYTES, verify_consistency
 from blindmatch_proofs.tlog import HEADER, STEP, Accepted, Policy, TlogProof
@@ -48,55 +48,60 @@ from blindmatch_proofs.verdict import Failed, Passed, Verdict
 
 
 def verify_signature(signed: SignedManifest, curator: bytes) -> Verdict:
-    """Whether the key `curator`, Ed25519, 32 bytes, signed this manifest."""
+    """Verify that the key `curator`, Ed25519, 32 bytes, signed this manifest."""
     return verify_curator("the manifest", signed_bytes(signed.manifest), signed.signature, curator)
 
 
 def verify_curator(what: str, signed: bytes, signature: bytes, curator: bytes) -> Verdict:
-    """Whether the key `curator` signed the bytes that stand for `what`."""
+    """Verify that the key `curator` signed the bytes that stand for `what`."""
     if is_signature(curator, signed, signature):
         return Passed()
     return Failed(f"{what} must be signed by the curator's key")
 
 
 def verify_not_older(manifest: EpochManifest, highest: int) -> Verdict:
-    """Whether the epoch is not below the `highest` that was ever adopted."""
+    """Verify that the epoch is not below the `highest` that was ever adopted."""
     if manifest.epoch < highest:
         return Failed(f"epoch {manifest.epoch} is older than epoch {highest}, which was adopted before")
     return Passed()
 
 
 def verify_consistent(manifest: EpochManifest, held: Mapping[int, bytes]) -> Verdict:
-    """Whether the manifest fits the digests of those `held`, by epoch: two that do not are a fork. One whose
-    predecessor is not held can be held against nothing."""
+    """Verify that the manifest fits those that the device holds; two that do not fit are a fork.
+
+    A manifest whose predecessor is not held has nothing to be compared with, and passes.
+
+    Args:
+        held: Digests of the manifests that were adopted, by epoch.
+    """
     epoch = manifest.epoch
     before = manifest.predecessor_epoch
     if held.get(epoch, manifest.digest) != manifest.digest:
         return Failed(f"the curator's key signed two manifests of epoch {epoch}")
     if held.get(before, manifest.predecessor) != manifest.predecessor:
         return Failed(f"epoch {epoch} continues another epoch {before} than the one adopted here")
-    skipped = [one for one in held if before < one < epoch]
+    skipped = [adopted for adopted in held if before < adopted < epoch]
     if skipped:
         return Failed(f"epoch {epoch} continues epoch {before}, past epoch {max(skipped)} adopted here")
     return Passed()
 
 
 def verify_begun(manifest: EpochManifest, now: int) -> Verdict:
-    """Whether the manifest holds already at `now`, Unix time in seconds; its end is a matter of use."""
+    """Verify that the manifest is valid already at `now`, Unix seconds; users of an epoch check its end."""
     if now < manifest.valid_from:
         return Failed(f"epoch {manifest.epoch} is valid only from Unix time {manifest.valid_from} on")
     return Passed()
 
 
 def verify_stated(manifest: EpochManifest, stated: Stated) -> Verdict:
-    """Whether the files of the epoch, opened, say the same parameters, keys and entries as the manifest."""
+    """Verify that the opened files of the epoch state the manifest's parameters, keys and entries."""
     if stated.entries not in (None, manifest.entries):
         return Failed(f"the files hold {stated.entries} entries, and the manifest says {manifest.entries}")
-    parameters = {one.name: one.value for one in manifest.parameters}
+    parameters = {parameter.name: parameter.value for parameter in manifest.parameters}
     for name, value in stated.parameters.items():
         if parameters.get(name) != value:
             return Failed(f"the files have another value of parameter {name} than the manifest")
-    if {one.role: one.key for one in manifest.role_keys} != dict(stated.role_keys):
+    if {role_key.role: role_key.key for role_key in manifest.role_keys} != dict(stated.role_keys):
         return Failed("the files have other keys of roles than the manifest")
     return Passed()
 
@@ -113,7 +118,7 @@ NO_SEALING_KEY: Final = bytes(SEALING_KEY_BYTES)
 
 @dataclass(frozen=True, slots=True)
 class Endorsement:
-    """What the entries of an epoch are endorsed by.
+    """The endorsement of an epoch's entries.
 
     Attributes:
         root: 32 bytes that bind the endorsements of all entries; zeros: not endorsed.
@@ -143,35 +148,38 @@ class EpochLeaf(Message, tag=0x1E, name="epoch-leaf"):
     """The curator's, Ed25519, over a tag and all bytes before it."""
 
     def check(self) -> None:
-        """There is a policy exactly if there is a root."""
+        """Check that there is a policy exactly if there is a root."""
         if (self.endorsement_root == NO_ROOT) != (not self.endorsement_policy):
             raise ProtocolError(self.NAME, "is empty exactly if the root is zeros", "endorsement_policy")
 
     @property
     def index(self) -> int:
-        """Where the log of the design's epochs holds it."""
+        """Return the leaf's index in the log of the design's epochs."""
         return self.manifest.epoch - 1
 
     @property
     def endorsement(self) -> Endorsement:
-        """What the entries are endorsed by."""
+        """Return the endorsement of the entries."""
         return Endorsement(self.endorsement_root, self.endorsement_policy)
 
     @property
     def signed_bytes(self) -> bytes:
-        """What the signature covers."""
+        """Return the bytes that the signature covers."""
         return SIGNATURE_TAG + self.encode()[:-SIGNATURE_BYTES]
 
     def verify(self, curator: bytes) -> Verdict:
-        """Whether the key `curator`, Ed25519, 32 bytes, signed this leaf."""
+        """Verify that the key `curator`, Ed25519, 32 bytes, signed this leaf."""
         return verify_curator("the epoch's leaf", self.signed_bytes, self.signature, curator)
 
 
-def leaf_of(
+def sign_leaf(
     manifest: EpochManifest, endorsement: Endorsement, sealing_key: bytes, key: SigningKey
 ) -> EpochLeaf:
-    """The leaf of an epoch with its signature, which is the same each time (RFC 8032, section 5.1.6);
-    `ProtocolError` if a root has no policy, a policy no root, or a field breaks its rule."""
+    """Build and sign the leaf of an epoch; the signature is deterministic (RFC 8032, section 5.1.6).
+
+    Raises:
+        ProtocolError: A root has no policy, a policy no root, or a field breaks its rule.
+    """
     leaf = EpochLeaf(manifest, endorsement.root, endorsement.policy, sealing_key, bytes(SIGNATURE_BYTES))
     leaf.check()
     return replace(leaf, signature=key.sign(leaf.signed_bytes).signature)
@@ -181,11 +189,12 @@ DAY_S: Final = 86_400
 
 
 class EpochPolicy(Struct, frozen=True):
-    """What a device pins; `ProtocolError` if the policy has not one log, or its signatures are too long for a
-    message.
+    """The policy that a device pins; `ProtocolError` if it has not one log, or its signatures are too long
+    for a message.
 
     Attributes:
-        policy: whose word a checkpoint needs; its one log is the epochs' of the device's design.
+        policy: the log and the witnesses that must sign a checkpoint; its one log is that of the epochs of
+            the device's design.
         most_age_s: how old a cosignature may be when an epoch is looked at.
     """
 
@@ -204,10 +213,11 @@ class EpochPolicy(Struct, frozen=True):
 
     @property
     def origin(self) -> str:
+        """Return the origin of the one log."""
         return next(iter(self.policy.logs))
 
     def is_due(self, proof: TlogProof, now: int) -> bool:
-        """Is a proof to be cosigned anew: at `now`, Unix seconds, has it half the age that it may have?"""
+        """Tell if a proof must be cosigned anew: it has half its greatest age at `now`, Unix seconds."""
         accepted = self.policy.accept(proof.note, now + self.most_age_s // 2, self.most_age_s)
         return isinstance(accepted, Failed)
 
@@ -215,7 +225,7 @@ class EpochPolicy(Struct, frozen=True):
 def verify_leaf(
     leaf: EpochLeaf, manifest: EpochManifest, curator: bytes, sealing_key: bytes | None
 ) -> Verdict:
-    """Whether a leaf is the curator's of this manifest, and names the device's sealing key, if it has one."""
+    """Verify that a leaf is the curator's of this manifest, and names the sealing key that the device has."""
     if leaf.manifest != manifest:
         return Failed("the leaf must be of the epoch's manifest")
     if sealing_key is not None and leaf.sealing_key != sealing_key:
@@ -224,14 +234,14 @@ def verify_leaf(
 
 
 def verify_origin(head: Checkpoint, design: str) -> Verdict:
-    """Whether a checkpoint is of a log of this design's epochs, by the name of its origin."""
+    """Verify by its origin that a checkpoint is of a log of this design's epochs."""
     if not head.origin.endswith(f"/epochs/{design}"):
         return Failed(f"{head.origin} is no log of the epochs of {design}")
     return Passed()
 
 
 def verify_logged(leaf: EpochLeaf, proof: TlogProof, policy: EpochPolicy, now: int) -> Accepted | Failed:
-    """Whether a quorum says, freshly at `now` in Unix seconds, that the log ends with `leaf`."""
+    """Verify that a quorum says, freshly at `now` in Unix seconds, that the log ends with `leaf`."""
     accepted = policy.policy.accept(proof.note, now, policy.most_age_s)
     if isinstance(accepted, Failed):
         return accepted
@@ -247,7 +257,7 @@ def verify_logged(leaf: EpochLeaf, proof: TlogProof, policy: EpochPolicy, now: i
 
 
 def verify_continues(head: Checkpoint, seen: Checkpoint, path: Sequence[bytes]) -> Verdict:
-    """Whether the log at `head` continues what it was when `seen` was signed."""
+    """Verify that the log at `head` continues what it was when `seen` was signed."""
     if head.origin != seen.origin:
         return Failed(f"{head.origin} is another log than {seen.origin}")
     if head.size < seen.size:
@@ -261,19 +271,19 @@ VERSION: Final = 2
 
 
 class View(Struct, frozen=True):
-    """What one party was shown: a checkpoint, or the proof of a leaf with the leaf."""
+    """A checkpoint that one party was shown, or the proof of a leaf with the leaf."""
 
     shown: bytes
     leaf: bytes = b""
 
     @property
     def proof(self) -> TlogProof | None:
-        """The proof, if it is one; `ProtocolError` if it is malformed."""
+        """Return the proof, or None if a checkpoint was shown; `ProtocolError` if it is malformed."""
         return TlogProof.parse(self.shown) if self.shown.startswith(HEADER.encode()) else None
 
     @property
     def note(self) -> Note:
-        """The checkpoint; `ProtocolError` if there is none."""
+        """Return the checkpoint as a note; `ProtocolError` if there is none."""
         proof = self.proof
         return Note.parse(self.shown) if proof is None else proof.note
 
@@ -285,29 +295,30 @@ class SplitView(Struct, frozen=True):
     views: tuple[View, View]
 
     def encode(self) -> bytes:
-        views = [{"shown": one.shown.decode(), "leaf": encoded(one.leaf)} for one in self.views]
-        held = {"format": FORMAT, "version": VERSION, "log": self.log.text, "views": views}
-        return (json.dumps(held, indent=2, ensure_ascii=False) + "\n").encode()
+        """Return the JSON file of the evidence."""
+        views = [{"shown": view.shown.decode(), "leaf": encode_base64(view.leaf)} for view in self.views]
+        document = {"format": FORMAT, "version": VERSION, "log": self.log.text, "views": views}
+        return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 
     @classmethod
     def parse(cls, raw: bytes) -> SplitView:
-        """What `encode` made; `ProtocolError` for anything else."""
+        """Read the file that `encode` wrote; `ProtocolError` for anything else."""
         try:
-            held: dict[str, Any] = json.loads(raw)
-            kind = (held["format"], held["version"])
-            log = str(held["log"])
-            views = [(str(one["shown"]).encode(), str(one["leaf"])) for one in held["views"]]
+            document: dict[str, Any] = json.loads(raw)
+            kind = (document["format"], document["version"])
+            log = str(document["log"])
+            views = [(str(view["shown"]).encode(), str(view["leaf"])) for view in document["views"]]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ProtocolError(_SPLIT, f"must be a JSON object of format {FORMAT}") from error
         if kind != (FORMAT, VERSION) or len(views) != 2:
             raise ProtocolError(_SPLIT, f"must be two views, version {VERSION}")
-        first, second = (View(shown, decoded(leaf, _SPLIT, "leaf")) for shown, leaf in views)
+        first, second = (View(shown, decode_base64(leaf, _SPLIT, "leaf")) for shown, leaf in views)
         return cls(VerifierKey.parse(log), (first, second))
 
     def verify(self, log: VerifierKey) -> Verdict:
-        """Whether `log`, whose key the verifier has from elsewhere, showed two histories."""
+        """Verify that `log`, whose key the verifier has from elsewhere, showed two histories."""
         try:
-            heads = [_signed(log, one.note) for one in self.views]
+            heads = [_open_head(log, view.note) for view in self.views]
             two_leaves = self.two_leaves
         except ProtocolError as error:
             return Failed(str(error))
@@ -320,37 +331,47 @@ class SplitView(Struct, frozen=True):
 
     @property
     def two_leaves(self) -> bool:
-        """Whether the views prove two leaves at one index; `ProtocolError` if one is malformed."""
-        first, second = map(_leaf, self.views)
+        """Tell if the views prove two leaves at one index; `ProtocolError` if one is malformed."""
+        first, second = map(_open_leaf, self.views)
         return bool(first and second and first[0] == second[0] and first[1] != second[1])
 
     def blamed(self, curator: bytes) -> str:
-        """Whose doing two leaves at one index are, if `log` signed the views; `curator` is a public key."""
-        if all(_is_epochs(one, curator) for one in self.views):
+        """Name who is to blame for two leaves at one index, if `log` signed the views.
+
+        Args:
+            curator: The curator's public key, Ed25519, 32 bytes.
+        """
+        if all(_has_signed_leaf(view, curator) for view in self.views):
             return "the curator's, whose key signed both leaves, and the log's"
         return "the log's: the curator's key did not sign both for that epoch"
 
     def cosigners(self, witnesses: Mapping[str, VerifierKey]) -> list[str]:
-        """Those of `witnesses` that cosigned both histories; `ProtocolError` if a view is malformed. A
-        signature that does not verify is nobody's: whoever showed a view may have put it there."""
-        notes = [one.note for one in self.views]
+        """List the `witnesses` that cosigned both histories; `ProtocolError` if a view is malformed.
+
+        A signature that does not verify is nobody's, since the party that showed a view may have added it.
+        """
+        notes = [view.note for view in self.views]
         return sorted(
-            name for name, key in witnesses.items() if all(signature_by(key, note) for note in notes)
+            name for name, key in witnesses.items() if all(find_signature(key, note) for note in notes)
         )
 
 
-def _signed(log: VerifierKey, note: Note) -> Checkpoint | None:
-    head = Checkpoint.of(note)
-    return head if signature_by(log, note) and head.origin == log.name else None
+def _open_head(log: VerifierKey, note: Note) -> Checkpoint | None:
+    """Return the checkpoint in a note, or None if `log` did not sign it."""
+    head = Checkpoint.from_note(note)
+    return head if find_signature(log, note) and head.origin == log.name else None
 
 
-def _leaf(view: View) -> tuple[int, bytes] | None:
+def _open_leaf(view: View) -> tuple[int, bytes] | None:
+    """Return index and leaf of a view, or None if it proves no leaf."""
     proof = view.proof
-    return None if proof is None or proof.verify(view.leaf) != Passed() else (proof.index, view.leaf)
+    if proof is None or proof.verify(view.leaf) != Passed():
+        return None
+    return (proof.index, view.leaf)
 
 
-def _is_epochs(view: View, curator: bytes) -> bool:
-    """Whether the key signed a view's leaf, and for the epoch and design in whose place it stands."""
+def _has_signed_leaf(view: View, curator: bytes) -> bool:
+    """Tell if the key signed a view's leaf, and for the epoch and design in whose place it stands."""
     try:
         leaf = EpochLeaf.decode(view.leaf)
         proof = view.proof

@@ -12,7 +12,7 @@ from blindmatch_client.epochs.transparency import HEARD_MOST, Seen, UnloggedErro
 from blindmatch_client.store.store import Store
 from blindmatch_proofs.checkpoint import ED25519, Checkpoint, Note, NoteSignature, NoteSigner
 from blindmatch_proofs.epoch import EpochLeaf, EpochPolicy
-from blindmatch_proofs.tlog import policy_of
+from blindmatch_proofs.tlog import build_policy
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.messages.content import CHECKPOINT_MOST, Content, compose
@@ -93,7 +93,7 @@ def test_the_newest_checkpoints_that_were_taken_are_kept(monkeypatch: pytest.Mon
     for epoch in range(1, 8):
         take(device(store), epoch)
     seen = msgpack.decode(*store.values(), type=Seen)
-    assert [Checkpoint.of(Note.parse(one)).size for one in seen.taken] == [5, 6, 7]
+    assert [Checkpoint.from_note(Note.parse(one)).size for one in seen.taken] == [5, 6, 7]
 
 
 def test_lines_that_a_host_adds_to_a_checkpoint_are_not_kept() -> None:
@@ -102,8 +102,8 @@ def test_lines_that_a_host_adds_to_a_checkpoint_are_not_kept() -> None:
     proof = HELD.proof(0, size=1)
     junk = [NoteSignature(f"j{n}.example", b"junk", bytes(700)) for n in range(60)]
     take(device(plain), 1)
-    take(device(padded), 1, proof=replace(proof, note=proof.note.signed(*junk)).encode())
-    assert padded == plain and len(proof.note.signed(*junk).encode()) > 50_000
+    take(device(padded), 1, proof=replace(proof, note=proof.note.add_signatures(*junk)).encode())
+    assert padded == plain and len(proof.note.add_signatures(*junk).encode()) > 50_000
 
 
 def test_without_a_policy_nothing_is_checked_kept_or_told() -> None:
@@ -153,7 +153,7 @@ def test_however_many_witnesses_a_quorum_has_and_however_long_their_names_peers_
     log = MemoryLog(HELD.entries, signer(f"log.example/{'o' * length}", ED25519))
     witnesses = [signer(f"{number}.{'w' * length}.example") for number in range(16)]
     operators = {one.key.name: [one.key] for one in witnesses}
-    pinned = EpochPolicy(policy_of([log.key.key], operators, 15), 60)
+    pinned = EpochPolicy(build_policy([log.key.key], operators, 15), 60)
     one = device(pinned=pinned)
     other = device(pinned=pinned)
     described = pb.Description(leaf=log.entries[6], proof=log.proof(6, witnesses).encode())
@@ -216,7 +216,9 @@ def test_a_checkpoint_that_a_peer_tells_of_is_the_same_or_evidence() -> None:
     assert other.to_tell("alice") == b""
     assert other.to_tell("carol") == told
     take(other, 7, FORK)
-    assert Checkpoint.of(Note.parse(other.to_tell("alice"))).size == 7 and other.to_tell("alice") == b""
+    assert (
+        Checkpoint.from_note(Note.parse(other.to_tell("alice"))).size == 7 and other.to_tell("alice") == b""
+    )
     split = one.hear("bob", told)
     assert split is not None
     assert split.verify(LOG.key) == Passed()

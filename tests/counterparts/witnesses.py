@@ -155,12 +155,12 @@ def witnessed(key: VerifierKey, serve: Serve) -> str:
 async def _refusals(world: World, log: TransparencyLog, origin: str, port: int, roots: str) -> str:
     """What it answers to what it must not cosign, by status; and the evidence of a second history."""
     at, trust = SubmissionPrefix.parse(f"https://127.0.0.1:{port}"), trust_of(roots)
-    signer = NoteSigner.of(origin, ED25519, log_seed(world.deployment))
-    stranger = NoteSigner.of("other.example", ED25519, bytes(32))
+    signer = NoteSigner.from_seed(origin, ED25519, log_seed(world.deployment))
+    stranger = NoteSigner.from_seed("other.example", ED25519, bytes(32))
     logged = read_logged(world.published / "3")
     assert logged is not None
     honest = TlogProof.parse(logged.proof).note
-    head = Checkpoint.of(honest)
+    head = Checkpoint.from_note(honest)
 
     def note(made: Checkpoint, by: NoteSigner) -> Note:
         return Note(made.text, (by.sign(made.text),))

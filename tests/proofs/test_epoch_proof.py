@@ -18,7 +18,7 @@ from blindmatch_proofs.epoch import (
     verify_leaf,
     verify_logged,
 )
-from blindmatch_proofs.tlog import Accepted, TlogProof, policy_of
+from blindmatch_proofs.tlog import Accepted, TlogProof, build_policy
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.messages.epoch_manifest import EpochManifest
@@ -53,11 +53,11 @@ def test_the_newest_epoch_with_a_fresh_quorum_is_taken() -> None:
 def test_a_policy_whose_signatures_no_message_bears_to_a_peer_is_refused() -> None:
     keys = [VerifierKey(f"w{n}.example", ML_DSA_44, bytes([n]) * 1312) for n in range(10)]
     operators = {key.name: [key] for key in keys}
-    EpochPolicy(policy_of([LOG.key], dict(list(operators.items())[:9]), 9))
+    EpochPolicy(build_policy([LOG.key], dict(list(operators.items())[:9]), 9))
     with pytest.raises(
         ProtocolError, match=r"witness: must sign in 32768 bytes, .* to a peer, not in 32\d{3}"
     ):
-        EpochPolicy(policy_of([LOG.key], operators, 10))
+        EpochPolicy(build_policy([LOG.key], operators, 10))
 
 
 def test_a_leaf_for_one_user_an_older_one_and_one_at_another_index_are_refused() -> None:
@@ -101,7 +101,7 @@ def test_a_log_continues_what_was_seen_of_it() -> None:
 def test_a_policy_of_several_logs_or_none_is_not_pinned() -> None:
     for logs in ([], [LOG.key, signer("b.example", ED25519).key]):
         with pytest.raises(ProtocolError, match="must have one log"):
-            EpochPolicy(policy_of(logs, {"a": [WITNESSES[0].key]}, 1))
+            EpochPolicy(build_policy(logs, {"a": [WITNESSES[0].key]}, 1))
 
 
 # --- two views of one log ----------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def test_a_signature_that_a_peer_put_into_a_view_neither_accuses_a_witness_nor_s
     shown = FORK.note(WITNESSES[1:2])
     good = held.signatures[1].signature
     bogus = replace(held.signatures[1], signature=good[:-1] + bytes([good[-1] ^ 1]))
-    views = (View(held.encode()), View(shown.signed(bogus).encode()))
+    views = (View(held.encode()), View(shown.add_signatures(bogus).encode()))
     split = SplitView(LOG.key, views)
     assert split.verify(LOG.key) == Passed()
     assert split.cosigners(PINNED.policy.witnesses) == ["w2.example"]
@@ -233,7 +233,7 @@ def shown(raw: bytes = LEAVES[0].encode(), **changes: Any) -> TlogProof:
 def twice() -> TlogProof:
     proof = shown()
     first = proof.note.signatures[1]
-    return replace(proof, note=proof.note.signed(replace(first, name=TWIN.name, key_id=TWIN.id)))
+    return replace(proof, note=proof.note.add_signatures(replace(first, name=TWIN.name, key_id=TWIN.id)))
 
 
 def longer() -> TlogProof:

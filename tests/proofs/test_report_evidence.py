@@ -23,7 +23,7 @@ from blindmatch_proofs.endorsement.verify import proof_of
 from blindmatch_proofs.epoch import Endorsement
 from blindmatch_proofs.report_evidence import Known, NotShown, ReportEvidence, verify_evidence
 from blindmatch_proofs.tlog import Policy
-from blindmatch_proofs.tlog import policy_of as log_policy
+from blindmatch_proofs.tlog import build_policy as log_policy
 from blindmatch_proofs.verdict import Failed
 from blindmatch_protocol.codec.errors import PictureError, ProtocolError
 from blindmatch_protocol.codec.randomness import system_randomness

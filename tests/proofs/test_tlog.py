@@ -28,8 +28,8 @@ from blindmatch_proofs.tlog import (
     Policy,
     Refused,
     TlogProof,
+    build_policy,
     judge,
-    policy_of,
 )
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import ProtocolError
@@ -154,8 +154,8 @@ def test_a_cosignature_is_for_its_time_its_text_and_its_key() -> None:
 def test_what_is_no_checkpoint_is_refused(text: str) -> None:
     root = HELD.checkpoint().text.split("\n")[2]
     with pytest.raises(ProtocolError):
-        Checkpoint.of(Note(text.format(root=root)))
-    assert Checkpoint.of(Note(f"o\n1\n{root}\n")).size == 1
+        Checkpoint.from_note(Note(text.format(root=root)))
+    assert Checkpoint.from_note(Note(f"o\n1\n{root}\n")).size == 1
 
 
 # --- proofs ------------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def test_a_quorum_is_w_of_m_witnesses() -> None:
 def test_a_witness_counts_once_however_often_it_signs() -> None:
     text = HELD.checkpoint().text
     again = [WITNESSES[0].sign(text, NOW - at) for at in range(4)]
-    note = HELD.note(WITNESSES[:1]).signed(*again)
+    note = HELD.note(WITNESSES[:1]).add_signatures(*again)
     assert "the quorum of witnesses is not met, but by w1.example" in reason(policy(2).accept(note, NOW, DAY))
 
 
@@ -213,7 +213,7 @@ def test_witnesses_of_one_operator_count_once() -> None:
 def test_one_key_under_two_names_makes_no_policy() -> None:
     twin = VerifierKey("twin.example", COSIGNATURE, WITNESSES[0].key.public)
     with pytest.raises(ProtocolError, match="twice"):
-        policy_of([LOG.key], {"a": [WITNESSES[0].key], "b": [twin]}, 2)
+        build_policy([LOG.key], {"a": [WITNESSES[0].key], "b": [twin]}, 2)
     with pytest.raises(ProtocolError, match="member of one group"):
         Policy.parse(policy(2).text + "group more all w1.example\n")
 
@@ -268,10 +268,10 @@ def test_the_documents_grouped_policy_is_read() -> None:
     lines += ["group Y-witnesses any Y1 Y2 Y3", "group X-and-Y all X-witnesses Y-witnesses", "quorum X-and-Y"]
     held = Policy.parse("\n".join(lines) + "\n")
     assert held.urls == {"Y1": "https://y1", "Y2": "https://y2", "Y3": "https://y3"}
-    satisfied = [{"X1", "X2", "Y3"}, {"X1", "X2", "X3", "Y1", "Y2"}]
-    assert all(map(held.satisfied, satisfied))
-    assert not any(map(held.satisfied, [set(), {"X1", "X2"}, {"X1", "Y1"}, {"X1", "Y1", "Y2", "Y3"}]))
-    assert not held.satisfied({"X-witnesses", "Y-witnesses", "X-and-Y", "none"})
+    quorums = [{"X1", "X2", "Y3"}, {"X1", "X2", "X3", "Y1", "Y2"}]
+    assert all(map(held.is_quorum, quorums))
+    assert not any(map(held.is_quorum, [set(), {"X1", "X2"}, {"X1", "Y1"}, {"X1", "Y1", "Y2", "Y3"}]))
+    assert not held.is_quorum({"X-witnesses", "Y-witnesses", "X-and-Y", "none"})
 
 
 W1 = WITNESSES[0].key.text

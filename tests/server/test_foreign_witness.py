@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from blindmatch_proofs.checkpoint import VerifierKey
 from blindmatch_proofs.epoch import SplitView, View
-from blindmatch_proofs.tlog import Accepted, TlogProof, policy_of
+from blindmatch_proofs.tlog import Accepted, TlogProof, build_policy
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_server.hosting.event_log import EventLog
@@ -60,7 +60,7 @@ class Scene:
     @property
     def policy(self) -> Any:
         keys = [VerifierKey.parse(one.text) for one in self.witnesses]
-        return policy_of([KEY.key], {key.name: [key] for key in keys}, len(keys))
+        return build_policy([KEY.key], {key.name: [key] for key in keys}, len(keys))
 
     @asynccontextmanager
     async def running(self, **urls: str) -> AsyncIterator[Client]:
@@ -71,7 +71,7 @@ class Scene:
                 url = urls.get(one.name) or f"https://127.0.0.1:{stack.enter_context(one.serving(path))}/w"
                 ask = partial(ask_over_https, SubmissionPrefix.parse(url), trust_of(root))
                 at.append(WitnessAt(one.name, VerifierKey.parse(one.text), ask))
-            config = LogConfig(self.folder / "log", SEED, rules, at, self.policy.satisfied)
+            config = LogConfig(self.folder / "log", SEED, rules, at, self.policy.is_quorum)
             async with (
                 self.deployment.server(LOG, partial(open_log, config)) as port,
                 self.deployment.client(OPERATOR, LOG, port) as client,

@@ -36,7 +36,7 @@ from blindmatch_proofs.tlog import (
     Policy,
     Refused,
     TlogProof,
-    policy_of,
+    build_policy,
 )
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol import failpoint
@@ -78,7 +78,7 @@ from .deployment import ALICE, OPERATOR, SECONDS, Client, Deployment, refused
 LOG, NAMES = Party("log"), (Party("witness_1"), Party("witness_2"))
 EPOCHS, COUNTS = "log.example/epochs/dummy", "log.example/counts"
 SEED = b"s" * 32
-KEY = NoteSigner.of(EPOCHS, ED25519, SEED)
+KEY = NoteSigner.from_seed(EPOCHS, ED25519, SEED)
 WITNESSES = {party: signer(f"{party}.example") for party in NAMES}
 CENTRE = Identity.of(Party.CENTRE)
 STATUS = grpc.StatusCode
@@ -91,7 +91,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def policy(needed: int) -> Policy:
-    return policy_of([KEY.key], {party: [one.key] for party, one in WITNESSES.items()}, needed)
+    return build_policy([KEY.key], {party: [one.key] for party, one in WITNESSES.items()}, needed)
 
 
 POLICY = policy(2)
@@ -133,7 +133,7 @@ class Scene:
             credentials = self.deployment.credentials(Identity.of(LOG))
             ask = {one: partial(ask_over_grpc, one, self._finder(one), credentials) for one in WITNESSES}
             at = [WitnessAt(party, one.key, ask[party]) for party, one in WITNESSES.items()]
-            quorum = policy(self.needed).satisfied
+            quorum = policy(self.needed).is_quorum
             config = LogConfig(self.folder / "log", SEED, rules, at, quorum)
             port = await stack.enter_async_context(self.deployment.server(LOG, partial(open_log, config)))
             self.ports[LOG] = port
@@ -144,7 +144,7 @@ class Scene:
         return lambda: f"127.0.0.1:{self.ports[party]}" if party in self.ports else ""
 
     def _known(self, origin: str) -> Any:
-        return NoteSigner.of(origin, ED25519, SEED).key if origin.startswith("log.example/") else None
+        return NoteSigner.from_seed(origin, ED25519, SEED).key if origin.startswith("log.example/") else None
 
 
 async def fails(status: grpc.StatusCode, call: Any) -> None:
@@ -264,7 +264,7 @@ async def test_another_package_reads_the_tiles_and_so_does_whoever_asks_by_their
 
         assert (await read("tile/0/000.p/3")) == b"".join(map(leaf_hash, leaves))
         assert leaves[2] in await read("tile/entries/000.p/3")
-        assert Checkpoint.of(Note.parse(await read("checkpoint"))).size == 3
+        assert Checkpoint.from_note(Note.parse(await read("checkpoint"))).size == 3
         none = ["", "tile/0/000", "tile/0/000.p/4", "tile/0/000.p/0", "tile/1/000.p/1", "tile/0/001.p/1"]
         for path in (*none, "../log", "tile/0/x000/000.p/3", "tile/00/000.p/3", "tile/0/000.p/03"):
             await fails(STATUS.NOT_FOUND, read(path))
@@ -306,7 +306,7 @@ async def test_a_witness_that_signs_nothing_true_does_not_spoil_the_checkpoint_f
     async with scene.running() as client:
         proof = await append(client, 0, leaf(1).encode())
     assert {one.name for one in proof.note.signatures} == {EPOCHS, other.key.name}
-    one_of_two = policy_of([KEY.key], {party: [one.key] for party, one in asked.items()}, 1)
+    one_of_two = build_policy([KEY.key], {party: [one.key] for party, one in asked.items()}, 1)
     assert isinstance(one_of_two.accept(proof.note, proof_time(proof), 60), Accepted)
     (event,) = scene.deployment.events("not-cosigned")
     assert "its cosignature" in event["reason"]
@@ -413,7 +413,7 @@ def test_a_checkpoint_that_was_cosigned_late_does_not_take_a_longer_ones_place(t
         tmp_path,
         rules,
         SEED,
-        Cosigning([], POLICY.satisfied, EventLog("log"), lambda: 0.0),
+        Cosigning([], POLICY.is_quorum, EventLog("log"), lambda: 0.0),
     )
     stream = log._stream(EPOCHS, "test")
     log._appended(stream, 0, leaf(1).encode())
@@ -721,7 +721,7 @@ async def test_a_log_whose_call_is_cancelled_while_it_writes_signs_one_history(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int, index: int
 ) -> None:
     credentials = Deployment().credentials(Identity.of(LOG))
-    log = Log(tmp_path, rules, SEED, Cosigning([], POLICY.satisfied, credentials, EventLog("log")))
+    log = Log(tmp_path, rules, SEED, Cosigning([], POLICY.is_quorum, credentials, EventLog("log")))
     call, disk = called(OPERATOR), SlowDisk(monkeypatch, tree_store, nth)
     first, second = leaf(1).encode(), leaf(index + 1, entries=2).encode()
 

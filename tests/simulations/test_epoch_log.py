@@ -20,7 +20,7 @@ from blindmatch_client.errors import EpochRefusedError
 from blindmatch_client.matching.matching import DistrustError
 from blindmatch_proofs.checkpoint import ED25519, Checkpoint, Note, NoteSigner
 from blindmatch_proofs.epoch import EpochLeaf, SplitView, View
-from blindmatch_proofs.tlog import Policy, TlogProof, policy_of
+from blindmatch_proofs.tlog import Policy, TlogProof, build_policy
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import seeded, system_randomness
 from blindmatch_protocol.contract import NO_LABEL, EntrySource, Party, batches_of, no_progress
@@ -228,7 +228,7 @@ def test_a_split_view_that_a_message_shows_is_evidence_for_anyone(world: World, 
     with pytest.raises(DistrustError):
         bob.refresh()
     bob.forgive(Doubt.LOG)
-    junk = forked.signed(replace(forked.signatures[0], name="junk.example"))  # others' lines tell nothing new
+    junk = forked.add_signatures(replace(forked.signatures[0], name="junk.example"))  # others' lines tell nothing new
     for repeated in (forked, junk):
         force_setattr(alice._sender, "to_tell", lambda peer, note=repeated: note.encode())
         world.send_text("alice", "bob", "from elsewhere")
@@ -264,7 +264,7 @@ def forged(world: World, size: int, *cosigners: Party, root: bytes = bytes(32)) 
     """A checkpoint of so many leaves that the log signed beside its tree, and `cosigners` with it."""
     head = proof_of(world, 1).head
     text = Checkpoint(head.origin, size, root).text
-    log = NoteSigner.of(head.origin, ED25519, log_seed(world.deployment))
+    log = NoteSigner.from_seed(head.origin, ED25519, log_seed(world.deployment))
     at = int(now().timestamp())
     lines = [witness_signer(world.deployment, party).sign(text, at) for party in cosigners]
     return Note(text, (log.sign(text), *lines)).encode()
@@ -307,7 +307,8 @@ def test_who_trusts_again_goes_on_whatever_a_quorum_cosigned_and_evidence_is_kep
     bob.forgive(Doubt.LOG)
     assert bob.refresh() == 2
     assert any(
-        Checkpoint.of(Note.parse(one.held or one.shown)).size == size for one in bob.standing().evidence
+        Checkpoint.from_note(Note.parse(one.held or one.shown)).size == size
+        for one in bob.standing().evidence
     )
     count = len(bob.standing().evidence)
     tell(world, alice, note)
@@ -402,7 +403,7 @@ def test_an_epoch_is_verified_with_its_files_alone(world: World, tmp_path: Path)
 def test_evidence_of_two_leaves_says_whose_doing_they_are(tmp_path: Path) -> None:
     first = CURATOR.leaf(EpochManifest("dummy", 1, 1, 0, bytes(32), 5, 6, 1, (), (), ()))
     file, policy, curator, result = (tmp_path / name for name in ("split", "policy.txt", "pub", "result"))
-    policy.write_text(policy_of([LOG_KEY.key], {"one": [WITNESSES[0].key]}, 1).text)
+    policy.write_text(build_policy([LOG_KEY.key], {"one": [WITNESSES[0].key]}, 1).text)
     curator.write_bytes(line_of(CURATOR.public))
     others = {
         "the curator's, ": CURATOR.leaf(replace(first.manifest, entries=2)),
@@ -432,7 +433,7 @@ def test_absence_is_shown_of_an_epoch_that_a_quorum_has_seen_if_the_verifier_has
         assert absence("absence", "alice", tmp_path / "picture.png", file, "--to", "bob").code == 0
     in_process(world.deployment.home, "log", "show", "--design", "oprf-psi", "--policy", policy)
     own = Policy.parse(policy.read_text()).logs
-    other.write_text(policy_of([*own.values()], {"one": [WITNESSES[0].key]}, 1).text)
+    other.write_text(build_policy([*own.values()], {"one": [WITNESSES[0].key]}, 1).text)
     assert absence("verify", file).code == absence("verify", file, "--policy", policy).code == 0
     for more in (("--policy", other), ("--policy", policy, "--at", "2040-01-01")):
         unseen = absence("verify", file, *more, "--json", tmp_path / "found.json")
@@ -446,7 +447,7 @@ def test_the_log_of_another_designs_epochs_proves_nothing(tmp_path: Path, design
     leaf = CURATOR.leaf(EpochManifest("dummy", 1, 1, 0, bytes(32), 5, 6, 1, (), (), ()))
     held = MemoryLog([leaf.encode()], signer(f"log.example/epochs/{design}", ED25519))
     policy, proof = tmp_path / "policy.txt", tmp_path / "epoch.proof"
-    policy.write_text(policy_of([held.key.key], {"one": [WITNESSES[0].key]}, 1).text)
+    policy.write_text(build_policy([held.key.key], {"one": [WITNESSES[0].key]}, 1).text)
     proof.write_bytes(held.proof(0).encode())
     proof.with_suffix(".leaf").write_bytes(leaf.encode())
     curator = tmp_path / "curator.pub"
@@ -485,8 +486,8 @@ def test_one_operator_of_two_witnesses_counts_once(tmp_path: Path) -> None:
     log = make_log(Deployment.create(tmp_path / "home", now(), run_by), 3, 2)
     policy = log.pinned(DESIGN).policy
     first, second, third = (key.name for key in log.witnesses.values())
-    assert not policy.satisfied({first, second})
-    assert policy.satisfied({second, third})
+    assert not policy.is_quorum({first, second})
+    assert policy.is_quorum({second, third})
 
 
 def test_a_deployment_without_a_log_says_so(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_witnesses_of_one_operator_count_once_whoever_runs_the_rest(tmp_path: Pa
     assert log.needed == 3 and read_log(Deployment.open(tmp_path / "home")) == log
     policy = log.policy("origin.example")
     (mine,) = log.witnesses.values()
-    assert policy.satisfied({mine.name, "b", "c"}) and not policy.satisfied({mine.name, "a", "b"})
+    assert policy.is_quorum({mine.name, "b", "c"}) and not policy.is_quorum({mine.name, "a", "b"})
 
 
 def test_a_witness_of_others_without_a_fit_address_key_or_root_makes_no_log(tmp_path: Path) -> None:

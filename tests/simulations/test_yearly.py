@@ -59,7 +59,7 @@ def logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Deployment,
 
     def append(deployment: Deployment, origin: str, index: int, leaf: bytes) -> bytes:
         leaves.append((index, leaf))
-        memory.key = NoteSigner.of(origin, ED25519, log_seed(deployment))
+        memory.key = NoteSigner.from_seed(origin, ED25519, log_seed(deployment))
         memory.entries[index:] = [leaf, *memory.entries[index + 1 :]]
         return memory.proof(index, [witness]).encode()
 

@@ -8,14 +8,14 @@ from hashlib import sha256
 
 from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner
 from blindmatch_proofs.merkle import Tree, compute_root, leaf_hash, prove_consistency, prove_inclusion
-from blindmatch_proofs.tlog import Policy, TlogProof, policy_of
+from blindmatch_proofs.tlog import Policy, TlogProof, build_policy
 
 ORIGIN = "log.example/epochs/dummy"
 NOW = 1_800_000_000
 
 
 def signer(name: str, kind: int = COSIGNATURE) -> NoteSigner:
-    return NoteSigner.of(name, kind, sha256(name.encode()).digest())
+    return NoteSigner.from_seed(name, kind, sha256(name.encode()).digest())
 
 
 LOG = signer(ORIGIN, ED25519)
@@ -26,7 +26,7 @@ def policy(least: int = 3, per_operator: int = 1, witnesses: Sequence[NoteSigner
     """Each operator runs so many of the witnesses, one after the other."""
     groups = [witnesses[at : at + per_operator] for at in range(0, len(witnesses), per_operator)]
     operators = {f"operator-{at}": [one.key for one in group] for at, group in enumerate(groups, 1)}
-    return policy_of([LOG.key], operators, least)
+    return build_policy([LOG.key], operators, least)
 
 
 @dataclass

@@ -14,7 +14,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import Final
 
-from blindmatch_proofs.checkpoint import Checkpoint, Note, VerifierKey, signature_by
+from blindmatch_proofs.checkpoint import Checkpoint, Note, VerifierKey, find_signature
 from blindmatch_proofs.epoch import (
     EpochLeaf,
     EpochPolicy,
@@ -133,7 +133,7 @@ class LogView(Redacted, Struct, frozen=True):
         note = self._signed(raw) if raw and self.policy is not None else None
         if note is None:
             return self.seen, None
-        head = Checkpoint.of(note)
+        head = Checkpoint.from_note(note)
         for known in (*self.seen.taken, *self._heard):
             if _head(known).size == head.size:
                 same = _head(known).root == head.root
@@ -159,12 +159,12 @@ class LogView(Redacted, Struct, frozen=True):
         None if it has none."""
         assert self.policy is not None
         policy = self.policy.policy
-        own = signature_by(self._log, note)
-        made = {name: line for name, key in policy.witnesses.items() if (line := signature_by(key, note))}
+        own = find_signature(self._log, note)
+        made = {name: line for name, key in policy.witnesses.items() if (line := find_signature(key, note))}
         for name in tuple(made):
-            if policy.satisfied(made.keys() - {name}):
+            if policy.is_quorum(made.keys() - {name}):
                 del made[name]
-        return Note(note.text, (own, *made.values())) if own and policy.satisfied(made) else None
+        return Note(note.text, (own, *made.values())) if own and policy.is_quorum(made) else None
 
     @property
     def _heard(self) -> tuple[bytes, ...]:
@@ -178,11 +178,11 @@ class LogView(Redacted, Struct, frozen=True):
     def _signed(self, raw: bytes) -> Note | None:
         try:
             note = Note.parse(raw)
-            head = Checkpoint.of(note)
+            head = Checkpoint.from_note(note)
         except ProtocolError:
             return None
         log = self._log
-        return note if signature_by(log, note) and head.origin == log.name and head.size else None
+        return note if find_signature(log, note) and head.origin == log.name and head.size else None
 
 
 def evidence_file(policy: EpochPolicy, shown: bytes, held: bytes) -> SplitView:
@@ -210,7 +210,7 @@ def _continues(head: Checkpoint, seen: Checkpoint, path: tuple[bytes, ...]) -> V
 @lru_cache(2 * TAKEN_MOST)
 def _head(raw: bytes) -> Checkpoint:
     """The checkpoint of a note that was checked before it was kept."""
-    return Checkpoint.of(Note.parse(raw))
+    return Checkpoint.from_note(Note.parse(raw))
 
 
 def _expect(verdict: Verdict, shown: bytes, *contradicted: bytes) -> None:

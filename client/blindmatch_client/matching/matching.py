@@ -247,7 +247,7 @@ class MatchingClient:
         told = (one.text for one in (View(raw).note for raw in raws) if log.cosigned(one))
         if shown.note.text in told or (before and not cosigned):
             return
-        size = Checkpoint.of(held.note).size
+        size = Checkpoint.from_note(held.note).size
         words = f"{peer} was shown another log of the epochs than this device, both of {size} leaves. "
         words += SHOW if stops else DISMISSED if cosigned else UNWITNESSED
         self.record.keep(Evidence(Kind.SPLIT, size, words, self._base.clock_ms(), shown.shown, held.shown))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from blindmatch_proofs.epoch import DAY_S, NO_SEALING_KEY, NOT_ENDORSED, Endorsement, EpochLeaf, leaf_of
+from blindmatch_proofs.epoch import DAY_S, NO_SEALING_KEY, NOT_ENDORSED, Endorsement, EpochLeaf, sign_leaf
 from blindmatch_protocol.messages.epoch_manifest import NO_PREDECESSOR, EpochManifest, SignedManifest, sign
 from msgspec import Struct
 from msgspec.structs import replace
@@ -29,8 +29,8 @@ class CuratorKey(Ed25519Key, frozen=True):
         endorsement: Endorsement = NOT_ENDORSED,
         sealing_key: bytes = NO_SEALING_KEY,
     ) -> EpochLeaf:
-        """The epoch's leaf with its signature; raises as `epoch_leaf.leaf_of`."""
-        return leaf_of(manifest, endorsement, sealing_key, self._key)
+        """The epoch's leaf with its signature; raises as `epoch.sign_leaf`."""
+        return sign_leaf(manifest, endorsement, sealing_key, self._key)
 
 
 class Signer(Struct, frozen=True):

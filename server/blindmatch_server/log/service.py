@@ -236,12 +236,12 @@ class Log:
         return Note(head.text, (self._signer(head.origin).sign(head.text),))
 
     def _signer(self, origin: str) -> NoteSigner:
-        return NoteSigner.of(origin, ED25519, self._seed)
+        return NoteSigner.from_seed(origin, ED25519, self._seed)
 
 
 def _proven(stream: _Stream, index: int, note: Note) -> wire.LogProof:
     """The proof under a cosigned checkpoint, which is kept unless a longer one was kept meanwhile."""
-    store, size = stream.store, Checkpoint.of(note).size
+    store, size = stream.store, Checkpoint.from_note(note).size
     with stream.writing:
         if store.size == size:
             store.keep(note)

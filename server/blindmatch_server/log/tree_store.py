@@ -35,7 +35,7 @@ class TreeStore:
         self._folder = folder
         self.note = _read(folder / CHECKPOINT, origin)
         self.head = (
-            Checkpoint(origin, 0, merkle.EMPTY_ROOT) if self.note is None else Checkpoint.of(self.note)
+            Checkpoint(origin, 0, merkle.EMPTY_ROOT) if self.note is None else Checkpoint.from_note(self.note)
         )
 
     @property
@@ -89,7 +89,7 @@ class TreeStore:
         reach("log.checkpoint.before")
         replace_file(self._folder / CHECKPOINT, note.encode())
         reach("log.checkpoint.after")
-        head = Checkpoint.of(note)
+        head = Checkpoint.from_note(note)
         outgrown = self._outgrown(head.size)
         self.note, self.head = note, head
         for folder in outgrown:  # now: until a whole tile counts, an append that is cut off may spoil it
@@ -150,7 +150,7 @@ class TreeStore:
 def _read(path: Path, origin: str) -> Note | None:
     try:
         note = Note.parse(path.read_bytes())
-        if Checkpoint.of(note).origin != origin:
+        if Checkpoint.from_note(note).origin != origin:
             raise StateError(f"{path.parent.name}: holds a checkpoint of another log than {origin}")
     except FileNotFoundError:
         return None

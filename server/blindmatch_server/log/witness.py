@@ -40,7 +40,7 @@ from blindmatch_proofs.checkpoint import (
     NoteSignature,
     NoteSigner,
     VerifierKey,
-    decimal,
+    parse_decimal,
     verify_signature,
 )
 from blindmatch_proofs.merkle import Nodes, prove_consistency
@@ -91,7 +91,7 @@ class Witness:
     def _answer(self, body: bytes) -> wire.AddCheckpointReply:
         try:
             asked = AddCheckpoint.parse(body)
-            origin = Checkpoint.of(asked.note).origin
+            origin = Checkpoint.from_note(asked.note).origin
         except ProtocolError as error:
             return wire.AddCheckpointReply(status=tlog.BAD_REQUEST, body=str(error).encode())
         key, path = self._known(origin), self._folder / sha256(origin.encode()).hexdigest()
@@ -110,7 +110,7 @@ class Witness:
 def _latest(path: Path) -> Checkpoint | None:
     """What was kept; `StateError` if it cannot be read: who forgets may cosign a second history."""
     try:
-        return Checkpoint.of(Note.parse(path.read_bytes()))
+        return Checkpoint.from_note(Note.parse(path.read_bytes()))
     except FileNotFoundError:
         return None
     except (OSError, ProtocolError) as error:
@@ -171,7 +171,7 @@ class Cosigning(Struct):
     async def cosigned(self, note: Note, nodes: Nodes) -> Note:
         """The checkpoint with a cosignature of every witness that gives one now."""
         answers = await self._answers(note, nodes, "not-cosigned")
-        return note.signed(*(one for _, one in answers if isinstance(one, NoteSignature)))
+        return note.add_signatures(*(one for _, one in answers if isinstance(one, NoteSignature)))
 
     async def check_newest(self, note: Note, nodes: Nodes) -> None:
         """See that no checkpoint that a quorum may have cosigned is longer than this one, or of another tree;
@@ -204,7 +204,7 @@ class Cosigning(Struct):
 
     async def _cosignature(self, witness: WitnessAt, note: Note, nodes: Nodes) -> NoteSignature:
         """Raises `ProtocolError` if the witness refuses, or answers something else than its cosignature."""
-        head = Checkpoint.of(note)
+        head = Checkpoint.from_note(note)
         known = (witness.name, head.origin)
         status, body = await _add(witness.ask, self._at.get(known, 0), note, nodes)
         if status == tlog.CONFLICT:
@@ -220,7 +220,7 @@ class Cosigning(Struct):
 
 
 async def _add(ask: Ask, old: int, note: Note, nodes: Nodes) -> tuple[int, bytes]:
-    size = Checkpoint.of(note).size
+    size = Checkpoint.from_note(note).size
     path = await asyncio.to_thread(prove_consistency, nodes, min(old, size), size)
     return await ask(AddCheckpoint(min(old, size), path, note).encode())
 
@@ -230,7 +230,7 @@ def _size_of(body: bytes) -> int:
     size, end, rest = body.decode(errors="replace").partition("\n")
     if rest or not end:
         raise ProtocolError("witness", "must answer 409 with a size and a line end")
-    return decimal(size, "witness", "size")
+    return parse_decimal(size, "witness", "size")
 
 
 def _verified(key: VerifierKey, body: bytes, text: str, now: int) -> NoteSignature:

@@ -19,7 +19,7 @@ from blindmatch_proofs.endorsement.batch import UNSIGNED, Batch, batch_of
 from blindmatch_proofs.endorsement.verify import proof_of, verify_proof
 from blindmatch_proofs.epoch import NOT_ENDORSED, Endorsement, EpochPolicy, verify_logged
 from blindmatch_proofs.merkle import leaf_hash
-from blindmatch_proofs.tlog import Accepted, TlogProof, policy_of
+from blindmatch_proofs.tlog import Accepted, TlogProof, build_policy
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.errors import BlindmatchError, DesignError
 from blindmatch_protocol.codec.randomness import Randomness, seeded
@@ -113,13 +113,15 @@ def proven(
 
 def _logged(signed: SignedManifest, endorsed: Endorsement) -> int:
     """Bytes of the epoch's leaf and of its proof, cosigned by both witnesses."""
-    log = NoteSigner.of(f"{ORIGIN}/{signed.manifest.design}", ED25519, bytes(32))
-    witnesses = [NoteSigner.of(name, COSIGNATURE, name.encode()[:32]) for name in WITNESSES]
+    log = NoteSigner.from_seed(f"{ORIGIN}/{signed.manifest.design}", ED25519, bytes(32))
+    witnesses = [NoteSigner.from_seed(name, COSIGNATURE, name.encode()[:32]) for name in WITNESSES]
     key, now = throwaway_signer().key, signed.manifest.valid_from
     leaf = key.leaf(signed.manifest, endorsed)
     text = Checkpoint(log.key.name, 1, leaf_hash(leaf.encode())).text
     note = Note(text, (log.sign(text), *(one.sign(text, now) for one in witnesses)))
-    pinned = EpochPolicy(policy_of([log.key], {one.key.name: [one.key] for one in witnesses}, len(witnesses)))
+    pinned = EpochPolicy(
+        build_policy([log.key], {one.key.name: [one.key] for one in witnesses}, len(witnesses))
+    )
     proof = TlogProof(leaf.index, (), note)
     _expect(leaf.verify(key.public) == Passed(), "the leaf")
     _expect(isinstance(verify_logged(leaf, proof, pinned, now), Accepted), "the log")

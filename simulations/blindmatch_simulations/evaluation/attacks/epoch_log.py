@@ -13,7 +13,7 @@ from blindmatch_client.epochs.transparency import LogView, UnloggedError
 from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner
 from blindmatch_proofs.epoch import EpochLeaf, EpochPolicy
 from blindmatch_proofs.merkle import Tree, compute_root, leaf_hash, prove_consistency, prove_inclusion
-from blindmatch_proofs.tlog import Accepted, TlogProof, policy_of
+from blindmatch_proofs.tlog import Accepted, TlogProof, build_policy
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.epoch_manifest import NO_PREDECESSOR, EpochManifest, SignedManifest
@@ -59,15 +59,17 @@ class Scene(Struct, frozen=True):
     @classmethod
     def of(cls, arena: Arena) -> Scene:
         rng, name = arena.rng("log"), arena.design.info.name
-        log, foreign = (NoteSigner.of(f"{at}/{name}", ED25519, rng.take(32)) for at in ("log", "foreign"))
-        witnesses = tuple(NoteSigner.of(f"w{n}", COSIGNATURE, rng.take(32)) for n in range(1, 6))
+        log, foreign = (
+            NoteSigner.from_seed(f"{at}/{name}", ED25519, rng.take(32)) for at in ("log", "foreign")
+        )
+        witnesses = tuple(NoteSigner.from_seed(f"w{n}", COSIGNATURE, rng.take(32)) for n in range(1, 6))
         return cls(name, CuratorKey.of(rng.take(32)), log, foreign, witnesses)
 
     def device(self) -> Device:
         """A device that pins the log and three of four operators."""
         keys = [one.key for one in self.witnesses]
         operators = {"a": keys[:1], "b": keys[1:2], "c": keys[2:3], "d": keys[3:]}
-        pinned = EpochPolicy(policy_of([self.log.key], operators, NEEDED), AGE)
+        pinned = EpochPolicy(build_policy([self.log.key], operators, NEEDED), AGE)
         return Device(LogView(pinned, self.curator.public, SEALING))
 
     def leaf(self, epoch: int, entries: int = 1, sealing: bytes = SEALING) -> EpochLeaf:
@@ -206,7 +208,7 @@ def _counted_twice(scene: Scene, device: Device) -> tuple[pb.Description, int]:
     described = forked.described(EPOCHS, (first, second), sizes=device.view.sizes())
     proof = TlogProof.parse(described.proof)
     more = [second.sign(proof.note.text, NOW - at) for at in (1, 2)]
-    described.proof = replace(proof, note=proof.note.signed(*more)).encode()
+    described.proof = replace(proof, note=proof.note.add_signatures(*more)).encode()
     return described, NOW
 
 

@@ -65,7 +65,7 @@ def _other_history(world: World) -> Tamper:
     logged = [read_logged(world.published / str(epoch)) for epoch in (1, 2)]
     first, newest = (EpochLeaf.decode(one.leaf) for one in logged if one is not None)
     origin = TlogProof.parse(logged[1].proof).head.origin if logged[1] else ""
-    signer = NoteSigner.of(origin, ED25519, log_seed(world.deployment))
+    signer = NoteSigner.from_seed(origin, ED25519, log_seed(world.deployment))
     history = History([replace(first, signature=bytes(64)), newest], signer, now_ms() // 1000)
     witnesses = [witness_signer(world.deployment, one) for one in world.log_parties[1:]]
 

@@ -29,7 +29,7 @@ from blindmatch_proofs.endorsement.batch import EndorsementPolicy
 from blindmatch_proofs.epoch import EpochPolicy
 from blindmatch_proofs.franking import verify_designated, verify_signature, verify_stamp
 from blindmatch_proofs.merkle import Tree, compute_root, leaf_hash, prove_consistency, prove_inclusion
-from blindmatch_proofs.tlog import TlogProof, policy_of
+from blindmatch_proofs.tlog import TlogProof, build_policy
 from blindmatch_proofs.verdict import Passed, Verdict
 from blindmatch_protocol.codec.randomness import Randomness, system_randomness
 from blindmatch_protocol.codec.redacted import Redacted
@@ -213,7 +213,7 @@ def bench_epoch_log(meter: Meter, folder: Path, log2n: int) -> None:
 
 
 def _storage(meter: Meter, folder: Path, leaves: int) -> None:
-    log, number = NoteSigner.of(ORIGIN, ED25519, bytes(32)), 0
+    log, number = NoteSigner.from_seed(ORIGIN, ED25519, bytes(32)), 0
 
     def append() -> None:
         nonlocal number
@@ -237,10 +237,10 @@ def _storage(meter: Meter, folder: Path, leaves: int) -> None:
 
 def _check(meter: Meter) -> None:
     witnesses = [
-        NoteSigner.of(f"w{n}.example", COSIGNATURE, bytes([n]) * 32) for n in range(1, WITNESSES + 1)
+        NoteSigner.from_seed(f"w{n}.example", COSIGNATURE, bytes([n]) * 32) for n in range(1, WITNESSES + 1)
     ]
-    log = NoteSigner.of(ORIGIN, ED25519, bytes(32))
-    pinned = EpochPolicy(policy_of([log.key], {one.key.name: [one.key] for one in witnesses}, NEEDED))
+    log = NoteSigner.from_seed(ORIGIN, ED25519, bytes(32))
+    pinned = EpochPolicy(build_policy([log.key], {one.key.name: [one.key] for one in witnesses}, NEEDED))
     key = throwaway_signer().key
     signed = key.sign(EpochManifest("oprf-psi", 2, EPOCHS, EPOCHS - 1, b"p" * 32, 0, 1, 1, (), (), ()))
     leaf = key.leaf(signed.manifest)

@@ -167,7 +167,7 @@ def _of_log(deployment: Deployment, party: Party, folder: Path) -> OpenServices:
         ask = partial(ask_over_https, SubmissionPrefix.parse(other.url), trust_of(log.roots))
         witnesses.append(WitnessAt(other.key.name, other.key, ask))
     rules = partial(log.stream, curator=deployment.curator_public_key())
-    quorum = log.policy(log.origin(COUNTS)).satisfied
+    quorum = log.policy(log.origin(COUNTS)).is_quorum
     return partial(open_log, LogConfig(folder, log_seed(deployment), rules, witnesses, quorum))
 
 

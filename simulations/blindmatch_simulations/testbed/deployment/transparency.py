@@ -21,7 +21,7 @@ from blindmatch_proofs.endorsement import EndorsementPolicy, Terms
 from blindmatch_proofs.endorsement.batch import NAME
 from blindmatch_proofs.endorsement.batch import policy_of as endorsement_of
 from blindmatch_proofs.epoch import DAY_S, EpochPolicy
-from blindmatch_proofs.tlog import Policy, policy_of
+from blindmatch_proofs.tlog import Policy, build_policy
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_server.storage.files import PUBLIC, line_of, read_key, replace_file
@@ -116,7 +116,7 @@ class TransparencyLog(Struct, frozen=True):
             by.setdefault(self.operators.get(party, f"operator-of-{party}"), []).append(key)
         for one in self.foreign:
             by.setdefault(one.operator, []).append(one.key)
-        return policy_of([self.key(origin)], by, self.needed)
+        return build_policy([self.key(origin)], by, self.needed)
 
     def pinned(self, design: str) -> EpochPolicy:
         return EpochPolicy(self.policy(self.origin(EPOCHS, design)), self.most_age_s)
@@ -147,7 +147,7 @@ def make_log(
             f"a log has 1 to {WITNESSES_MOST} witnesses and needs those of 1 to all of their operators"
         )
     seeds = {party: secrets.token_bytes(_SEED_BYTES) for party in (LOG, *parties)}
-    public = NoteSigner.of("log", ED25519, seeds[LOG]).key.public
+    public = NoteSigner.from_seed("log", ED25519, seeds[LOG]).key.public
     name = f"log.blindmatch.test/{sha256(public).hexdigest()[:16]}"
     keys = {party: _signer(party, seeds[party]).key for party in parties}
     log = TransparencyLog(name, public, keys, named, needed, most_age_s, tuple(foreign), roots)
@@ -247,7 +247,7 @@ def witness_signer(deployment: Deployment, party: Party) -> NoteSigner:
 
 
 def _signer(party: Party, seed: bytes) -> NoteSigner:
-    return NoteSigner.of(f"{party.dns_name}/{party.server}", COSIGNATURE, seed)
+    return NoteSigner.from_seed(f"{party.dns_name}/{party.server}", COSIGNATURE, seed)
 
 
 def _key_file(deployment: Deployment, party: Party) -> Path:
