@@ -20,10 +20,10 @@ from blindmatch_proofs.endorsement import (
     Batch,
     EndorsementPolicy,
     Terms,
-    leaves_of,
+    hash_entries,
     write_table,
 )
-from blindmatch_proofs.endorsement.batch import policy_of
+from blindmatch_proofs.endorsement.batch import build_endorsement_policy
 from blindmatch_proofs.epoch import Endorsement, EpochLeaf, EpochPolicy
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import SetFileError
@@ -339,7 +339,7 @@ def test_a_table_that_is_not_what_the_log_shows_everybody_is_refused() -> None:
     manifest = EpochManifest(info.name, info.version, 1, 0, bytes(32), 1, 2, len(every), (), (), ())
 
     def leaf(statements: Sequence[tuple[Batch, EntryBatch]], policy: bytes) -> EpochLeaf:
-        bound = Endorsement(TERMS.root(batch for batch, _ in statements), policy)
+        bound = Endorsement(TERMS.compute_root(batch for batch, _ in statements), policy)
         return CURATOR.leaf(manifest, bound)
 
     said = Failed("everybody is shown other endorsements in the log")
@@ -357,12 +357,12 @@ def test_a_device_with_another_policy_than_before_holds_the_next_epoch_against_n
     world = endorsed(make_world)
     world.device("bob")
     assert world.device("alice", endorsement=POLICY).device.epoch == 1
-    more = policy_of(1, [("north", POLICY.organisations[0].key)])
+    more = build_endorsement_policy(1, [("north", POLICY.organisations[0].key)])
     terms = replace(TERMS, policy=more)
     world.matcher.epoch = publish(DESIGN, HASHES, 2)
     every = entries()
     batch = signed_batch(every, ["north"], terms=terms)
-    leaves = [np.frombuffer(b"".join(leaves_of(every)), np.uint8).reshape(-1, 32)]
+    leaves = [np.frombuffer(b"".join(hash_entries(every)), np.uint8).reshape(-1, 32)]
     out = BytesIO()
     write_table(out, DESIGN.info, 2, [batch], leaves, len(every))
     world.matcher.epoch.setup[FILE] = out.getvalue()

@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from blindmatch_proofs.endorsement import Action, EndorsedTable, EndorsementPolicy, Terms, leaves_of
+from blindmatch_proofs.endorsement import Action, EndorsedTable, EndorsementPolicy, Terms, hash_entries
 from blindmatch_proofs.endorsement.batch import (
     KIND_BATCHES,
     KIND_LEAVES,
@@ -14,14 +14,14 @@ from blindmatch_proofs.endorsement.batch import (
     SIGNATURE_TAG,
     UNSIGNED,
     Organisation,
-    batch_of,
-    policy_of,
+    build_batch,
+    build_endorsement_policy,
 )
 from blindmatch_proofs.endorsement.verify import (
     KIND_STARTS,
     EndorsementProof,
     KeptTrees,
-    proof_of,
+    build_proof,
     prove,
     verify_label,
     verify_none_dropped,
@@ -128,9 +128,9 @@ def test_an_entry_in_two_batches_is_endorsed_if_one_of_them_holds(first: int) ->
 def test_a_batch_of_nothing_is_refused_whoever_signed_it() -> None:
     nothing = ENTRIES.part(0, 0)
     listed = (signed_batch(ENTRIES), ENTRIES)
-    bare = batch_of(Action.LIST, (1, 9), [])
+    bare = build_batch(Action.LIST, (1, 9), [])
     keys = [KEYS[one.name] for one in POLICY.organisations]
-    signatures = tuple(key.sign(SIGNATURE_TAG + TERMS.statement(bare)).signature for key in keys)
+    signatures = tuple(key.sign(SIGNATURE_TAG + TERMS.encode_statement(bare)).signature for key in keys)
     table = table_of([(replace(bare, signatures=signatures), nothing), listed], 5)
     assert (
         reason(verify_table(table, TERMS, 5)) == "batch 0: its entries do not have the root that was signed"
@@ -158,7 +158,7 @@ def test_an_entry_slipped_in_is_found_in_batch_and_count() -> None:
     assert reason(verify_table(honest, TERMS, 6)) == "5 entries are endorsed, the set has 6"
     lying = table_of([(signed_batch(ENTRIES), ENTRIES)], 6)
     assert reason(verify_table(lying, TERMS, 6)) == "5 entries are endorsed, the set has 6"
-    unsized = replace(batch_of(Action.LIST, (1, 9), leaves_of(ENTRIES)), size=6)
+    unsized = replace(build_batch(Action.LIST, (1, 9), hash_entries(ENTRIES)), size=6)
     signed = tuple(TERMS.sign(unsized, KEYS[one.name]) for one in POLICY.organisations)
     sized = table_of([(replace(unsized, signatures=signed), ENTRIES)], 5)
     assert "another number of entries than it says" in reason(verify_table(sized, TERMS, 5))
@@ -263,7 +263,7 @@ def test_a_table_of_more_sections_is_refused() -> None:
     out = io.BytesIO()
     writer = SetFileWriter(out, Identity(INFO.name, INFO.version, 1, {}))
     writer.section(KIND_BATCHES, [batch.tail + b"".join(batch.signatures)], 1)
-    writer.section(KIND_LEAVES, [b"".join(sorted(leaves_of(ENTRIES)))], 5)
+    writer.section(KIND_LEAVES, [b"".join(sorted(hash_entries(ENTRIES)))], 5)
     writer.section(KIND_NUMBERS, [bytes(20)], 5)
     writer.section(KIND_NUMBERS + 1, [b"more"], 1)
     writer.finish(5)
@@ -291,7 +291,7 @@ def test_a_leaf_of_no_batch_is_refused_before_as_much_is_made_as_its_number_says
     out = io.BytesIO()
     writer = SetFileWriter(out, Identity(INFO.name, INFO.version, 1, {}))
     writer.section(KIND_BATCHES, [batch.tail + b"".join(batch.signatures)], 1)
-    writer.section(KIND_LEAVES, [b"".join(sorted(leaves_of(ENTRIES)))], 5)
+    writer.section(KIND_LEAVES, [b"".join(sorted(hash_entries(ENTRIES)))], 5)
     writer.section(KIND_NUMBERS, [np.array([0, 0, 0, 0, number], "<u4").tobytes()], 5)
     writer.finish(5)
     table = EndorsedTable(out.getvalue(), INFO, 1, 3)
@@ -333,22 +333,22 @@ def test_two_names_are_needed_whatever_the_keys() -> None:
             EndorsementPolicy(2, (Organisation("a", bytes(32)), Organisation("a", key))).encode()
         )
     with pytest.raises(ProtocolError, match="a key is of one organisation"):
-        policy_of(2, [("a", key), ("b", key)])
+        build_endorsement_policy(2, [("a", key), ("b", key)])
 
 
 def test_nothing_is_signed_that_breaks_a_rule() -> None:
     for epochs in ((0, 3), (3, 2)):
         with pytest.raises(ProtocolError, match="last_epoch"):
-            TERMS.sign(batch_of(Action.LIST, epochs, leaves_of(ENTRIES)), KEYS["north"])
+            TERMS.sign(build_batch(Action.LIST, epochs, hash_entries(ENTRIES)), KEYS["north"])
     with pytest.raises(ProtocolError, match="size"):
-        TERMS.sign(batch_of(Action.LIST, (1, 2), []), KEYS["north"])
+        TERMS.sign(build_batch(Action.LIST, (1, 2), []), KEYS["north"])
 
 
 def test_a_statement_is_the_message_that_the_documents_describe() -> None:
     from blindmatch_proofs.endorsement.batch import BatchStatement
 
     batch = signed_batch(ENTRIES)
-    read = BatchStatement.decode(TERMS.statement(batch))
+    read = BatchStatement.decode(TERMS.encode_statement(batch))
     assert (read.deployment, read.design, read.policy) == (b"c" * 32, INFO.name, POLICY.digest)
     assert (read.action, read.first_epoch, read.last_epoch) == (1, 1, 9)
     assert (read.size, read.root) == (5, batch.root)
@@ -363,7 +363,7 @@ def test_a_filters_match_has_no_entry_to_endorse() -> None:
 def test_a_proof_shows_one_entry_to_whoever_has_neither_table_nor_list() -> None:
     batches = [(signed_batch(ENTRIES), ENTRIES), (signed_batch(MORE, NAMES), MORE)]
     table = table_of(batches, 8)
-    root = TERMS.root(table.batches())
+    root = TERMS.compute_root(table.read_batches())
     for entries in (ENTRIES, MORE):
         for row in range(len(entries)):
             made = prove(table, TERMS, label(entries, row))
@@ -378,7 +378,7 @@ def test_a_proof_shows_one_entry_to_whoever_has_neither_table_nor_list() -> None
 
 def test_no_part_of_a_proof_can_be_altered() -> None:
     table = table_of([(signed_batch(ENTRIES), ENTRIES), (signed_batch(MORE, NAMES), MORE)], 8)
-    root = TERMS.root(table.batches())
+    root = TERMS.compute_root(table.read_batches())
     held = label(ENTRIES, 1)
     made = prove(table, TERMS, held)
     assert made is not None
@@ -401,17 +401,17 @@ def test_no_part_of_a_proof_can_be_altered() -> None:
 
 
 def test_neither_a_removal_nor_another_designs_statement_in_the_root_endorses_an_entry() -> None:
-    leaves = sorted(leaves_of(ENTRIES))
+    leaves = sorted(hash_entries(ENTRIES))
     held = label(ENTRIES, 1)
-    leaf = leaves_of(ENTRIES)[1]
+    leaf = hash_entries(ENTRIES)[1]
     removal = signed_batch(ENTRIES, NAMES, Action.REMOVE)
-    made = proof_of(TERMS, leaf, leaves, 0, [removal])
-    assert "lists no entry" in reason(verify_proof(made, TERMS, held, 1, TERMS.root([removal])))
+    made = build_proof(TERMS, leaf, leaves, 0, [removal])
+    assert "lists no entry" in reason(verify_proof(made, TERMS, held, 1, TERMS.compute_root([removal])))
     other = OTHERS["design"]
     listing = signed_batch(ENTRIES)  # signed for this design, rooted for another
-    crossed = proof_of(other, leaf, leaves, 0, [listing])
+    crossed = build_proof(other, leaf, leaves, 0, [listing])
     assert "another deployment, design" in reason(
-        verify_proof(crossed, TERMS, held, 1, other.root([listing]))
+        verify_proof(crossed, TERMS, held, 1, other.compute_root([listing]))
     )
 
 
@@ -432,7 +432,7 @@ def trees_of(table: EndorsedTable, terms: Terms = TERMS) -> bytearray:
 
 
 def opened_trees(raw: bytes | bytearray, epoch: int = 1, root: bytes | None = None) -> KeptTrees:
-    root = TERMS.root(batch for batch, _ in BATCHES) if root is None else root
+    root = TERMS.compute_root(batch for batch, _ in BATCHES) if root is None else root
     return KeptTrees(raw, INFO, epoch, root)
 
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 from blindmatch_proofs.checkpoint import ED25519
-from blindmatch_proofs.endorsement import Action, EndorsementPolicy, Terms, leaves_of
-from blindmatch_proofs.endorsement.batch import policy_of
-from blindmatch_proofs.endorsement.verify import proof_of
+from blindmatch_proofs.endorsement import Action, EndorsementPolicy, Terms, hash_entries
+from blindmatch_proofs.endorsement.batch import build_endorsement_policy
+from blindmatch_proofs.endorsement.verify import build_proof
 from blindmatch_proofs.epoch import Endorsement
 from blindmatch_proofs.report_evidence import Known, NotShown, ReportEvidence, verify_evidence
 from blindmatch_proofs.tlog import Policy
@@ -221,7 +221,7 @@ CURATOR_KEY = CURATOR.public
 ORIGIN = "log.example/epochs/oprf-psi"
 WITNESSED = {f"operator-{number}": [one.key] for number, one in enumerate(WITNESSES[:3])}
 FORGER = SigningKey(b"m" * 32)
-FORGED = policy_of(1, [("north", bytes(FORGER.verify_key))])
+FORGED = build_endorsement_policy(1, [("north", bytes(FORGER.verify_key))])
 
 
 def manifest(design: str = "oprf-psi", epoch: int = 1) -> EpochManifest:
@@ -244,9 +244,9 @@ def endorsed(
     entries = EntryBatch(hashed, np.array([label.entry_id], np.uint64), salt)
     held = {bytes(one.verify_key): one for one in keys}
     batch = signed_batch(entries, NAMES, action, epochs, terms, held)
-    (own,) = leaves_of(entries)
-    proof = proof_of(terms, own, [own], 0, [batch])
-    leaf = CURATOR.leaf(manifest(), Endorsement(terms.root([batch]), policy.encode()))
+    (own,) = hash_entries(entries)
+    proof = build_proof(terms, own, [own], 0, [batch])
+    leaf = CURATOR.leaf(manifest(), Endorsement(terms.compute_root([batch]), policy.encode()))
     return replace(made, leaf=(leaf,), endorsement=(proof,))
 
 

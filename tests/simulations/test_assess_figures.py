@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from blindmatch_proofs.endorsement import Action
-from blindmatch_proofs.endorsement.batch import Batch, batch_of
+from blindmatch_proofs.endorsement.batch import Batch, build_batch
 from blindmatch_proofs.endorsement.verify import EndorsementProof, verify_proof
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.randomness import seeded
@@ -225,14 +225,14 @@ def test_all_entries_are_endorsed_however_many_batches_they_take(monkeypatch: py
 
     def counted(action: Action, epochs: tuple[int, int], leaves: list[bytes]) -> Batch:
         sizes.append(len(leaves))
-        return batch_of(action, epochs, leaves)
+        return build_batch(action, epochs, leaves)
 
     def watched(proof: EndorsementProof, *rest: Any) -> Any:
         shown.append(proof)
         return verify_proof(proof, *rest)
 
     monkeypatch.setattr(epochs, "BATCH", 8)
-    monkeypatch.setattr(epochs, "batch_of", counted)
+    monkeypatch.setattr(epochs, "build_batch", counted)
     monkeypatch.setattr(epochs, "verify_proof", watched)
     design, entries = (
         oprf_psi.DESIGN,

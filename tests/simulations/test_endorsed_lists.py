@@ -15,8 +15,8 @@ from blindmatch_client.device import OutcomeKind
 from blindmatch_client.epochs.trusted import Kind
 from blindmatch_client.errors import StoreError, WrongKeyError
 from blindmatch_client.settings import FailureMode
-from blindmatch_proofs.endorsement import TREE_FILE, Action, EndorsedTable, leaves_of
-from blindmatch_proofs.endorsement.batch import batch_of
+from blindmatch_proofs.endorsement import TREE_FILE, Action, EndorsedTable, hash_entries
+from blindmatch_proofs.endorsement.batch import build_batch
 from blindmatch_proofs.epoch import EpochLeaf
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import DesignError
@@ -283,7 +283,7 @@ def test_no_organisation_signs_an_entry_that_devices_would_drop(home: Path, entr
     held = next(one for one in proposal.with_action(Action.LIST))
     salts = np.full((len(held.entries), 16), salt, np.uint8)
     entries = replace(held.entries, ids=np.full(len(held.entries), entry, np.uint64), salts=salts)
-    batch = batch_of(Action.LIST, (2, 9), leaves_of(entries))
+    batch = build_batch(Action.LIST, (2, 9), hash_entries(entries))
     records.propose(replace(proposal, held=(replace(held, batch=batch, entries=entries),)))
     made = command(home, "list", "endorse", "north", "known", code=1)
     assert made["signed_batches"] == 0 and "would be disabled: an id of 0 or" in made["refused"][0]
@@ -295,7 +295,7 @@ def test_no_set_is_built_of_an_entry_that_devices_would_drop(home: Path) -> None
     record = records.record(1)
     held = record.batches.held[0]
     bad = replace(held.entries, salts=np.zeros_like(held.entries.salts))
-    batch = replace(batch_of(Action.LIST, (1, 9), leaves_of(bad)), signatures=held.batch.signatures)
+    batch = replace(build_batch(Action.LIST, (1, 9), hash_entries(bad)), signatures=held.batch.signatures)
     with pytest.raises(DesignError, match="cannot be listed: an id of 0 or 2"):
         curating.publish(Deployment.open(home), DESIGN, HeldEntries(bad), RNG)
     publication = open_publication(Deployment.open(home).published(DESIGN.info.name))
@@ -467,7 +467,7 @@ def test_kept_trees_stand_beside_the_set_for_nobody_but_who_makes_proofs_and_cha
     listed = entries.batches.listed(1)
     label = Label(listed.hashes[0].tobytes(), int(listed.ids[0]), listed.salts[0].tobytes())
     with monkeypatch.context() as patch:
-        patch.setattr(EndorsedTable, "leaves_by_batch", lambda _: pytest.fail("every leaf was read"))
+        patch.setattr(EndorsedTable, "group_leaves", lambda _: pytest.fail("every leaf was read"))
         quick = backed_by(deployment, DESIGN)(1, label)
     assert quick.endorsement is not None
     whole = tree.read_bytes()

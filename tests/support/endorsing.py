@@ -8,8 +8,14 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from blindmatch_proofs.endorsement import Action, Batch, EndorsedTable, EndorsementPolicy, Terms, leaves_of
-from blindmatch_proofs.endorsement.batch import UNSIGNED, Organisation, batch_of, policy_of, write_table
+from blindmatch_proofs.endorsement import Action, Batch, EndorsedTable, EndorsementPolicy, Terms, hash_entries
+from blindmatch_proofs.endorsement.batch import (
+    UNSIGNED,
+    Organisation,
+    build_batch,
+    build_endorsement_policy,
+    write_table,
+)
 from blindmatch_protocol.contract import EntryBatch, Info, Label
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from msgspec.structs import replace
@@ -17,7 +23,7 @@ from nacl.signing import SigningKey
 
 NAMES = ("north", "south", "west")
 KEYS: Mapping[str, SigningKey] = {name: SigningKey(sha256(name.encode()).digest()) for name in NAMES}
-POLICY = policy_of(2, [(name, bytes(key.verify_key)) for name, key in KEYS.items()])
+POLICY = build_endorsement_policy(2, [(name, bytes(key.verify_key)) for name, key in KEYS.items()])
 TERMS = Terms(b"c" * 32, DESIGN.info.name, POLICY)
 INFO = DESIGN.info
 
@@ -45,7 +51,7 @@ def signed_batch(
 ) -> Batch:
     """The batch of these entries, signed by some organisations with every key they have in `terms`."""
     held = keys or {bytes(key.verify_key): key for key in KEYS.values()}
-    batch = batch_of(action, epochs, leaves_of(entries))
+    batch = build_batch(action, epochs, hash_entries(entries))
     signatures = [
         terms.sign(batch, held[one.key]) if one.name in by else UNSIGNED for one in terms.policy.organisations
     ]
@@ -57,7 +63,7 @@ def file_of(
 ) -> bytes:
     """The file of a table."""
     out = BytesIO()
-    leaves = [np.frombuffer(b"".join(leaves_of(one)), np.uint8).reshape(-1, 32) for _, one in batches]
+    leaves = [np.frombuffer(b"".join(hash_entries(one)), np.uint8).reshape(-1, 32) for _, one in batches]
     write_table(out, info, epoch, [batch for batch, _ in batches], leaves, entries)
     return out.getvalue()
 

@@ -239,7 +239,7 @@ class Endorsing(Struct, frozen=True):
         verdict = verify_table(table, self.terms, manifest.entries)
         if verdict != Passed():
             return verdict
-        ours = Endorsement(self.terms.root(table.batches()), self.terms.policy.encode())
+        ours = Endorsement(self.terms.compute_root(table.read_batches()), self.terms.policy.encode())
         if leaf is not None and leaf.endorsement != ours:
             return Failed("everybody is shown other endorsements in the log")
         if before is None or FILE not in before.files:

@@ -9,7 +9,7 @@ from blindmatch_proofs.endorsement.batch import (
     EndorsementPolicy,
     Organisation,
     Terms,
-    leaves_of,
+    hash_entries,
     write_table,
 )
 from blindmatch_proofs.endorsement.verify import (

@@ -76,8 +76,8 @@ class EndorsementPolicy(Message, tag=0x23, name="endorsement/policy"):
 
     def check(self) -> None:
         """There are as many organisations as are needed, each key is of one alone."""
-        order = [(one.name, one.key) for one in self.organisations]
-        if any(a >= b for a, b in pairwise(order)):
+        order = [(organisation.name, organisation.key) for organisation in self.organisations]
+        if any(first >= second for first, second in pairwise(order)):
             raise ProtocolError(self.NAME, "must ascend by name and key, each once", "organisations")
         if len({key for _, key in order}) < len(order):
             raise ProtocolError(self.NAME, "a key is of one organisation", "organisations")
@@ -86,23 +86,27 @@ class EndorsementPolicy(Message, tag=0x23, name="endorsement/policy"):
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(one.name for one in self.organisations))
+        """Return the organisations' names, each once."""
+        return tuple(dict.fromkeys(organisation.name for organisation in self.organisations))
 
     @property
     def needed_to_remove(self) -> int:
-        """How many must agree to remove an entry: so many that too few are left to vouch for it."""
+        """Return how many must agree to remove an entry: so many that too few are left to vouch for it."""
         return len(self.names) - self.needed + 1
 
     @property
     def digest(self) -> bytes:
-        """What stands for the policy: SHA-256 of a tag and its encoding, 32 bytes."""
+        """Return the policy's digest: SHA-256 of a tag and its encoding, 32 bytes."""
         return sha256(DIGEST_TAG + self.encode()).digest()
 
 
-def policy_of(needed: int, keys: Iterable[tuple[str, bytes]]) -> EndorsementPolicy:
-    """The policy of organisations by name and key, in whatever order; `ProtocolError` if a name, a key or the
-    number breaks its rule."""
-    organisations = tuple(Organisation(*one) for one in sorted(keys))
+def build_endorsement_policy(needed: int, keys: Iterable[tuple[str, bytes]]) -> EndorsementPolicy:
+    """Build the policy of organisations, given as names with keys in any order.
+
+    Raises:
+        ProtocolError: A name, a key or the number `needed` breaks its rule.
+    """
+    organisations = tuple(Organisation(name, key) for name, key in sorted(keys))
     return EndorsementPolicy.decode(EndorsementPolicy(needed, organisations).encode())
 
 
@@ -168,22 +172,24 @@ class Batch(Struct, frozen=True):
 
     @property
     def tail(self) -> bytes:
-        """As a statement ends, 57 bytes."""
+        """Return the end of a statement on the batch, 57 bytes."""
         return TAIL.pack(self.action, self.first_epoch, self.last_epoch, self.size, self.root)
 
     @classmethod
     def unpack(cls, row: bytes) -> Self:
-        """Of a statement's end and the signatures after it; `ValueError` for an unknown action."""
+        """Read a batch from a statement's end and its signatures; `ValueError` for an unknown action."""
         action, first, last, size, root = TAIL.unpack_from(row)
-        signatures = (row[at : at + SIGNATURE_BYTES] for at in range(TAIL.size, len(row), SIGNATURE_BYTES))
+        starts = range(TAIL.size, len(row), SIGNATURE_BYTES)
+        signatures = (row[start : start + SIGNATURE_BYTES] for start in starts)
         return cls(Action(action), first, last, size, root, tuple(signatures))
 
-    def holds_in(self, epoch: int) -> bool:
+    def is_valid_in(self, epoch: int) -> bool:
+        """Tell if the endorsement covers `epoch`."""
         return self.first_epoch <= epoch <= self.last_epoch
 
 
 class Terms(Redacted, Struct, frozen=True):
-    """What endorsements must be over to count here."""
+    """The deployment, design and policy that an endorsement must be signed for to count here."""
 
     SHOWN: ClassVar = ("deployment", "design", "policy")
 
@@ -196,67 +202,86 @@ class Terms(Redacted, Struct, frozen=True):
         blank = BatchStatement(self.deployment, self.design, self.policy.digest, 0, 0, 0, 0, bytes(32))
         force_setattr(self, "_prefix", blank.encode()[: -TAIL.size])
 
-    def statement(self, batch: Batch) -> bytes:
+    def encode_statement(self, batch: Batch) -> bytes:
+        """Return the encoded statement on a batch; its fields are not checked."""
         return self._prefix + batch.tail
 
-    def statement_leaves(self, batches: Iterable[Batch]) -> list[bytes]:
-        """Leaf hashes of the statements of batches (RFC 9162, section 2.1.1)."""
-        return [merkle.leaf_hash(self.statement(batch)) for batch in batches]
+    def hash_statements(self, batches: Iterable[Batch]) -> list[bytes]:
+        """Return the leaf hashes of the statements on batches (RFC 9162, section 2.1.1)."""
+        return [merkle.leaf_hash(self.encode_statement(batch)) for batch in batches]
 
-    def root(self, batches: Iterable[Batch]) -> bytes:
-        """What binds all batches of an epoch, 32 bytes: the root over their statements."""
-        return root_of(self.statement_leaves(batches))
+    def compute_root(self, batches: Iterable[Batch]) -> bytes:
+        """Return the root over the statements, 32 bytes, which binds all batches of an epoch."""
+        return root_of(self.hash_statements(batches))
 
     def sign(self, batch: Batch, key: SigningKey) -> bytes:
-        """An organisation's signature of a batch (RFC 8032, section 5.1.6), 64 bytes; `ProtocolError` if the
-        batch breaks a rule."""
-        statement = self.statement(batch)
+        """Sign a batch with an organisation's key (RFC 8032, section 5.1.6).
+
+        Returns:
+            The signature, 64 bytes.
+
+        Raises:
+            ProtocolError: The batch breaks a rule.
+        """
+        statement = self.encode_statement(batch)
         BatchStatement.decode(statement)
         return key.sign(SIGNATURE_TAG + statement).signature
 
-    def signers(self, batch: Batch) -> frozenset[str] | Failed:
-        """Names of the organisations whose signatures a batch bears; each counts once, whatever its keys."""
-        signed = SIGNATURE_TAG + self.statement(batch)
+    def verify_signatures(self, batch: Batch) -> frozenset[str] | Failed:
+        """Verify a batch's signatures.
+
+        Returns:
+            The names of the organisations that signed; each counts once, whatever its keys.
+        """
+        signed = SIGNATURE_TAG + self.encode_statement(batch)
         names = set[str]()
-        for one, signature in zip(self.policy.organisations, batch.signatures, strict=True):
+        for organisation, signature in zip(self.policy.organisations, batch.signatures, strict=True):
             if signature == UNSIGNED:
                 continue
-            if not is_signature(one.key, signed, signature):
+            if not is_signature(organisation.key, signed, signature):
                 return Failed(
-                    f"a signature of {one.name} is over another deployment, design, policy or batch"
+                    f"a signature of {organisation.name} is over another deployment, design, policy or batch"
                 )
-            names.add(one.name)
+            names.add(organisation.name)
         return frozenset(names)
 
     def verify_batch(self, batch: Batch, epoch: int) -> Verdict:
-        """Whether enough organisations have signed a batch that holds in `epoch`."""
-        if not batch.holds_in(epoch):
+        """Verify that enough organisations have signed a batch, and that it is valid in `epoch`."""
+        if not batch.is_valid_in(epoch):
             return Failed(f"endorsed from epoch {batch.first_epoch} to {batch.last_epoch}, not for {epoch}")
-        signed = self.signers(batch)
-        listing = batch.action is Action.LIST
-        policy = self.policy
-        if isinstance(signed, Failed):
-            return signed
-        needed = policy.needed if listing else policy.needed_to_remove
-        if len(signed) >= needed:
+        signers = self.verify_signatures(batch)
+        if isinstance(signers, Failed):
+            return signers
+        if batch.action is Action.LIST:
+            what = "listed"
+            needed = self.policy.needed
+        else:
+            what = "removed"
+            needed = self.policy.needed_to_remove
+        if len(signers) >= needed:
             return Passed()
-        what = "listed" if listing else "removed"
-        of = len(policy.names)
-        return Failed(f"{what} by {len(signed)} of {of} organisations, {needed} are needed")
+        total = len(self.policy.names)
+        return Failed(f"{what} by {len(signers)} of {total} organisations, {needed} are needed")
 
 
-def leaf_of(entry_hash: bytes, entry_id: int, salt: bytes) -> bytes:
-    """The leaf of an entry, 32 bytes."""
+def hash_entry(entry_hash: bytes, entry_id: int, salt: bytes) -> bytes:
+    """Return the leaf of an entry, 32 bytes."""
     return sha256(LEAF_TAG + entry_hash + entry_id.to_bytes(8, "big") + salt).digest()
 
 
-def leaves_of(entries: EntryBatch) -> list[bytes]:
+def hash_entries(entries: EntryBatch) -> list[bytes]:
+    """Return the leaves of entries, in their order."""
     rows = zip(map(bytes, entries.hashes), entries.ids.tolist(), map(bytes, entries.salts), strict=True)
-    return [leaf_of(*row) for row in rows]
+    return [hash_entry(*row) for row in rows]
 
 
-def batch_of(action: Action, epochs: tuple[int, int], leaves: Iterable[bytes]) -> Batch:
-    """The batch of these leaves, in whatever order, that nobody has signed."""
+def build_batch(action: Action, epochs: tuple[int, int], leaves: Iterable[bytes]) -> Batch:
+    """Build an unsigned batch.
+
+    Args:
+        epochs: The first and the last epoch that the endorsement covers.
+        leaves: The entries' leaves, in any order.
+    """
     ascending = sorted(leaves)
     return Batch(action, *epochs, len(ascending), root_of(ascending))
 
@@ -299,31 +324,34 @@ class EndorsedTable:
         if one was altered."""
         self._file.verify()
 
-    def unverified(self) -> EndorsedTable:
-        """The same table without comparing sections with their digests, which reads all of them: for who
-        verifies what follows from it."""
+    def skip_digests(self) -> EndorsedTable:
+        """Return a view of the table that compares no section with its digest, which would read all of it.
+
+        Use it only if the result is verified.
+        """
         other = copy(self)
-        other._section = self._unverified
+        other._section = self._read_unverified
         return other
 
-    def _unverified(self, kind: int) -> memoryview:
+    def _read_unverified(self, kind: int) -> memoryview:
         row = self._file.row(kind)
         return self._data[row.offset : row.end]
 
-    def batch(self, number: int) -> Batch:
-        """A batch, by its number from 0 on. Raises `SetFileError` if it is none."""
+    def read_batch(self, number: int) -> Batch:
+        """Read a batch by its number, from 0 on; `SetFileError` if there is none."""
         row = bytes(self._section(KIND_BATCHES)[number * self._width : (number + 1) * self._width])
         try:
             return Batch.unpack(row)
         except (ValueError, struct.error):
             raise SetFileError(f"{FILE}: batch {number} is missing, or has an unknown action") from None
 
-    def batches(self) -> Iterator[Batch]:
-        return map(self.batch, range(self.size))
+    def read_batches(self) -> Iterator[Batch]:
+        """Read all batches in the order of their numbers; raises as `read_batch`."""
+        return map(self.read_batch, range(self.size))
 
     @property
     def heads(self) -> npt.NDArray[Any]:
-        """What stands at the front of all batches: `action`, `first_epoch`, `last_epoch`, `size`."""
+        """Return the first fields of all batches: `action`, `first_epoch`, `last_epoch`, `size`."""
         names = ["action", "first_epoch", "last_epoch", "size"]
         kinds = ["u1", ">u8", ">u8", ">u8"]
         places = [0, 1, 9, 17]
@@ -332,32 +360,39 @@ class EndorsedTable:
 
     @property
     def leaves(self) -> Rows:
-        """All leaves, uint8 (n, 32)."""
+        """Return all leaves, uint8 (n, 32)."""
         return np.frombuffer(self._section(KIND_LEAVES), np.uint8).reshape(-1, LEAF_BYTES)
 
     @property
     def numbers(self) -> npt.NDArray[np.uint32]:
-        """The batch of each leaf, uint32 (n,)."""
+        """Return the number of each leaf's batch, uint32 (n,)."""
         return np.frombuffer(self._section(KIND_NUMBERS), "<u4")
 
-    def numbers_with(self, leaf: bytes) -> list[int]:
-        """Numbers of the batches a leaf is in."""
+    def find_batches(self, leaf: bytes) -> list[int]:
+        """Return the numbers of the batches that a leaf is in."""
         raw = self._section(KIND_LEAVES)
         numbers = self.numbers
 
-        def at(row: int) -> bytes:
+        def read_leaf(row: int) -> bytes:
             return bytes(raw[row * LEAF_BYTES : (row + 1) * LEAF_BYTES])
 
-        row = bisect_left(range(len(numbers)), leaf, key=at)
-        found = list[int]()
-        while row < len(numbers) and at(row) == leaf:
-            found.append(int(numbers[row]))
+        row = bisect_left(range(len(numbers)), leaf, key=read_leaf)
+        matches = list[int]()
+        while row < len(numbers) and read_leaf(row) == leaf:
+            matches.append(int(numbers[row]))
             row += 1
-        return found
+        return matches
 
-    def leaves_by_batch(self) -> Callable[[int], list[bytes]]:
-        """Gives the leaves of a batch, ascending, by its number; `SetFileError` if leaves are not in order,
-        one is of no batch, or a batch has another number of them than it says."""
+    def group_leaves(self) -> Callable[[int], list[bytes]]:
+        """Group the leaves by their batch.
+
+        Returns:
+            A function that returns the leaves of a batch, ascending, by the batch's number.
+
+        Raises:
+            SetFileError: Leaves are not in order, one is of no batch, or a batch has another number of them
+                than it says.
+        """
         leaves = self.leaves.view(_SCALARS).ravel()
         numbers = self.numbers
         same = leaves[1:] == leaves[:-1]
@@ -372,41 +407,63 @@ class EndorsedTable:
         ends = np.cumsum(counts)
         raw = self.leaves
 
-        def of(number: int) -> list[bytes]:
+        def read_leaves(number: int) -> list[bytes]:
             content = raw[order[ends[number] - counts[number] : ends[number]]].tobytes()
-            return [content[n : n + LEAF_BYTES] for n in range(0, len(content), LEAF_BYTES)]
+            return [content[start : start + LEAF_BYTES] for start in range(0, len(content), LEAF_BYTES)]
 
-        return of
+        return read_leaves
 
-    def leaves_with(self, action: Action, until: int = 0, since: int = 0) -> npt.NDArray[np.bytes_]:
-        """Leaves, each once and ascending, of batches with an action that hold up to epoch `until`, and from
-        `since` on at the earliest."""
+    def select_leaves(self, action: Action, until: int = 0, since: int = 0) -> npt.NDArray[np.bytes_]:
+        """Select the leaves of the batches with an action.
+
+        Args:
+            until: Leave out batches whose last epoch is before this one.
+            since: Leave out batches whose first epoch is before this one.
+
+        Returns:
+            The leaves, each once and ascending.
+        """
         heads = self.heads
-        holds = (heads["last_epoch"] >= until) & (heads["first_epoch"] >= since)
-        rows = ((heads["action"] == action) & holds)[self.numbers]
+        is_in_range = (heads["last_epoch"] >= until) & (heads["first_epoch"] >= since)
+        rows = ((heads["action"] == action) & is_in_range)[self.numbers]
         # stable: one pass where they ascend, as they do in every table that passes; `np.unique` sorts anew
-        found = np.sort(self.leaves.view(_SCALARS).ravel()[rows], kind="stable")
-        first = np.ones(len(found), bool)
-        first[1:] = found[1:] != found[:-1]
-        return found[first]
+        leaves = np.sort(self.leaves.view(_SCALARS).ravel()[rows], kind="stable")
+        is_first = np.ones(len(leaves), bool)
+        is_first[1:] = leaves[1:] != leaves[:-1]
+        return leaves[is_first]
 
-    def ends(self, action: Action, until: int = 0) -> tuple[npt.NDArray[np.bytes_], npt.NDArray[np.uint64]]:
-        """As `leaves_with`, with the last epoch of each. Leaves must ascend, as `leaves_by_batch` checks."""
+    def find_last_epochs(
+        self, action: Action, until: int = 0
+    ) -> tuple[npt.NDArray[np.bytes_], npt.NDArray[np.uint64]]:
+        """Select leaves as `select_leaves`, with the last epoch of each.
+
+        Leaves must ascend, as `group_leaves` checks.
+        """
         last = self.heads["last_epoch"].astype(np.uint64)[self.numbers]
         rows = (self.heads["action"] == action)[self.numbers] & (last >= until)
         leaves, first = np.unique(self.leaves.view(_SCALARS).ravel()[rows], return_index=True)
         return leaves, np.maximum.reduceat(last[rows], first)
 
-    def listed(self, until: int = 0) -> npt.NDArray[np.bytes_]:
-        """Leaves of the entries that are listed: endorsed, up to epoch `until`, and not removed."""
-        return np.setdiff1d(self.leaves_with(Action.LIST, until), self.leaves_with(Action.REMOVE), True)
+    def select_listed(self, until: int = 0) -> npt.NDArray[np.bytes_]:
+        """Select the leaves of listed entries: endorsed, up to epoch `until`, and not removed."""
+        endorsed = self.select_leaves(Action.LIST, until)
+        removed = self.select_leaves(Action.REMOVE)
+        return np.setdiff1d(endorsed, removed, True)
 
 
 def write_table(
     out: Writer, info: Info, epoch: int, batches: Sequence[Batch], leaves: Sequence[Rows], entries: int
 ) -> bytes:
-    """Write a table of signed batches, each with a signature or `UNSIGNED` for each key, and of the leaves of
-    each, uint8 (n, 32); its overall digest."""
+    """Write a table of batches.
+
+    Args:
+        batches: Signed batches, each with a signature or `UNSIGNED` for each key of the policy.
+        leaves: The leaves of each batch, uint8 (n, 32).
+        entries: Number of entries of the set.
+
+    Returns:
+        The overall digest of the file.
+    """
     numbers = np.repeat(np.arange(len(batches), dtype="<u4"), [len(part) for part in leaves])
     every = np.concatenate([np.zeros((0, LEAF_BYTES), np.uint8), *leaves])
     order = np.lexsort((numbers, every.view(_SCALARS).ravel()))

@@ -29,7 +29,7 @@ from blindmatch_proofs.endorsement.batch import (
     BatchStatement,
     EndorsedTable,
     Terms,
-    leaf_of,
+    hash_entry,
 )
 from blindmatch_proofs.merkle import HASH_BYTES, Nodes, Tree
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
@@ -57,124 +57,143 @@ class KeptTrees:
         self._nodes, self._starts, self._statements = (raw[row.offset : row.end] for row in rows)
         self.root = root
 
-    def of_batch(self, number: int, size: int) -> Nodes:
-        return _nodes(self._nodes, int.from_bytes(self._starts[8 * number : 8 * number + 8], "little"), size)
+    def open_batch(self, number: int, size: int) -> Nodes:
+        """Return the nodes of the tree over a batch of `size` leaves."""
+        start = int.from_bytes(self._starts[8 * number : 8 * number + 8], "little")
+        return _open_nodes(self._nodes, start, size)
 
-    def of_statements(self, size: int) -> Nodes:
-        return _nodes(self._statements, 0, size)
+    def open_statements(self, size: int) -> Nodes:
+        """Return the nodes of the tree over the statements of `size` batches."""
+        return _open_nodes(self._statements, 0, size)
 
-    def index_of(self, leaf: bytes, number: int, size: int) -> int:
-        """Where a leaf is, or would be, in a batch. Raises `SetFileError` if so many leaves are not here."""
+    def find_index(self, leaf: bytes, number: int, size: int) -> int:
+        """Return where a leaf is, or would be, in a batch; `SetFileError` if the batch is not whole."""
         if size > len(self._nodes) // HASH_BYTES:
             raise SetFileError(f"{TREE_FILE}: batch {number} is not whole")
-        nodes = self.of_batch(number, size)
-        return bisect_left(range(size), leaf, key=lambda at: nodes(0, at))
+        nodes = self.open_batch(number, size)
+        return bisect_left(range(size), leaf, key=lambda index: nodes(0, index))
 
 
-def _nodes(raw: memoryview, first: int, size: int) -> Nodes:
-    def node(height: int, index: int) -> bytes:
-        at = first + sum(size >> below for below in range(height)) + index
-        return bytes(raw[at * HASH_BYTES : (at + 1) * HASH_BYTES])
+def _open_nodes(raw: memoryview, first: int, size: int) -> Nodes:
+    """Return the nodes of the tree whose levels begin with hash `first` of `raw`."""
 
-    return node
+    def read_node(height: int, index: int) -> bytes:
+        # a level of a tree of `size` leaves has size >> height hashes, and stands behind all lower ones
+        place = first + sum(size >> below for below in range(height)) + index
+        return bytes(raw[place * HASH_BYTES : (place + 1) * HASH_BYTES])
+
+    return read_node
 
 
 def write_trees(out: Writer, info: Info, table: EndorsedTable, terms: Terms) -> None:
-    """Write the trees over a table; `SetFileError` if the table is altered, or its leaves are not in
-    order."""
-    leaves = table.leaves_by_batch()
+    """Write the trees over a table; `SetFileError` if it is altered, or its leaves are not in order."""
+    read_leaves = table.group_leaves()
     sizes = [int(size) for size in table.heads["size"]]
+    # perfect subtrees of a tree of n leaves: the sum over all heights h of n >> h = 2 n - popcount(n)
     hashes = [2 * size - size.bit_count() for size in sizes]
     starts = np.cumsum([0, *hashes], dtype="<u8")[: len(sizes)]
     writer = SetFileWriter(out, Identity(info.name, info.version, table.epoch, {}))
-    each = (part for number in range(table.size) for part in _levels(leaves(number)))
-    writer.section(KIND_NODES, each, sum(hashes))
+    levels = (level for number in range(table.size) for level in _build_levels(read_leaves(number)))
+    writer.section(KIND_NODES, levels, sum(hashes))
     writer.section(KIND_STARTS, [starts.tobytes()], len(sizes))
-    statements = terms.statement_leaves(table.batches())
-    writer.section(KIND_STATEMENTS, _levels(statements), 2 * len(sizes) - len(sizes).bit_count())
+    statements = terms.hash_statements(table.read_batches())
+    writer.section(KIND_STATEMENTS, _build_levels(statements), 2 * len(sizes) - len(sizes).bit_count())
     writer.finish(table.entries)
 
 
-def _levels(leaves: list[bytes]) -> Iterator[bytes]:
+def _build_levels(leaves: list[bytes]) -> Iterator[bytes]:
+    """Yield the levels of the tree of these leaves, the leaves first, each joined to one byte string."""
     return (b"".join(level) for level in Tree.from_leaves(leaves).levels)
 
 
 def verify_table(
     table: EndorsedTable, terms: Terms, entries: int, executor: Executor | None = None
 ) -> Verdict:
-    """Whether everything an epoch's table says is endorsed, and it lists as many `entries` as the epoch has
-    by its manifest."""
-    try:
-        leaves = table.leaves_by_batch()
+    """Verify every batch of an epoch's table.
 
-        def work(start: int, stop: int) -> Verdict:
+    Args:
+        entries: Number of entries in the epoch's manifest, which the table must list.
+        executor: Runs batches side by side; None verifies one after another.
+    """
+    try:
+        read_leaves = table.group_leaves()
+
+        def verify_batches(start: int, stop: int) -> Verdict:
             for number in range(start, stop):
-                batch = table.batch(number)
-                own = leaves(number)
-                if not own or root_of(own) != batch.root:
+                batch = table.read_batch(number)
+                leaves = read_leaves(number)
+                if not leaves or root_of(leaves) != batch.root:
                     return Failed(f"batch {number}: its entries do not have the root that was signed")
                 match terms.verify_batch(batch, table.epoch):
                     case Failed(reason):
                         return Failed(f"batch {number}: {reason}")
             return Passed()
 
-        verdicts = spread(work, table.size, executor)
-        listed = len(table.listed())
+        verdicts = spread(verify_batches, table.size, executor)
+        listed = len(table.select_listed())
     except SetFileError as error:
         return Failed(str(error))
-    fault = next((one for one in verdicts if isinstance(one, Failed)), None)
+    fault = next((verdict for verdict in verdicts if isinstance(verdict, Failed)), None)
     if fault is not None:
         return fault
     if not listed == table.entries == entries:
         return Failed(f"{listed} entries are endorsed, the set has {entries}")
-    # of removals that begin with the epoch: a listing may end before what removed it does
-    begun = table.leaves_with(Action.REMOVE, since=table.epoch)
-    unknown = np.setdiff1d(begun, table.leaves_with(Action.LIST), True)
+    # only removals that begin with this epoch: a listing may end, and be left out, before its removal does
+    begun = table.select_leaves(Action.REMOVE, since=table.epoch)
+    unknown = np.setdiff1d(begun, table.select_leaves(Action.LIST), True)
     return Failed("an entry is removed that was never listed") if len(unknown) else Passed()
 
 
 def verify_none_dropped(before: EndorsedTable, after: EndorsedTable) -> Verdict:
-    """Whether an epoch dropped no entry of an earlier one without an endorsed removal, and brought no removed
-    one back; nor left out what a later one would have to be held against: a removal, while it or what it
-    removed holds, and up to which epoch each entry is listed or removed. Both passed `verify_table`."""
-    listed = after.listed()
-    dropped = np.setdiff1d(before.listed(after.epoch), listed, True)
-    unendorsed = np.setdiff1d(dropped, after.leaves_with(Action.REMOVE), True)
+    """Verify that an epoch continues an earlier one; both tables have passed `verify_table`.
+
+    The later table
+
+    - drops no entry without an endorsed removal,
+    - lists no removed entry again,
+    - keeps each removal while it, or the listing that it removed, holds,
+    - shortens no listing and no removal.
+
+    The last two are what a table after it must be compared with.
+    """
+    listed = after.select_listed()
+    dropped = np.setdiff1d(before.select_listed(after.epoch), listed, True)
+    unendorsed = np.setdiff1d(dropped, after.select_leaves(Action.REMOVE), True)
     if len(unendorsed):
         return Failed(f"{len(unendorsed)} entries of epoch {before.epoch} are gone, and nobody endorsed that")
-    removed = before.leaves_with(Action.REMOVE)
-    back = np.intersect1d(removed, listed, True)
-    if len(back):
-        return Failed(f"{len(back)} entries that were removed by epoch {before.epoch} are listed again")
-    listable = np.intersect1d(removed, before.leaves_with(Action.LIST, after.epoch), True)
-    due = np.union1d(before.leaves_with(Action.REMOVE, after.epoch), listable)
-    forgotten = np.setdiff1d(due, after.leaves_with(Action.REMOVE), True)
+    removed = before.select_leaves(Action.REMOVE)
+    relisted = np.intersect1d(removed, listed, True)
+    if len(relisted):
+        return Failed(f"{len(relisted)} entries that were removed by epoch {before.epoch} are listed again")
+    listable = np.intersect1d(removed, before.select_leaves(Action.LIST, after.epoch), True)
+    due = np.union1d(before.select_leaves(Action.REMOVE, after.epoch), listable)
+    forgotten = np.setdiff1d(due, after.select_leaves(Action.REMOVE), True)
     if len(forgotten):
         return Failed(f"removals of {len(forgotten)} entries by epoch {before.epoch} are left out")
-    shorter = sum(_shorter(before, after, action) for action in Action)
+    shorter = sum(_count_shortened(before, after, action) for action in Action)
     if shorter:
         return Failed(f"{shorter} entries of epoch {before.epoch} are listed, or removed, for less long")
     return Passed()
 
 
-def _shorter(before: EndorsedTable, after: EndorsedTable, action: Action) -> int:
-    """Entries whose listing, or removal, holds up to an earlier epoch, or is left out while it holds."""
-    leaves, ends = before.ends(action, after.epoch)
-    still, ends_now = after.ends(action)
-    _, old, new = np.intersect1d(leaves, still, True, return_indices=True)
-    return len(leaves) - int(np.count_nonzero(ends_now[new] >= ends[old]))
+def _count_shortened(before: EndorsedTable, after: EndorsedTable, action: Action) -> int:
+    """Count the entries whose listing, or removal, now ends earlier, or is left out while it holds."""
+    leaves, last_before = before.find_last_epochs(action, after.epoch)
+    kept, last_after = after.find_last_epochs(action)
+    _, rows_before, rows_after = np.intersect1d(leaves, kept, True, return_indices=True)
+    return len(leaves) - int(np.count_nonzero(last_after[rows_after] >= last_before[rows_before]))
 
 
 def verify_label(table: EndorsedTable, terms: Terms, label: Label) -> Verdict:
-    """Whether the entry that a label is of is endorsed in the table's epoch: what is asked at a match."""
+    """Verify at a match that the label's entry is endorsed in the table's epoch."""
     try:
-        numbers = table.numbers_with(leaf_of(label.entry_hash, label.entry_id, label.salt))
-        found = [table.batch(number) for number in numbers]
+        numbers = table.find_batches(hash_entry(label.entry_hash, label.entry_id, label.salt))
+        batches = [table.read_batch(number) for number in numbers]
     except SetFileError as error:
         return Failed(str(error))
-    if any(batch.action is Action.REMOVE for batch in found):
+    if any(batch.action is Action.REMOVE for batch in batches):
         return Failed("the entry's removal is endorsed")
-    verdicts = [terms.verify_batch(batch, table.epoch) for batch in found]
+    verdicts = [terms.verify_batch(batch, table.epoch) for batch in batches]
     if Passed() in verdicts:
         return Passed()
     return verdicts[0] if verdicts else Failed("no organisation has endorsed the entry")
@@ -203,69 +222,100 @@ class EndorsementProof(Message, tag=0x25, name="endorsement/proof"):
 
     @property
     def batch(self) -> Batch:
-        one = self.statement
-        return Batch(Action(one.action), one.first_epoch, one.last_epoch, one.size, one.root, self.signatures)
+        """Return the batch that the statement is on."""
+        statement = self.statement
+        return Batch(
+            Action(statement.action),
+            statement.first_epoch,
+            statement.last_epoch,
+            statement.size,
+            statement.root,
+            self.signatures,
+        )
 
 
 def prove(
     table: EndorsedTable, terms: Terms, label: Label, trees: KeptTrees | None = None
 ) -> EndorsementProof | None:
-    """The proof for the entry of a label; None if the table has none that lists it; `SetFileError` if the
-    table is altered.
+    """Prove that the entry of a label is endorsed.
 
-    With `trees` it takes O(log n), and is handed out only if it passes `verify_proof`. Where it does not, or
-    without them, it takes a pass over the entry's batch: a second for a million entries.
+    With `trees` this takes O(log n), and the proof is returned only if it passes `verify_proof`. If it does
+    not pass, or without trees, it takes a pass over the entry's batch: a second for a million entries.
+
+    Returns:
+        The proof, or None if the table has no batch that lists the entry.
+
+    Raises:
+        SetFileError: The table is altered.
     """
-    quick = None if trees is None else _prove_by(trees, table.unverified(), terms, label)
+    quick = None if trees is None else _prove_with_trees(trees, table.skip_digests(), terms, label)
     if quick is not None:
         return quick
-    leaf = leaf_of(label.entry_hash, label.entry_id, label.salt)
-    leaves_of = table.leaves_by_batch()
-    number = _listing(table, leaf)
-    return None if number is None else proof_of(terms, leaf, leaves_of(number), number, list(table.batches()))
+    leaf = hash_entry(label.entry_hash, label.entry_id, label.salt)
+    read_leaves = table.group_leaves()
+    number = _find_listing(table, leaf)
+    if number is None:
+        return None
+    return build_proof(terms, leaf, read_leaves(number), number, list(table.read_batches()))
 
 
-def _listing(table: EndorsedTable, leaf: bytes) -> int | None:
-    for number in table.numbers_with(leaf):
-        batch = table.batch(number)
-        if batch.action is Action.LIST and batch.holds_in(table.epoch):
+def _find_listing(table: EndorsedTable, leaf: bytes) -> int | None:
+    """Return the number of a batch that lists the leaf in the table's epoch; None if there is none."""
+    for number in table.find_batches(leaf):
+        batch = table.read_batch(number)
+        if batch.action is Action.LIST and batch.is_valid_in(table.epoch):
             return number
     return None
 
 
-def _prove_by(trees: KeptTrees, table: EndorsedTable, terms: Terms, label: Label) -> EndorsementProof | None:
-    """The proof that trees and a table give of which nothing was verified; None if it does not hold."""
-    leaf = leaf_of(label.entry_hash, label.entry_id, label.salt)
+def _prove_with_trees(
+    trees: KeptTrees, table: EndorsedTable, terms: Terms, label: Label
+) -> EndorsementProof | None:
+    """Build a proof from trees and a table that nobody verified; None if it does not pass."""
+    leaf = hash_entry(label.entry_hash, label.entry_id, label.salt)
     try:
-        number = _listing(table, leaf)
+        number = _find_listing(table, leaf)
         if number is None:
             return None
-        batch = table.batch(number)
-        nodes = (trees.of_batch(number, batch.size), trees.of_statements(table.size))
-        proof = _proof(terms, batch, trees.index_of(leaf, number, batch.size), (number, table.size), nodes)
+        batch = table.read_batch(number)
+        index = trees.find_index(leaf, number, batch.size)
+        nodes = (trees.open_batch(number, batch.size), trees.open_statements(table.size))
+        proof = _assemble_proof(terms, batch, index, (number, table.size), nodes)
         verdict = verify_proof(proof, terms, label, table.epoch, trees.root)
     except (SetFileError, ProtocolError):
         return None
     return proof if verdict == Passed() else None
 
 
-def proof_of(
+def build_proof(
     terms: Terms, leaf: bytes, leaves: list[bytes], number: int, batches: list[Batch]
 ) -> EndorsementProof:
-    """The proof for a leaf, one of the `leaves`, ascending, of the batch that is `number` of an epoch's."""
+    """Build the proof for a leaf.
+
+    Args:
+        leaves: All leaves of its batch, ascending.
+        number: The batch's place among `batches`.
+        batches: All batches of the epoch.
+    """
     nodes = (
         merkle.Tree.from_leaves(leaves).node,
-        merkle.Tree.from_leaves(terms.statement_leaves(batches)).node,
+        merkle.Tree.from_leaves(terms.hash_statements(batches)).node,
     )
-    return _proof(terms, batches[number], leaves.index(leaf), (number, len(batches)), nodes)
+    return _assemble_proof(terms, batches[number], leaves.index(leaf), (number, len(batches)), nodes)
 
 
-def _proof(
+def _assemble_proof(
     terms: Terms, batch: Batch, index: int, place: tuple[int, int], nodes: tuple[merkle.Nodes, merkle.Nodes]
 ) -> EndorsementProof:
-    """The proof for a leaf by its index in a batch, the batch's place among how many, and both trees."""
+    """Build the proof for a leaf.
+
+    Args:
+        index: The leaf's index in the batch.
+        place: The batch's number, and the number of all batches.
+        nodes: The trees over the batch and over all statements.
+    """
     return EndorsementProof(
-        BatchStatement.decode(terms.statement(batch)),
+        BatchStatement.decode(terms.encode_statement(batch)),
         batch.signatures,
         index,
         merkle.prove_inclusion(nodes[0], index, batch.size),
@@ -275,20 +325,22 @@ def _proof(
 
 
 def verify_proof(proof: EndorsementProof, terms: Terms, label: Label, epoch: int, root: bytes) -> Verdict:
-    """Whether the entry of a label was endorsed in an epoch with the endorsement root `root`; that no removal
-    of it was endorsed is for the table to say."""
+    """Verify that the entry of a label was endorsed in an epoch with the endorsement root `root`.
+
+    A proof cannot show that no removal was endorsed: only the table can.
+    """
     batch = proof.batch
-    if proof.statement.encode() != terms.statement(batch):
+    if proof.statement.encode() != terms.encode_statement(batch):
         return Failed("endorsed for another deployment, design or policy")
     if len(proof.signatures) != len(terms.policy.organisations):
         return Failed("there must be a signature, or zeros, for each key of the policy")
     if batch.action is not Action.LIST:
         return Failed("the statement lists no entry")
-    leaf = leaf_of(label.entry_hash, label.entry_id, label.salt)
+    leaf = hash_entry(label.entry_hash, label.entry_id, label.salt)
     stated = merkle.leaf_hash(proof.statement.encode())
     checks = (
         merkle.verify_inclusion(leaf, proof.index, batch.size, proof.path, batch.root),
         terms.verify_batch(batch, epoch),
         merkle.verify_inclusion(stated, proof.number, proof.batches, proof.batches_path, root),
     )
-    return next((one for one in checks if isinstance(one, Failed)), Passed())
+    return next((verdict for verdict in checks if isinstance(verdict, Failed)), Passed())

@@ -12,8 +12,8 @@ from io import BytesIO
 from typing import ClassVar, Final, Self
 
 import numpy as np
-from blindmatch_proofs.endorsement import Action, Batch, EndorsementPolicy, Terms, leaves_of, write_table
-from blindmatch_proofs.endorsement.batch import KIND_BATCHES, LEAF_BYTES, TAIL, UNSIGNED, batch_of
+from blindmatch_proofs.endorsement import Action, Batch, EndorsementPolicy, Terms, hash_entries, write_table
+from blindmatch_proofs.endorsement.batch import KIND_BATCHES, LEAF_BYTES, TAIL, UNSIGNED, build_batch
 from blindmatch_proofs.epoch import Endorsement
 from blindmatch_protocol.codec import Buffer, Rows
 from blindmatch_protocol.codec.errors import SetFileError
@@ -52,7 +52,7 @@ class Held(Redacted, Struct, frozen=True):
     def is_whole(self) -> bool:
         """Has the batch the size and root of its entries?"""
         batch = self.batch
-        fresh = batch_of(batch.action, (batch.first_epoch, batch.last_epoch), leaves_of(self.entries))
+        fresh = build_batch(batch.action, (batch.first_epoch, batch.last_epoch), hash_entries(self.entries))
         return (fresh.size, fresh.root) == (batch.size, batch.root)
 
 
@@ -69,7 +69,7 @@ class Batches(Redacted, Struct, frozen=True):
 
     def listed(self, epoch: int) -> EntryBatch:
         """The entries that are listed in an epoch, in the order of their ids."""
-        holding = [one for one in self.held if one.batch.holds_in(epoch)]
+        holding = [one for one in self.held if one.batch.is_valid_in(epoch)]
         every = joined(one.entries for one in holding if one.batch.action is Action.LIST)
         removed = joined(one.entries for one in self.with_action(Action.REMOVE)).ids
         ids, first = np.unique(every.ids, return_index=True)
@@ -77,14 +77,14 @@ class Batches(Redacted, Struct, frozen=True):
 
     def endorsement(self, info: Info, terms: Terms) -> Endorsement:
         """What the epoch's leaf names, and what stands beside its set."""
-        root = terms.root(one.batch for one in self.held)
+        root = terms.compute_root(one.batch for one in self.held)
         return Endorsement(root, terms.policy.encode(), self.table(info))
 
     def table(self, info: Info) -> bytes:
         """`endorsement.bin` of these batches, each of which is signed."""
         out = BytesIO()
         leaves = [
-            np.frombuffer(b"".join(leaves_of(one.entries)), np.uint8).reshape(-1, LEAF_BYTES)
+            np.frombuffer(b"".join(hash_entries(one.entries)), np.uint8).reshape(-1, LEAF_BYTES)
             for one in self.held
         ]
         write_table(

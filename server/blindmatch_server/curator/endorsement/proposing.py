@@ -22,11 +22,11 @@ from blindmatch_proofs.endorsement import (
     EndorsedTable,
     EndorsementPolicy,
     Terms,
-    leaves_of,
+    hash_entries,
     verify_none_dropped,
     verify_table,
 )
-from blindmatch_proofs.endorsement.batch import UNSIGNED, batch_of
+from blindmatch_proofs.endorsement.batch import UNSIGNED, build_batch
 from blindmatch_proofs.epoch import EpochLeaf
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.codec import Rows
@@ -123,7 +123,7 @@ def _batches(
         size = span.batch or len(rows)
         for at in range(0, len(rows), size):
             part = entries.take(rows[at : at + size])
-            batch = batch_of(action, (span.epoch, span.last_epoch), leaves_of(part))
+            batch = build_batch(action, (span.epoch, span.last_epoch), hash_entries(part))
             yield Held(batch, part, asked)
 
 
@@ -158,7 +158,7 @@ def settle(
         for one in endorsements:
             signatures[keys[one.key]] = one.signatures[number]
         batch = replace(held.batch, signatures=tuple(signatures))
-        signed = terms.signers(batch)
+        signed = terms.verify_signatures(batch)
         if isinstance(signed, Failed):
             raise EndorsementError(f"batch {number}: {signed.reason}")
         endorsers |= signed
@@ -166,7 +166,7 @@ def settle(
             taken.append(replace(held, batch=batch))
         else:
             missing += len(held.entries)
-    still = [one for one in before.held if one.batch.holds_in(proposal.epoch)]
+    still = [one for one in before.held if one.batch.is_valid_in(proposal.epoch)]
     record = Batches(proposal.epoch, proposal.next_id, (*still, *taken))
     return Settled(record, missing, frozenset(endorsers))
 
@@ -343,7 +343,7 @@ class Audited(Struct, frozen=True):
 
     def _logged(self, table: EndorsedTable) -> Verdict:
         leaf = EpochLeaf.decode((self.publication.folder / LEAF).read_bytes())
-        ours = (self.terms.root(table.batches()), self.terms.policy.encode())
+        ours = (self.terms.compute_root(table.read_batches()), self.terms.policy.encode())
         if (leaf.endorsement_root, leaf.endorsement_policy) != ours:
             return Failed("the leaf for the log names another policy or other batches")
         return leaf.verify(self.terms.deployment)

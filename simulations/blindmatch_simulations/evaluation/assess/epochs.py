@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 from blindmatch_proofs.absence import can_prove, verify_absence
 from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner
-from blindmatch_proofs.endorsement import Action, EndorsementPolicy, Organisation, Terms, leaves_of
-from blindmatch_proofs.endorsement.batch import UNSIGNED, Batch, batch_of
-from blindmatch_proofs.endorsement.verify import proof_of, verify_proof
+from blindmatch_proofs.endorsement import Action, EndorsementPolicy, Organisation, Terms, hash_entries
+from blindmatch_proofs.endorsement.batch import UNSIGNED, Batch, build_batch
+from blindmatch_proofs.endorsement.verify import build_proof, verify_proof
 from blindmatch_proofs.epoch import NOT_ENDORSED, Endorsement, EpochPolicy, verify_logged
 from blindmatch_proofs.merkle import leaf_hash
 from blindmatch_proofs.tlog import Accepted, TlogProof, build_policy
@@ -136,17 +136,17 @@ def _endorsed(signed: SignedManifest, entries: EntrySource) -> tuple[Endorsement
     parts, epoch = entries.batches(BATCH), signed.manifest.epoch
     first = next(parts)
     label = Label(first.hashes[0].tobytes(), int(first.ids[0]), first.salts[0].tobytes())
-    leaves = leaves_of(first)
-    batches = [_signed(terms, keys, epoch, one) for one in chain([leaves], map(leaves_of, parts))]
-    proof = proof_of(terms, leaves[0], sorted(leaves), 0, batches)
-    endorsed = Endorsement(terms.root(batches), terms.policy.encode())
+    leaves = hash_entries(first)
+    batches = [_signed(terms, keys, epoch, one) for one in chain([leaves], map(hash_entries, parts))]
+    proof = build_proof(terms, leaves[0], sorted(leaves), 0, batches)
+    endorsed = Endorsement(terms.compute_root(batches), terms.policy.encode())
     verdict = verify_proof(proof, terms, label, epoch, endorsed.root)
     _expect(verdict == Passed(), "endorsement")
     return endorsed, len(proof.encode())
 
 
 def _signed(terms: Terms, keys: list[SigningKey], epoch: int, leaves: list[bytes]) -> Batch:
-    bare = batch_of(Action.LIST, (1, epoch), leaves)
+    bare = build_batch(Action.LIST, (1, epoch), leaves)
     signatures = [terms.sign(bare, key) for key in keys[:NEEDED]] + [UNSIGNED] * (len(keys) - NEEDED)
     return replace(bare, signatures=tuple(signatures))
 

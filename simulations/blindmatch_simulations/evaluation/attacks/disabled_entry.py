@@ -11,8 +11,8 @@ from typing import Final
 
 import numpy as np
 from blindmatch_client.device import OutcomeKind
-from blindmatch_proofs.endorsement import Action, leaves_of
-from blindmatch_proofs.endorsement.batch import UNSIGNED, batch_of
+from blindmatch_proofs.endorsement import Action, hash_entries
+from blindmatch_proofs.endorsement.batch import UNSIGNED, build_batch
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import EntryBatch, Party
 from blindmatch_protocol.contract.publishing import joined
@@ -52,7 +52,7 @@ def _reserved(entry: EntryBatch) -> dict[str, EntryBatch]:
 
 def _signed(curator: Curator, entry: EntryBatch) -> Held:
     """The batch of an entry, with the signatures of each honest organisation that signs the proposal."""
-    batch = batch_of(Action.LIST, (curator.epoch, 99), leaves_of(entry))
+    batch = build_batch(Action.LIST, (curator.epoch, 99), hash_entries(entry))
     proposal = Batches(curator.epoch, 0, (Held(batch, entry, frozenset(HONEST)),))
     signatures = []
     for one in curator.terms.policy.organisations:

@@ -16,8 +16,8 @@ import numpy as np
 from blindmatch_client.device import OutcomeKind
 from blindmatch_client.epochs import trusted
 from blindmatch_client.epochs.adoption import Adoption
-from blindmatch_proofs.endorsement import Action, EndorsementPolicy, Organisation, Terms, leaves_of
-from blindmatch_proofs.endorsement.batch import UNSIGNED, batch_of
+from blindmatch_proofs.endorsement import Action, EndorsementPolicy, Organisation, Terms, hash_entries
+from blindmatch_proofs.endorsement.batch import UNSIGNED, build_batch
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.redacted import Redacted
@@ -84,7 +84,7 @@ class Curator(Redacted, Struct, frozen=True):
     ) -> Held:
         """A batch with the signatures of every key of some organisations."""
         over = terms or self.terms
-        batch = batch_of(Action.LIST, (1, last), leaves_of(entries))
+        batch = build_batch(Action.LIST, (1, last), hash_entries(entries))
         signatures = tuple(
             over.sign(batch, self.keys[one.key]) if one.name in by else UNSIGNED
             for one in over.policy.organisations

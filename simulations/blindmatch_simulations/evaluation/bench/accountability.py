@@ -163,7 +163,7 @@ def _audit(meter: Meter, name: str, epoch: Endorsed) -> None:
 def _proof(meter: Meter, epoch: Endorsed) -> None:
     """What shows that an entry is endorsed: to a device at a match, and to others."""
     terms, entries = epoch.audited.terms, epoch.table.entries
-    root, made = terms.root(epoch.table.batches()), list[EndorsementProof]()
+    root, made = terms.compute_root(epoch.table.read_batches()), list[EndorsementProof]()
     publication, info = epoch.audited.publication, epoch.audited.design.info
 
     def match() -> None:

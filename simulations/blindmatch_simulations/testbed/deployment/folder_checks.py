@@ -393,7 +393,7 @@ def _endorsed(deployment: Deployment, design: AnyDesign, policy: EndorsementPoli
         table = EndorsedTable(publication.endorsement()[FILE], design.info, epoch, len(policy.organisations))
     except (OSError, KeyError, BlindmatchError) as error:
         return Finding("endorsement", Status.WRONG, f"the epoch's endorsements: {error}", ENDORSE)
-    last = min(one.last_epoch for one in table.batches() if one.action is Action.LIST)
+    last = min(one.last_epoch for one in table.read_batches() if one.action is Action.LIST)
     what = f"{words_of(policy)}; the first endorsements end with epoch {last}, {epoch} is served"
     return Finding(
         "endorsement", Status.WARNING if last <= epoch else Status.OK, what, ENDORSE * (last <= epoch)

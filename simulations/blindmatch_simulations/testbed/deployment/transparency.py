@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, NoteSigner, VerifierKey
 from blindmatch_proofs.endorsement import EndorsementPolicy, Terms
 from blindmatch_proofs.endorsement.batch import NAME
-from blindmatch_proofs.endorsement.batch import policy_of as endorsement_of
+from blindmatch_proofs.endorsement.batch import build_endorsement_policy as endorsement_of
 from blindmatch_proofs.epoch import DAY_S, EpochPolicy
 from blindmatch_proofs.tlog import Policy, build_policy
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
