@@ -1,4 +1,4 @@
-"""That a picture is not on the list of an epoch: a session of a device, run again by whoever doubts it.
+"""Proofs that a picture is not on an epoch's list: a session of a device that a verifier runs again.
 
     device     a session made for the proof: tape of its randomness, replies of the roles --> AbsenceProof
     verifier   the epoch's set-up files are those of its signed manifest, and it has them; the design, started
@@ -7,9 +7,9 @@
                every file
 
 So absence means what it means on a device: of a near design, that nothing it asks about opens a label. What a
-near design asks about depends on the picture beside its hash, so whoever verifies must have that. The tape
+near design asks about depends on the picture beside its hash, so a verifier must have that. The tape
 opens the blinds of that one session: it is never that of a message's. It asks for replies whose proofs stay
-sound without a deadline (`CERTIFYING`), since whoever makes a proof of absence may take years. Only a design
+sound without a deadline (`CERTIFYING`), since the maker of a proof of absence may take years. Only a design
 whose replies are tied to a key in the set-up can prove anything: where a role is taken at its word, its "no"
 is no proof.
 """
@@ -65,48 +65,51 @@ class AbsenceProof(Message, tag=0x2A, name="absence/proof"):
 
 
 class Hashed(Redacted, Struct, frozen=True):
-    """An `Item` of whoever has a hash alone."""
+    """An `Item` for a verifier that has a hash alone."""
 
     hash: bytes
     quality: int = QUALITY
 
     @property
     def coefficients(self) -> Any:
-        """There are none; nor luminance, nor pixels."""
+        """Raise `BlindmatchError`: a hash has no coefficients, luminance or pixels."""
         raise BlindmatchError("absence is shown of a hash, not of a picture")
 
     luminance = pixels = coefficients
 
 
 def can_prove(design: bm.AnyDesign) -> bool:
-    """Does a session of this design prove absence: are its replies tied to keys that the set-up has?"""
+    """Tell if a session of this design proves absence: its replies are tied to keys in the set-up."""
     return design.info.tie is bm.Tie.KEY
 
 
 def verify_files(signed: SignedManifest, curator: bytes, files: bm.Buffers) -> Verdict:
-    """Whether these are all set-up files of an epoch that the key `curator` signed, each to the byte."""
+    """Verify that these are all set-up files of an epoch that the key `curator` signed, byte for byte."""
     verdict = verify_signature(signed, curator)
     if verdict != Passed():
         return verdict
-    named = {one.name: one for one in signed.manifest.files}
+    named = {file.name: file for file in signed.manifest.files}
     if named.keys() != files.keys():
         return Failed("the files are not those that the manifest names")
-    for name, one in named.items():
-        if len(files[name]) != one.size or sha256(files[name]).digest() != one.digest:
+    for name, file in named.items():
+        if len(files[name]) != file.size or sha256(files[name]).digest() != file.digest:
             return Failed(f"{name} is not the file that the manifest names")
     return Passed()
 
 
 def open_setup(design: bm.AnyDesign, manifest: EpochManifest, files: bm.Buffers) -> Any:
-    """The set-up of an epoch, every section of it checked, for any number of proofs; `ProtocolError` if the
-    manifest is of another design, or says other keys or parameters; `SetFileError` if the files are not what
-    they must be."""
+    """Open the set-up of an epoch for any number of proofs; every section of it is checked.
+
+    Raises:
+        ProtocolError: The manifest is of another design, or states other keys or parameters.
+        SetFileError: A file is altered, truncated, or of another format.
+    """
     if not manifest.is_of(design.info):
         raise ProtocolError(
             "absence", f"must be of {design.info.name}, version {design.info.version}", "design"
         )
-    of_design = {name: data for name, data in files.items() if name != ENDORSEMENT}
-    setup = design.open_setup(of_design, manifest.epoch)
+    design_files = {name: data for name, data in files.items() if name != ENDORSEMENT}
+    setup = design.open_setup(design_files, manifest.epoch)
     match verify_stated(manifest, design.stated(setup)):
         case Failed(reason):
             raise ProtocolError("absence", reason, "manifest")
@@ -117,8 +120,13 @@ def open_setup(design: bm.AnyDesign, manifest: EpochManifest, files: bm.Buffers)
 def verify_absence(
     proof: AbsenceProof, design: bm.AnyDesign, setup: Any, picture: bm.Item | None = None
 ) -> Verdict:
-    """Whether the session in a proof comes to no match with the opened set-up of its epoch. It must be of
-    `picture`, or, if that is None, of its hash, which is enough where designs match exactly."""
+    """Verify that the session in a proof comes to no match with the opened set-up of its epoch.
+
+    Args:
+        setup: The epoch's set-up, as `open_setup` returns it.
+        picture: The picture that the session must be of. None takes the proof's hash alone, which is enough
+            where designs match exactly.
+    """
     if not can_prove(design):
         return Failed(f"a session of {design.info.name} proves no absence")
     if design.epoch_of(setup) != proof.signed.manifest.epoch:
@@ -129,14 +137,14 @@ def verify_absence(
     if item.hash != proof.hash or item.quality < design.info.relation.minimum_quality:
         return Failed("the proof is of another picture, or of one that is never matched")
     try:
-        outcome = _replayed(proof, design, setup, item)
+        outcome = _replay(proof, design, setup, item)
     except BlindmatchError as error:
         return Failed(f"the session does not come to an end: {error}")
     return Passed() if isinstance(outcome, NoMatch) else Failed("it is on the list")
 
 
-def _replayed(proof: AbsenceProof, design: bm.AnyDesign, setup: Any, item: bm.Item) -> object:
-    """The outcome of the session, run again; raises if it has another form, or a reply is not good."""
+def _replay(proof: AbsenceProof, design: bm.AnyDesign, setup: Any, item: bm.Item) -> object:
+    """Run the session again, and return its outcome; raises if its form differs, or a reply is not valid."""
     session = bm.Session(design, setup, design.device_state.decode(proof.state), replayed(proof.tape))
     step = session.start(item, bm.CERTIFYING)
     left = list(proof.replies)

@@ -26,7 +26,7 @@ from blindmatch_proofs.verdict import Failed, Passed, Verdict
 
 
 def verify_content(commitment: bytes, content: Content, sender: str, recipient: str) -> Verdict:
-    """Whether `commitment` binds all of `content` as a message from `sender` to `recipient`."""
+    """Verify that `commitment` binds all of `content` as a message from `sender` to `recipient`."""
     if len(commitment) != COMMITMENT_LENGTH:
         return Failed(f"a commitment is {COMMITMENT_LENGTH} bytes")
     try:
@@ -38,19 +38,23 @@ def verify_content(commitment: bytes, content: Content, sender: str, recipient: 
     return Passed()
 
 
-def verify_opening(shown: Evidence) -> Verdict:
-    """Whether an opening shows that its commitment binds sender, recipient, time and attachment."""
+def verify_opening(evidence: Evidence) -> Verdict:
+    """Verify by its opening that a commitment binds sender, recipient, time and attachment."""
     try:
-        recomputed = opened_commitment(shown)
+        recomputed = opened_commitment(evidence)
     except ProtocolError as error:
         return Failed(f"the opening is malformed: {error}")
-    if not hmac.compare_digest(recomputed, shown.opening.commitment):
+    if not hmac.compare_digest(recomputed, evidence.opening.commitment):
         return Failed("the commitment binds another sender, recipient, time or attachment")
     return Passed()
 
 
 def verify_stamp(stamp: Stamp, commitment: bytes, sender: str, recipient: str, key: bytes) -> Verdict:
-    """Whether `stamp` was made with the key of relay and centre for this commitment and these accounts."""
+    """Verify that `stamp` was made for this commitment and these accounts.
+
+    Args:
+        key: The key of relay and centre, 32 bytes.
+    """
     try:
         stamped = Stamped(commitment, sender, recipient, stamp.message_id, stamp.accepted_at_ms)
         recomputed = stamped.mac(key)
@@ -62,15 +66,19 @@ def verify_stamp(stamp: Stamp, commitment: bytes, sender: str, recipient: str, k
 
 
 def verify_signature(commitment: bytes, proof: bytes, identity: bytes) -> Verdict:
-    """Whether this public identity key has signed the commitment; anybody can ask."""
+    """Verify that this public identity key has signed the commitment; nobody needs a secret for that."""
     if not is_signed(identity, proven(commitment), proof):
         return Failed("the sender's identity key has not signed the commitment")
     return Passed()
 
 
 def verify_designated(commitment: bytes, proof: SenderProof, identity: bytes, judge: bytes) -> Verdict:
-    """Whether the holder of this public identity key has franked the commitment, by a key that it signed, for
-    the judge whose secret key this is."""
+    """Verify that the holder of an identity key has franked the commitment for this judge.
+
+    Args:
+        identity: The sender's public identity key, which must have signed the franking key in `proof`.
+        judge: The judge's secret key, 32 bytes.
+    """
     if not (proof.recipient_key and proof.key):
         return Failed("the key of the recipient, or of the sender, is missing")
     (key,) = proof.key

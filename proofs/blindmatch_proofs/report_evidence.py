@@ -1,6 +1,7 @@
-"""What a report can show to whoever has its file, the centre's word left aside: the mode of franking decides.
+"""Verification of a report from its file, without the centre's word.
 
-What cannot be looked at with what one has is *not shown*, and never passed (docs/accountability.md).
+The mode of franking decides what a report can show. A claim that cannot be verified with the keys at hand is
+*not shown*, and never passed (docs/accountability.md).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _ANY_AGE: Final = 1 << 40
 
 
 class NotShown(Struct, frozen=True):
-    """With what there is this cannot be looked at."""
+    """The check cannot be made with the keys at hand; `reason` names what is missing."""
 
     reason: str
 
@@ -58,13 +59,13 @@ class ReportEvidence(Message, tag=0xA5, name="report-evidence"):
     """Of the entry, where entries are endorsed."""
 
     def check(self) -> None:
-        """A mode that is one."""
+        """Check that the mode is known."""
         if self.mode not in set(FrankingMode):
             raise ProtocolError(self.NAME, f"must be one of {', '.join(FrankingMode)}", "mode")
 
 
 class Known(Redacted, Struct, frozen=True):
-    """What whoever verifies has from elsewhere; what is missing is empty or None.
+    """The keys and policies that a verifier has from elsewhere; what is missing is empty or None.
 
     Attributes:
         policy: of the log, and the time in Unix seconds.
@@ -81,26 +82,30 @@ class Known(Redacted, Struct, frozen=True):
 
 
 def verify_evidence(evidence: ReportEvidence, known: Known) -> Mapping[str, Shown]:
-    """What the file shows, by claim, in the order of the module's table."""
+    """Verify a report's file.
+
+    Returns:
+        A verdict for each claim, in the order in which `report verify` prints them.
+    """
     checks: dict[str, Callable[[ReportEvidence, Known], Shown]] = {
-        "content": _content,
-        "sender": _sender,
-        "taken": _taken,
-        "match": _match,
-        "endorsed": _endorsed,
-        "logged": _logged,
+        "content": _verify_content,
+        "sender": _verify_sender,
+        "taken": _verify_stamped,
+        "match": _verify_match,
+        "endorsed": _verify_endorsed,
+        "logged": _verify_logged,
     }
     return {name: check(evidence, known) for name, check in checks.items()}
 
 
-def _content(evidence: ReportEvidence, known: Known) -> Shown:
+def _verify_content(evidence: ReportEvidence, known: Known) -> Shown:
     report = evidence.report
     if not report.opening:
         return NotShown("no commitment is opened: a service that sees pictures reported it, on its word")
     return verify_opening(report.evidence)
 
 
-def _sender(evidence: ReportEvidence, known: Known) -> Shown:
+def _verify_sender(evidence: ReportEvidence, known: Known) -> Shown:
     report = evidence.report
     mode = FrankingMode(evidence.mode)
     if mode is FrankingMode.STAMP or not report.opening:
@@ -115,15 +120,15 @@ def _sender(evidence: ReportEvidence, known: Known) -> Shown:
     if mode is FrankingMode.DESIGNATED and not known.judge:
         return NotShown("the centre alone can verify it, and can show it to nobody")
     if mode is FrankingMode.DESIGNATED:
-        found = verify_designated(commitment, proof, identity, known.judge)
+        verdict = verify_designated(commitment, proof, identity, known.judge)
     else:
-        found = verify_signature(commitment, proof.proof, identity)
-    if found == Passed() and not known.identity:
+        verdict = verify_signature(commitment, proof.proof, identity)
+    if verdict == Passed() and not known.identity:
         return NotShown("the key in the file has signed it; whose key that is, the centre alone says")
-    return found
+    return verdict
 
 
-def _taken(evidence: ReportEvidence, known: Known) -> Shown:
+def _verify_stamped(evidence: ReportEvidence, known: Known) -> Shown:
     report = evidence.report
     if not report.opening:
         return NotShown("messages in the clear bear no stamp")
@@ -136,33 +141,33 @@ def _taken(evidence: ReportEvidence, known: Known) -> Shown:
     return verify_stamp(stamp, opening.commitment, report.sender, report.recipient, known.stamp)
 
 
-def _match(evidence: ReportEvidence, known: Known) -> Shown:
+def _verify_match(evidence: ReportEvidence, known: Known) -> Shown:
     report = evidence.report
     if report.flag is not None:
         return NotShown("a classifier's score: the design's classifier would have to be run again")
     try:
-        mine = Picture.from_bytes(report.picture).hash
+        picture_hash = Picture.from_bytes(report.picture).hash
     except PictureError as error:
         return Failed(str(error))
-    if (bits := distance(mine, report.label.entry_hash)) > MATCH_DISTANCE:
+    if (bits := distance(picture_hash, report.label.entry_hash)) > MATCH_DISTANCE:
         return Failed(
             f"the picture is {bits} bits from the label's hash; the same one is at most {MATCH_DISTANCE}"
         )
     return Passed()
 
 
-def _endorsed(evidence: ReportEvidence, known: Known) -> Shown:
+def _verify_endorsed(evidence: ReportEvidence, known: Known) -> Shown:
     report = evidence.report
     if not evidence.leaf or not known.curator:
         return NotShown("the epoch's leaf, or the curator's key, is missing")
     (leaf,) = evidence.leaf
-    if (wrong := _is_of(leaf, report, known.curator)) is not None:
-        return wrong
+    if (fault := _find_fault(leaf, report, known.curator)) is not None:
+        return fault
     if leaf.endorsement_root == NO_ROOT:
         return NotShown("in this epoch no entry is endorsed: the curator's word is all there is")
     if not evidence.endorsement:
         return Failed("the proof that the entry is endorsed is missing")
-    if known.endorsement is None and _logged(evidence, known) != Passed():
+    if known.endorsement is None and _verify_logged(evidence, known) != Passed():
         return NotShown("the leaf's policy is the curator's word: it must be given, or the leaf logged")
     try:
         policy = EndorsementPolicy.decode(leaf.endorsement_policy)
@@ -175,13 +180,13 @@ def _endorsed(evidence: ReportEvidence, known: Known) -> Shown:
     return verify_proof(evidence.endorsement[0], terms, report.label, report.epoch, root)
 
 
-def _logged(evidence: ReportEvidence, known: Known) -> Shown:
+def _verify_logged(evidence: ReportEvidence, known: Known) -> Shown:
     if not evidence.leaf or not evidence.epoch_proof or known.policy is None:
         return NotShown("the epoch's leaf, its proof, or the log's policy is missing")
     (leaf,) = evidence.leaf
     policy, now = known.policy
-    if (wrong := _is_of(leaf, evidence.report, known.curator)) is not None:
-        return wrong
+    if (fault := _find_fault(leaf, evidence.report, known.curator)) is not None:
+        return fault
     try:
         proof = TlogProof.parse(evidence.epoch_proof)
     except ProtocolError as error:
@@ -197,10 +202,10 @@ def _logged(evidence: ReportEvidence, known: Known) -> Shown:
     return proof.verify(leaf.encode())
 
 
-def _is_of(leaf: EpochLeaf, report: Report, curator: bytes) -> Failed | None:
-    """What is wrong with a leaf as that of the report's epoch, and as the curator's if the key is known."""
+def _find_fault(leaf: EpochLeaf, report: Report, curator: bytes) -> Failed | None:
+    """Return why a leaf is not of the report's epoch, or not signed by a known curator; None if it is."""
     manifest = leaf.manifest
     if (manifest.design, manifest.epoch) != (report.design, report.epoch):
         return Failed("the leaf is of another design or epoch than the report")
-    found = leaf.verify(curator) if curator else Passed()
-    return found if isinstance(found, Failed) else None
+    verdict = leaf.verify(curator) if curator else Passed()
+    return verdict if isinstance(verdict, Failed) else None

@@ -1,4 +1,4 @@
-"""What a check says: passed, or failed and why. Never a bare boolean."""
+"""Verdicts of a check: passed, or failed and why. Never a bare boolean."""
 
 from __future__ import annotations
 
