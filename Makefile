@@ -152,11 +152,12 @@ wheel-check: wheel ## install the wheel into empty environments (Python 3.11 to 
 release-check: $(DEV) ## say of each step of a release whether it was done (docs/release.md); fails where one was not
 	PYTHONPATH=tests $(BIN)/python -m support.release_check
 
-lint: $(DEV) ## ruff, mypy, import-linter
+lint: $(DEV) ## ruff, mypy, import-linter, packed assignments; lists long files and functions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	PYTHONPATH=tests $(BIN)/python -m support.readability
 
 format: $(DEV) ## let ruff rewrite the sources
 	$(BIN)/ruff check --fix .
