@@ -84,13 +84,13 @@ class Device(Messages):
             self._matcher,
             self._reporting,
             self._recovery,
-            self._matcher.to_tell,
+            self._matcher.choose_checkpoint,
         )
         self._expiry = Expiry(base, self._relay, self._ended, self._recovery)
-        kept = (self._outbox, self._reporting)
         with base.store.claimed() as alone:
             if alone:  # else files are on their way that no row names yet
-                self._files.keep_only(self._receiver.files_kept().union(*(one.files() for one in kept)))
+                holders = (self._receiver, self._outbox, self._reporting)
+                self._files.keep_only({file for holder in holders for file in holder.list_files()})
 
     @classmethod
     def create(
@@ -267,7 +267,7 @@ class Device(Messages):
         for a newer set, where no role is asked that would say that there is one. Once a picture could not be
         matched the others are not tried, since each would wait as long."""
         self._expiry.ask()
-        advanced = self._sender.advance(self._outbox.waiting())
+        advanced = self._sender.advance(self._outbox.list_waiting())
         ends = self._told([one for one in advanced if not one.row.unopened])
         messages = [sent for sent, error in ends if error is None]
         problems = [str(error) for _, error in ends if error is not None]

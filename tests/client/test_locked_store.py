@@ -13,7 +13,7 @@ from blindmatch_client.errors import StoreError
 from blindmatch_client.messenger.account import Account
 from blindmatch_client.reports.reporting import MOST_KEPT
 from blindmatch_client.settings import Consequence
-from blindmatch_client.store.outbox import Attached, MatchState, _kept
+from blindmatch_client.store.outbox import Attached, MatchState, _encode_attached
 from blindmatch_client.store.vault import Vault
 from blindmatch_protocol.account_name import NOTICE_BYTES
 from blindmatch_protocol.codec.randomness import system_randomness
@@ -176,7 +176,7 @@ def test_a_sealed_outcome_has_one_length_with_the_most_that_can_be_known_of_it()
         for one in (None, ref)
         for owed in (b"", bytes(16))
     ]
-    assert len({len(vault.seal(_kept(row), "attached.body", 7) or b"") for row in made}) == 1
+    assert len({len(vault.seal(_encode_attached(row), "attached.body", 7) or b"") for row in made}) == 1
 
 
 @pytest.mark.parametrize("size", [0, 1, 254, 255, 256, 8191])

@@ -38,7 +38,7 @@ def shown(device: Device) -> list[tuple[str, int, str]]:
 
 
 def sealed(device: Device) -> list[SendState]:
-    return [row.state for row in device._outbox.waiting()]
+    return [row.state for row in device._outbox.list_waiting()]
 
 
 def send_all(device: Device) -> None:
@@ -107,7 +107,7 @@ def test_it_is_one_transaction_with_the_sessions_end(world: World, monkeypatch: 
     alice, _ = talking(world)
     world.relay.fail_always(down(), "Send")
     alice.device.send_text("bob", "a text")
-    before = [(row.message_id, row.sealed) for row in alice.device._outbox.waiting()]
+    before = [(row.message_id, row.sealed) for row in alice.device._outbox.list_waiting()]
     requeue = Outbox.requeue
 
     def dies(outbox: Outbox, *given: Any) -> None:
@@ -121,7 +121,7 @@ def test_it_is_one_transaction_with_the_sessions_end(world: World, monkeypatch: 
     alice.device.close()
     alice = world.device("alice", fresh=False)
     assert alice.device._keeper.account.has_session("bob")
-    assert [(row.message_id, row.sealed) for row in alice.device._outbox.waiting()] == before
+    assert [(row.message_id, row.sealed) for row in alice.device._outbox.list_waiting()] == before
 
 
 def send_under(owned: Owned, content_id: bytes, text: str) -> None:

@@ -111,7 +111,7 @@ def test_without_a_policy_nothing_is_checked_kept_or_told() -> None:
     one = device(store, None)
     one.keep(one.view.check(signed(LEAVES[0].manifest), pb.Description(), NOW))
     assert one.view.took(1)
-    assert one.to_tell("bob") == b""
+    assert one.choose_checkpoint("bob") == b""
     assert one.hear("bob", HELD.note(()).encode()) is None
     assert not store
 
@@ -158,7 +158,7 @@ def test_however_many_witnesses_a_quorum_has_and_however_long_their_names_peers_
     other = device(pinned=pinned)
     described = pb.Description(leaf=log.entries[6], proof=log.proof(6, witnesses).encode())
     one.keep(one.view.check(signed(LEAVES[6].manifest), described, NOW))
-    told = compose("", (), 0, seeded("told"), one.to_tell("bob"))
+    told = compose("", (), 0, seeded("told"), one.choose_checkpoint("bob"))
     assert other.hear("alice", Content.decode(told.encode()).checkpoint) is None
     assert other.view.sizes() == [7]
     assert len(Note.parse(told.checkpoint).signatures) == 16, "the log's and a quorum's, no more"
@@ -211,13 +211,14 @@ def test_a_checkpoint_that_a_peer_tells_of_is_the_same_or_evidence() -> None:
     other = device()
     take(one, 6)
     take(other, 6, FORK)
-    told = other.to_tell("alice")
+    told = other.choose_checkpoint("alice")
     assert len(told) <= CHECKPOINT_MOST
-    assert other.to_tell("alice") == b""
-    assert other.to_tell("carol") == told
+    assert other.choose_checkpoint("alice") == b""
+    assert other.choose_checkpoint("carol") == told
     take(other, 7, FORK)
     assert (
-        Checkpoint.from_note(Note.parse(other.to_tell("alice"))).size == 7 and other.to_tell("alice") == b""
+        Checkpoint.from_note(Note.parse(other.choose_checkpoint("alice"))).size == 7
+        and other.choose_checkpoint("alice") == b""
     )
     split = one.hear("bob", told)
     assert split is not None
@@ -292,9 +293,9 @@ def test_whom_a_device_told_is_bounded_and_who_is_forgotten_is_told_again(
     one = device()
     take(one, 5)
     for name in ("a", "b", "c", "d"):
-        assert one.to_tell(name)
-    assert len(one._told) == 3 and not one.to_tell("b")
-    assert one.to_tell("a") and one.to_tell("b")
+        assert one.choose_checkpoint(name)
+    assert len(one._told) == 3 and not one.choose_checkpoint("b")
+    assert one.choose_checkpoint("a") and one.choose_checkpoint("b")
 
 
 def test_one_peer_cannot_push_out_what_another_told_of() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_client.store.outbox import request_id_of
+from blindmatch_client.store.outbox import derive_request_id
 from blindmatch_client.trace import EgressRecord, MessageTrace, Purpose, Round, SessionTrace
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Message
@@ -77,7 +77,7 @@ class Device:
         info = self.design.info
         envelope = pb.Envelope(design=info.name, version=info.version, epoch=1, role=role, body=body.encode())
         if bm.Learner.SERVER in info.learns:
-            envelope.request_id = request_id_of(self.key(number))
+            envelope.request_id = derive_request_id(self.key(number))
         self.record(info.roles[role], EXCHANGE, Purpose.MATCHING, number, envelope)
         return bm.answered(self.design, role, self.held.states[role], bm.Request(body), self.rng)[0]
 
@@ -230,7 +230,9 @@ def test_a_picture_is_asked_about_once_unless_something_failed(pictures: list[Pi
     assert (finding.item, finding.rule) == (1, "asked about again, and nothing had failed")
 
 
-@pytest.mark.parametrize("given", [request_id_of(seeded("attachment 1").take(32)), bytes(16), b"", bytes(17)])
+@pytest.mark.parametrize(
+    "given", [derive_request_id(seeded("attachment 1").take(32)), bytes(16), b"", bytes(17)]
+)
 def test_a_request_id_that_is_not_the_picture_s_is_found(pictures: list[Picture], given: bytes) -> None:
     device = _matched(pictures, hash_upload.DESIGN)
     assert len(pb.Envelope.FromString(device.records[0].requests[0]).request_id) == 16

@@ -214,12 +214,12 @@ def test_a_deployment_that_nobody_looks_after_keeps_its_proof_fresh(world: World
 
 def test_a_split_view_that_a_message_shows_is_evidence_for_anyone(world: World, tmp_path: Path) -> None:
     alice, bob = world.device("alice").device, world.device("bob").device
-    assert 2 * 256 < len(alice._sender.to_tell("nobody")) < 3 * 256
+    assert 2 * 256 < len(alice._sender.choose_checkpoint("nobody")) < 3 * 256
     world.send_text("alice", "bob", "as it is")
     assert [one.text for one in world.receive("bob", 1)] == ["as it is"]
     assert bob.standing().evidence == ()
     forked = Note.parse(forged(world, 1, *world.log_parties[1:]))
-    force_setattr(alice._sender, "to_tell", lambda peer: forked.encode())
+    force_setattr(alice._sender, "choose_checkpoint", lambda peer: forked.encode())
     world.send_text("alice", "bob", "from elsewhere")
     world.receive("bob", 1)
     (found,) = bob.standing().evidence
@@ -228,9 +228,11 @@ def test_a_split_view_that_a_message_shows_is_evidence_for_anyone(world: World, 
     with pytest.raises(DistrustError):
         bob.refresh()
     bob.forgive(Doubt.LOG)
-    junk = forked.add_signatures(replace(forked.signatures[0], name="junk.example"))  # others' lines tell nothing new
+    junk = forked.add_signatures(
+        replace(forked.signatures[0], name="junk.example")
+    )  # others' lines tell nothing new
     for repeated in (forked, junk):
-        force_setattr(alice._sender, "to_tell", lambda peer, note=repeated: note.encode())
+        force_setattr(alice._sender, "choose_checkpoint", lambda peer, note=repeated: note.encode())
         world.send_text("alice", "bob", "from elsewhere")
         world.receive("bob", 1)
         assert bob.standing().evidence == (found,) and bob.refresh() == 1
@@ -278,7 +280,7 @@ def next_epoch(world: World, count: int) -> None:
 
 def tell(world: World, alice: Device, note: bytes) -> None:
     """Alice's message to Bob bears a checkpoint."""
-    force_setattr(alice._sender, "to_tell", lambda peer: note)
+    force_setattr(alice._sender, "choose_checkpoint", lambda peer: note)
     world.send_text("alice", "bob", "hello")
     world.receive("bob", 1)
 

@@ -203,7 +203,7 @@ class Transparency:
         self.keep(seen)
         return split
 
-    def to_tell(self, peer: str) -> bytes:
+    def choose_checkpoint(self, peer: str) -> bytes:
         """The checkpoint for the next message to `peer`: the newest, unless the peer was told of it since
         this device was opened; then nothing."""
         newest = self.view.seen.taken[-1:]
@@ -213,7 +213,7 @@ class Transparency:
         self._told[peer] = newest[0]
         for oldest in list(self._told)[:-TOLD_MOST]:
             del self._told[oldest]
-        return self.view.to_tell()
+        return self.view.choose_checkpoint()
 
 
 class Opened(Redacted, Struct, frozen=True):

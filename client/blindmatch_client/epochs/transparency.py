@@ -115,7 +115,7 @@ class LogView(Redacted, Struct, frozen=True):
             before = before[:-1]
         return replace(self.seen, taken=(*before, note)[-TAKEN_MOST:], heard=())
 
-    def to_tell(self) -> bytes:
+    def choose_checkpoint(self) -> bytes:
         """The newest checkpoint, under the signatures of the log and a quorum; empty: none."""
         told = self.cosigned(Note.parse(self.seen.taken[-1])) if self.policy and self.seen.taken else None
         return b"" if told is None else told.encode()

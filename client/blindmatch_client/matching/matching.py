@@ -95,34 +95,38 @@ class Enrolling:
         self.sent = 0
 
     @property
-    def done(self) -> bool:
-        """Did every role say that it holds what it is to hold?"""
+    def is_complete(self) -> bool:
+        """Tell if every role has confirmed that it holds the enrolment."""
         return self._made is None or self._made.done
 
-    def use(self, setup: Any, keeper: StateKeeper) -> None:
-        """Enrol under the key of a set-up that is about to be used, with `keeper` of the device state that
-        goes with it, unless that was done; sends nothing."""
+    def enrol(self, setup: Any, keeper: StateKeeper) -> None:
+        """Enrol under the key of a set-up, unless that was done; sends nothing.
+
+        Args:
+            setup: The set-up that is about to be used.
+            keeper: Stores the device state that goes with the set-up.
+        """
         if self._files is None:
             return
         key = guarded(self._design, "enrolment_key", lambda: self._design.enrolment_key(setup))
         if self._made is None or self._made.key != key:
-            self._keep(key, setup, keeper, self._files)
+            self._create(key, setup, keeper, self._files)
         elif keeper.load() is None:
             keeper.save(self._made.state)
 
     def complete(self) -> None:
-        """Send what a role does not hold; to be called again after a `ServiceError`."""
+        """Send each role what it does not hold yet; call it again after a `ServiceError`."""
         if self._made is None:
             return
         for body in self._made.bodies:
-            self._complete(self._made.key, body)
+            self._upload_missing(self._made.key, body)
         if not self._made.done:
             made = _Made(self._made.key, self._made.state, True, self._made.bodies)
             self._base.store.put(self._row, made.encode())
             self._made = made
 
-    def _keep(self, key: bytes, setup: Any, keeper: StateKeeper, files: Files) -> None:
-        """Enrol; the files are there before the row that names them, and the state comes with the row."""
+    def _create(self, key: bytes, setup: Any, keeper: StateKeeper, files: Files) -> None:
+        """Create an enrolment: its files are written before the row that names them, the state with it."""
         tape = Recording(self._base.rng)
         before = guarded(self._design, "enrol", lambda: self._design.enrol(self._base.rng))
         made: Enrolment[Any] = guarded(
@@ -150,7 +154,7 @@ class Enrolling:
         files.keep_only({body.file for body in bodies})
         self._base.trace(EnrolmentTrace(key, before.encode(), tape.tape(), encoded))
 
-    def _complete(self, key: bytes, body: _Body) -> None:
+    def _upload_missing(self, key: bytes, body: _Body) -> None:
         info = self._design.info
         role = Role(body.role)
         head = pb.EnrolmentHead(
@@ -159,22 +163,22 @@ class Enrolling:
         party = info.roles[role]
         state = Call(party, ENROLLED, Purpose.ENROLMENT, idempotent=True)
         ask = partial(self._base.egress.unary, state, head)
-        if _holds(ask(), body):
+        if _is_held(ask(), body):
             return
         call = Call(party, ENROL, Purpose.ENROLMENT, None, True, ENROL_DEADLINE_S)
-        held = self._base.egress.upload(call, lambda: self._parts(head, body, ask().received))
-        if not _holds(held, body):
+        held = self._base.egress.upload(call, lambda: self._cut_parts(head, body, ask().received))
+        if not _is_held(held, body):
             raise MisbehavedError(party, "says that it holds another enrolment than it was sent")
         self.sent += 1
 
-    def _parts(self, head: pb.EnrolmentHead, body: _Body, offset: int) -> Iterator[pb.EnrolPart]:
+    def _cut_parts(self, head: pb.EnrolmentHead, body: _Body, offset: int) -> Iterator[pb.EnrolPart]:
         assert self._files is not None
         data = self._files.path(body.file).read_bytes()
-        at = offset if offset <= len(data) else 0
-        return cut(ENROLMENT, pb.EnrolPart(head=head, offset=at), len(data), pieces(data, at))
+        start = offset if offset <= len(data) else 0
+        return cut(ENROLMENT, pb.EnrolPart(head=head, offset=start), len(data), pieces(data, start))
 
 
-def _holds(held: pb.Held, body: _Body) -> bool:
+def _is_held(held: pb.Held, body: _Body) -> bool:
     return (held.size, held.sha256) == (body.size, body.digest)
 
 
@@ -195,7 +199,7 @@ class MatchingClient:
         self._adoption = Adoption(base, self._design.info.setup_host, self.record, self._transparency)
         self._enrolling = Enrolling(base)
         self._detector: Detector | None = None
-        self._detecting: Callable[..., Detector]
+        self._build_detector: Callable[..., Detector]
         self.epoch = 0
         self._ends = 0
         self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="match")
@@ -205,36 +209,45 @@ class MatchingClient:
         self._threads.shutdown()
 
     def refresh(self) -> int:
-        """Adopt the current epoch's set if it is not adopted, do the offline phase, and have every role hold
-        what the account enrols with; the epoch; `DistrustError` if a role cheated and the user has not said
-        to go on, `ServiceError`, `EpochRefusedError`, `SetFileError`, `DesignError` as `Adoption.refresh`."""
+        """Adopt the current epoch's set if that is due, do the offline phase, and complete the enrolment.
+
+        Returns:
+            The adopted epoch.
+
+        Raises:
+            DistrustError: A role or the log cheated, and the user has not said to go on.
+            ServiceError, EpochRefusedError, SetFileError, DesignError: As `Adoption.refresh`.
+        """
         self._check_trusted()
         self._take_over_state()
-        self._use(self._adoption.refresh())
+        self._use_setup(self._adoption.refresh())
         self.prepare()
         self._enrolling.complete()
         return self.epoch
 
     def prepare(self) -> None:
-        """The design's offline phase, if there is a set-up, as `Detector.prepare`. Sends nothing."""
+        """Do the design's offline phase, if there is a set-up, as `Detector.prepare`; sends nothing."""
         if self._detector is not None:
             self._detector.prepare()
 
-    def forgive(self, of: Doubt) -> None:
-        """Go on with the roles, or with the log whatever peers told of it, as the user decided."""
-        if of is Doubt.LOG:
+    def forgive(self, doubt: Doubt) -> None:
+        """Go on with the roles, or with the log in spite of evidence from peers, as the user decided."""
+        if doubt is Doubt.LOG:
             self._transparency.keep(self._transparency.view.forgive())
-        self.record.forgive(of)
+        self.record.forgive(doubt)
         self._detector = None
 
-    def to_tell(self, peer: str) -> bytes:
-        """The checkpoint that the next message to `peer` bears, inside its encryption; empty: none."""
-        return self._transparency.to_tell(peer) if self._design.info.end_to_end else b""
+    def choose_checkpoint(self, peer: str) -> bytes:
+        """Return the checkpoint that the next message to `peer` bears, inside its encryption; empty: none."""
+        return self._transparency.choose_checkpoint(peer) if self._design.info.end_to_end else b""
 
     def hear(self, peer: str, checkpoint: bytes) -> None:
-        """Take note of the checkpoint that a message of `peer` bore. Evidence of a second history is kept; if
-        a quorum cosigned it nothing is asked any more until the user says so: once, however often it is told,
-        and not if it was held when they said so. Where no quorum did, it is kept if it is the first."""
+        """Compare the checkpoint in a message from `peer` with the log as this device has seen it.
+
+        Evidence of a second history is kept. If a quorum cosigned that history, the device asks nobody until
+        the user says so; evidence that the device held when the user said so does not stop it again, however
+        often peers repeat it. Evidence that no quorum cosigned is kept only if it is the first.
+        """
         split = self._transparency.hear(peer, checkpoint)
         if split is None:
             return
@@ -242,10 +255,15 @@ class MatchingClient:
         log = self._transparency.view
         stops = log.stops(shown.note)
         cosigned = log.cosigned(shown.note) is not None
-        before = [one for one in self.record.evidence() if one.kind is Kind.SPLIT]
-        raws = (raw for one in before for raw in ((one.shown,) if stops else (one.shown, one.held)))
-        told = (one.text for one in (View(raw).note for raw in raws) if log.cosigned(one))
-        if shown.note.text in told or (before and not cosigned):
+        earlier = [evidence for evidence in self.record.evidence() if evidence.kind is Kind.SPLIT]
+        views = (
+            raw
+            for evidence in earlier
+            for raw in ((evidence.shown,) if stops else (evidence.shown, evidence.held))
+        )
+        notes = (View(raw).note for raw in views)
+        known = (note.text for note in notes if log.cosigned(note))
+        if shown.note.text in known or (earlier and not cosigned):
             return
         size = Checkpoint.from_note(held.note).size
         words = f"{peer} was shown another log of the epochs than this device, both of {size} leaves. "
@@ -255,17 +273,22 @@ class MatchingClient:
             self.record.doubt(Doubt.LOG, words)
 
     def ask(self, item: Item, number: int, request_id: bytes, binding: Binding) -> Asked:
-        """Ask about a picture, up to where nothing but its outcome is left; `request_id`, 16 bytes, names it
-        to a server that learns.
+        """Ask about a picture, up to the step that gives its outcome.
 
         Without end-to-end encryption nobody is asked: the provider has the picture once it has the message.
+
+        Args:
+            number: The attachment's number, which groups the calls of one picture.
+            request_id: 16 bytes that name the request to a server that learns.
+            binding: Binds a voucher to the message.
         """
         if not self._design.info.end_to_end:
             return Decided(Undisclosed())
         try:
-            detection = self._ready().ask(item, number, self._exchange(number, request_id), binding)
-            if self._moved_on(detection):
-                detection = self._ready().ask(item, number, self._exchange(number, request_id), binding)
+            exchange = self._open_exchange
+            detection = self._require_detector().ask(item, number, exchange(number, request_id), binding)
+            if _is_outdated(detection) and self._catch_up():
+                detection = self._require_detector().ask(item, number, exchange(number, request_id), binding)
         except (ProtocolError, MisbehavedError, DistrustError) as error:
             return Undecided(Cause.CHEATED, error)
         except DesignError as error:
@@ -278,23 +301,31 @@ class MatchingClient:
         epoch = detection.epoch
         return replace(detection, conclude=lambda: self._judge(conclude(), epoch))
 
-    def transcript(self, item: Item, number: int) -> tuple[SignedManifest, SessionTrace]:
-        """A session for no message, which others can verify later, and what it took: what it opens is of this
-        session alone; `DeviceError` if it did not come to an outcome, `PictureError`, `DesignError`,
-        `SetFileError` as `ask`."""
-        self._ready()
-        seen = list[SessionTrace]()
-        detector = self._detecting(seen.append, lambda found: found)
-        exchange = self._exchange(number, b"")
+    def record_session(self, item: Item, number: int) -> tuple[SignedManifest, SessionTrace]:
+        """Run a session for no message, and record it so that others can verify it later.
+
+        The recorded randomness opens this session alone.
+
+        Returns:
+            The epoch's signed manifest, and the session's randomness and replies.
+
+        Raises:
+            DeviceError: The session did not come to an outcome.
+            PictureError, DesignError, SetFileError: As `ask`.
+        """
+        self._require_detector()
+        sessions = list[SessionTrace]()
+        detector = self._build_detector(sessions.append, lambda outcome: outcome)
+        exchange = self._open_exchange(number, b"")
         detection = detector.match(item, number, exchange, CERTIFYING)
         self._detector = None  # its account's state may be another one now
         adopted = self.record.of(self.epoch)
         if isinstance(self._judge(detection, self.epoch), Undecided) or adopted is None:
             raise DeviceError("the roles gave no answer that can be verified")
-        return adopted.signed, seen[-1]
+        return adopted.signed, sessions[-1]
 
     def _judge(self, detection: Detection, epoch: int) -> Detection:
-        """Remember what a failure with the set of `epoch` means for all pictures that follow."""
+        """Record what a failure with the set of `epoch` means for later pictures; return the detection."""
         if not isinstance(detection, Undecided):
             return detection
         if detection.cause is Cause.CHEATED:
@@ -304,58 +335,55 @@ class MatchingClient:
         self._detector = None
         return Undecided(Cause.UNAVAILABLE, self._adoption.fail(epoch, detection.error))
 
-    def _moved_on(self, detection: Asked) -> bool:
-        """Was the picture refused for its epoch, or for an enrolment that is gone, and is that mended now?"""
-        if not isinstance(detection, Undecided) or not isinstance(detection.error, RefusedError):
-            return False
-        before = self.epoch
-        enrolled = self._enrolling.sent
-        return detection.error.status == EPOCH_MOVED and (self.refresh(), self._enrolling.sent) != (
-            before,
-            enrolled,
-        )
+    def _catch_up(self) -> bool:
+        """Refresh after a refusal, and return True if a new epoch or a repeated enrolment may mend it."""
+        epoch_before = self.epoch
+        sent_before = self._enrolling.sent
+        self.refresh()
+        return (self.epoch, self._enrolling.sent) != (epoch_before, sent_before)
 
     def _check_trusted(self) -> None:
-        for of in Doubt:
-            if (reason := self.record.doubted(of)) is not None:
+        for doubt in Doubt:
+            if (reason := self.record.doubted(doubt)) is not None:
                 raise DistrustError(reason)
 
-    def _ready(self) -> Detector:
+    def _require_detector(self) -> Detector:
+        """Return the detector of a set that has not ended; adopts, prepares and enrols if that is due."""
         self._check_trusted()
         if self._detector is None:
             here = self._adoption.here()
             if here is None:
                 self.refresh()
             else:
-                self._use(here)
+                self._use_setup(here)
                 self.prepare()
-        if self._ended():
+        if self._has_ended():
             self.refresh()
-            if self._ended():
+            if self._has_ended():
                 when = f"the set of epoch {self.epoch} ended at {_date(self._ends)}"
                 raise DeviceError(f"{when} and there is no newer one: nobody is asked")
-        if not self._enrolling.done:
+        if not self._enrolling.is_complete:
             self._enrolling.complete()
         assert self._detector is not None
         return self._detector
 
-    def _ended(self) -> bool:
+    def _has_ended(self) -> bool:
         return self._base.clock_ms() >= 1000 * self._ends
 
-    def _use(self, opened: Opened) -> None:
+    def _use_setup(self, opened: Opened) -> None:
         if self._detector is not None and opened.epoch == self.epoch:
             return
-        keeper = self._keeper_of(opened)
-        self._enrolling.use(opened.setup, keeper)
+        keeper = self._open_state(opened)
+        self._enrolling.enrol(opened.setup, keeper)
         self.epoch = opened.epoch
         self._ends = opened.ends
         setup = self._design.with_executor(opened.setup, self._threads)
-        self._detecting = partial(Detector, self._design, setup, keeper, self._base.rng)
-        self._detector = self._detecting(self._base.trace, opened.confirm)
+        self._build_detector = partial(Detector, self._design, setup, keeper, self._base.rng)
+        self._detector = self._build_detector(self._base.trace, opened.confirm)
         keeper.erase_others()
 
-    def _keeper_of(self, opened: Opened) -> DesignState:
-        """The state that goes with a set-up, also where an older program kept it for the epoch alone."""
+    def _open_state(self, opened: Opened) -> DesignState:
+        """Open the state that goes with a set-up, also if an older program kept it for the epoch alone."""
         info = self._design.info
         scope = guarded(self._design, "period", lambda: state_scope(self._design, opened.setup))
         keeper = DesignState(self._base.store, info.name, info.version, scope)
@@ -370,10 +398,10 @@ class MatchingClient:
             return
         here = self._adoption.here()
         if here is not None:
-            self._keeper_of(here)
+            self._open_state(here)
 
-    def _exchange(self, number: int, request_id: bytes) -> MatchingExchange:
-        """The way to the roles for one picture. Where servers do not learn, nothing ties a retry to it."""
+    def _open_exchange(self, number: int, request_id: bytes) -> MatchingExchange:
+        """Open the way to the roles for one picture; if servers do not learn, nothing ties a retry to it."""
         name = request_id if Learner.SERVER in self._design.info.learns else b""
         deadline_s = self._base.config.round_deadline_s
         return MatchingExchange(self._base.egress, self._design, self.epoch, number, deadline_s, name)
@@ -385,3 +413,12 @@ def _date(seconds: int) -> str:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
     except (OverflowError, ValueError, OSError):
         return f"Unix time {seconds}"
+
+
+def _is_outdated(detection: Asked) -> bool:
+    """Tell if a role refused the picture for its epoch, or because it lacks the account's enrolment."""
+    return (
+        isinstance(detection, Undecided)
+        and isinstance(detection.error, RefusedError)
+        and detection.error.status == EPOCH_MOVED
+    )

@@ -192,7 +192,8 @@ class Messages:
         now = self._base.clock_ms()
         refs = () if ref is None else (ref,)
         contents = {
-            to: compose(text, refs, now, self._base.rng, self._sender.to_tell(to)) for to in message_ids
+            to: compose(text, refs, now, self._base.rng, self._sender.choose_checkpoint(to))
+            for to in message_ids
         }
         try:
             return self._outbox.add(message_ids, contents, now, attached)
@@ -293,7 +294,7 @@ def prove_absence(matcher: MatchingClient, item: Picture, sent: Sent) -> Absence
     if sent.outcome is not OutcomeKind.NO_MATCH or sent.item is None:
         why = f"the message came to: {sent.outcome}; only what does not match can be shown to be absent"
         raise DeviceError(f"{why}. {sent.notice}" if sent.notice else why)
-    signed, trace = matcher.transcript(item, sent.item)
+    signed, trace = matcher.record_session(item, sent.item)
     if not isinstance(trace.outcome, NoMatch):
         raise DeviceError("the picture is on the list now")
     replies = tuple(AbsenceReply(role, body) for one in trace.rounds for role, body in one.replies.items())

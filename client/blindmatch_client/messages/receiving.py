@@ -328,7 +328,7 @@ class Receiver(Struct, frozen=True):
         (body,) = self.base.store.one(query, sequence) or (b"",)
         return Came.decode(body)
 
-    def files_kept(self) -> set[str]:
+    def list_files(self) -> set[str]:
         """Sealed attachments of messages that came."""
         return {name for (name,) in self.base.store.all("SELECT file FROM attachment WHERE file IS NOT NULL")}
 

@@ -187,7 +187,7 @@ class Recovery(Struct):
             self._save_ask(replace(ask, heard=True))
         if not unopened:
             return ""
-        waiting = {row.message_id for row in self.outbox.waiting() if row.recipient == sender}
+        waiting = {row.message_id for row in self.outbox.list_waiting() if row.recipient == sender}
         again = [self._send_again(sender, one, waiting) for one in dict.fromkeys(unopened)]
         self.outbox.requeue(sender)
         count = again.count(False)
@@ -197,7 +197,7 @@ class Recovery(Struct):
         if not self._pending:
             return []
         self._pending = False
-        return [row for row in self.outbox.waiting() if row.unopened or row.resent]
+        return [row for row in self.outbox.list_waiting() if row.unopened or row.resent]
 
     def may_restart(self) -> bool:
         """Is the relay believed that this store is an older one?"""

@@ -42,13 +42,20 @@ from blindmatch_client.messenger.state import AccountKeeper
 from blindmatch_client.reports.reporting import Reporting
 from blindmatch_client.settings import Base, Consequence, FailureMode
 from blindmatch_client.store.ended import Ended, EndedMessages, EndState
-from blindmatch_client.store.outbox import Attached, MatchState, Outbox, Outgoing, SendState, request_id_of
+from blindmatch_client.store.outbox import (
+    Attached,
+    MatchState,
+    Outbox,
+    Outgoing,
+    SendState,
+    derive_request_id,
+)
 from blindmatch_client.store.store_file import Files
 from blindmatch_client.trace import MessageTrace
 
 
-def binding_of(evidence: Evidence) -> Binding:
-    """The binding to the message whose evidence this is."""
+def build_binding(evidence: Evidence) -> Binding:
+    """Build the binding to the message that the evidence discloses."""
     return Binding(evidence.opening.commitment, evidence.encode())
 
 
@@ -62,9 +69,16 @@ _SIDE_BY_SIDE: Final = 8
 
 
 class Progress(Struct):
-    """How far one call of `advance` came: the message as it stands; why its picture was not matched this
-    time, if it should have been; why it waits for the relay, if it does; a report that is made of it; what
-    stopped it, if something else did; and whether the relay has another message in its place."""
+    """How far one call of `advance` came with a message.
+
+    Attributes:
+        row: the message as it stands.
+        failure: why its picture was not matched this time, if that was due.
+        problem: why it waits for the relay, if it does.
+        report_id: of the report that was made of it.
+        error: what else stopped it.
+        taken: True if the relay has another message in its place.
+    """
 
     row: Outgoing
     failure: Undecided | None = None
@@ -81,7 +95,7 @@ class Sender(Struct, frozen=True):
         keeper: of the messenger's keys; they are saved with every message they seal.
         ended: keeps what came of messages until the user was shown it.
         recovery: keeps messages that were handed over, and begins again if the store is an older one.
-        to_tell: the checkpoint that a message to a peer bears.
+        choose_checkpoint: the checkpoint that a message to a peer bears.
         verified: sessions whose outcome waits for their message to be handed over, by picture. They are in
             memory alone: after a restart the picture is asked about again.
     """
@@ -95,17 +109,23 @@ class Sender(Struct, frozen=True):
     matcher: MatchingClient
     reporting: Reporting
     recovery: Recovery
-    to_tell: Callable[[str], bytes]
+    choose_checkpoint: Callable[[str], bytes]
     verified: dict[int, Verified] = field(default_factory=dict)
 
     def send_texts(self, message_ids: Mapping[str, bytes], text: str) -> list[Progress]:
-        """Send a text to each recipient, with each of whom there is a session, side by side; one transaction
-        saves all before any is sent; `MessengerError` if it cannot be sealed; nothing is queued then."""
+        """Send a text to several recipients side by side; one transaction saves all before any is sent.
+
+        Args:
+            message_ids: The id of each message by its recipient, with whom there must be a session.
+
+        Raises:
+            MessengerError: A message cannot be sealed; nothing is queued then.
+        """
         now = self.base.clock_ms()
         sent = []
         with self.keeper.saving() as account:
             for to, message_id in message_ids.items():
-                content = compose(text, (), now, self.base.rng, self.to_tell(to))
+                content = compose(text, (), now, self.base.rng, self.choose_checkpoint(to))
                 sealed = account.encrypt(to, content)
                 self.base.trace(MessageTrace(message_id, to, None, None, content))
                 row = Outgoing(0, message_id, now, SendState.SEALED, to, content, sealed)
@@ -113,47 +133,52 @@ class Sender(Struct, frozen=True):
                 sent.append(Progress(row))
         if len(sent) > 1:
             with ThreadPoolExecutor(_SIDE_BY_SIDE, "send") as pool:
-                list(pool.map(self._hand, sent))
+                list(pool.map(self._send_to_relay, sent))
         else:
-            self._hand(sent[0])
+            self._send_to_relay(sent[0])
         for progress in sent:
-            with _stopping(progress):
-                self._handed(progress)
-        self._begin_again(sent)
+            with _catching(progress):
+                self._note_relayed(progress)
+        self._restart_taken(sent)
         return sent
 
     def advance(self, rows: Sequence[Outgoing]) -> list[Progress]:
-        """Bring messages as far as they come now; all are tried before the outcome of any picture is looked
-        at. Once a picture could not be matched no other is asked about, since each would wait as long; where
-        a design distrusts nobody, each is."""
+        """Bring messages as far as they come now; all are tried before any outcome is looked at.
+
+        Once a picture could not be matched no other is asked about, since each would wait as long. If the
+        design distrusts nobody, each is asked about.
+        """
         sent = [Progress(row) for row in rows]
         self._hand_over_all(sent)
-        self._begin_again(sent)
+        self._restart_taken(sent)
         for progress in sent:
-            with _stopping(progress):
+            with _catching(progress):
                 self._conclude(progress)
-        self.reporting.submit_owed(one.row for one in sent)
+        self.reporting.submit_owed(progress.row for progress in sent)
         if any(row.attached is not None for row in rows):
             with suppress(DesignError):  # the offline phase for the next picture
                 self.matcher.prepare()
         return sent
 
     def close(self) -> None:
-        """Give up what was asked and not handed over."""
+        """Abandon sessions whose outcome was not looked at."""
         for verified in self.verified.values():
             verified.abandon()
         self.verified.clear()
 
     def ask(self, row: Outgoing) -> Undecided | None:
-        """Ask about the picture of `row` if that is due; why that failed, if so. Raises as `Detector.ask`."""
+        """Ask about the picture of `row` if that is due; return the failure, or None.
+
+        Raises as `Detector.ask`.
+        """
         attached = row.attached
         if attached is None or attached.matching is not MatchState.DUE or attached.item in self.verified:
             return None
         assert attached.ref is not None
         picture = attached.taken or self._load(attached)[1]
         # bound to the message that it is asked about for, also where others bear the same picture
-        binding = binding_of(row.disclosed(self.base.config.account))
-        asked = self.matcher.ask(picture, attached.item, request_id_of(attached.ref.key), binding)
+        binding = build_binding(row.disclose(self.base.config.account))
+        asked = self.matcher.ask(picture, attached.item, derive_request_id(attached.ref.key), binding)
         if isinstance(asked, Verified):
             self.verified[attached.item] = asked
             return None
@@ -161,9 +186,11 @@ class Sender(Struct, frozen=True):
         self.outbox.save_whole(row)
         return failure
 
-    def look(self, row: Outgoing) -> Undecided | None:
-        """Look at the outcome, if one waits; the failure, if that failed. What comes of it is saved with the
-        message (`Outbox.save_whole`, `Outbox.done`)."""
+    def conclude_session(self, row: Outgoing) -> Undecided | None:
+        """Look at the outcome, if one waits; return the failure, or None.
+
+        The outcome is noted in `row` alone: the caller saves it (`Outbox.save_whole`, `Outbox.finish`).
+        """
         attached = row.attached
         verified = None if attached is None else self.verified.pop(attached.item, None)
         if verified is None or attached is None:
@@ -172,22 +199,22 @@ class Sender(Struct, frozen=True):
         return self._note_outcome(row, attached, verified.conclude(), verified.epoch)
 
     def _note_outcome(
-        self, row: Outgoing, attached: Attached, found: Detection, epoch: int
+        self, row: Outgoing, attached: Attached, detection: Detection, epoch: int
     ) -> Undecided | None:
-        if isinstance(found, Decided):
+        if isinstance(detection, Decided):
             row.problem = ""
             attached.matching = MatchState.DECIDED
-            attached.outcome = found.outcome
+            attached.outcome = detection.outcome
             attached.epoch = epoch
             attached.matched_at_ms = self.base.clock_ms()
             return None
-        row.problem = str(found.error)
+        row.problem = str(detection.error)
         if self.base.config.mode is FailureMode.SEND_UNMATCHED:
             attached.matching = MatchState.SKIPPED
-        return found
+        return detection
 
     def _load(self, attached: Attached) -> tuple[bytes, Picture]:
-        """A picture's file, as sealed, and the picture; only what may be matched is ever whole in memory."""
+        """Load a picture's file and the picture; only files that may be matched are ever whole in memory."""
         assert attached.file is not None and attached.ref is not None
         data = b"".join(opened(self.files.chunks(attached.file), attached.ref))
         return data, attached.taken or Picture.from_bytes(data)
@@ -196,19 +223,21 @@ class Sender(Struct, frozen=True):
         failure = None
         stops = self.base.config.design.info.distrusts
         for progress in sent:
-            with _stopping(progress):
+            with _catching(progress):
                 self._hand_over(progress, failure if _is_due(progress.row) else None)
                 if stops and _is_due(progress.row):
                     failure = progress.failure or failure
 
-    def _begin_again(self, sent: Sequence[Progress]) -> None:
-        """If the relay has other messages in the places of these, the store is an older one put back: end all
-        sessions and hand over in new ones."""
+    def _restart_taken(self, sent: Sequence[Progress]) -> None:
+        """End all sessions and hand over in new ones, if the relay has other messages in the places of these.
+
+        The store is an older copy then, which was put back.
+        """
         taken = [progress for progress in sent if progress.taken]
         if not taken:
             return
         self.recovery.restart()
-        waiting = {row.number: row for row in self.outbox.waiting()}
+        waiting = {row.number: row for row in self.outbox.list_waiting()}
         for progress in taken:
             row = waiting[progress.row.number]
             row.attached = progress.row.attached
@@ -222,11 +251,13 @@ class Sender(Struct, frozen=True):
         """Ask about a message's picture, as the failure mode says, and bring the message to the relay."""
         row = progress.row
         if row.state is SendState.QUEUED:
-            self._note(row, None)
+            self._trace_message(row, None)
             progress.failure = known or self.ask(row)
-            if self._is_refused(progress):
-                self._fail(row, REFUSED)
-                return
+            if self.base.config.consequence is Consequence.REFUSE:
+                self._conclude_early(progress)
+                if _has_consequence(row):
+                    self._fail(row, REFUSED)
+                    return
             if progress.failure is not None and self.base.config.mode is FailureMode.HOLD:
                 return
             try:
@@ -234,21 +265,16 @@ class Sender(Struct, frozen=True):
             except errors.ServiceError as problem:
                 progress.problem = problem
         if row.state is SendState.SEALED:
-            self._hand(progress)
-        self._handed(progress)
+            self._send_to_relay(progress)
+        self._note_relayed(progress)
         if row.state is SendState.SENT and progress.failure is None:
             progress.failure = self.ask(row)
 
-    def _is_refused(self, progress: Progress) -> bool:
-        attached = progress.row.attached
-        if self.base.config.consequence is not Consequence.REFUSE or attached is None:
-            return False
+    def _conclude_early(self, progress: Progress) -> None:
+        """Look at the outcome before the message is sealed, and save it."""
         if _is_due(progress.row) and progress.failure is None:
-            progress.failure = self.look(progress.row)
+            progress.failure = self.conclude_session(progress.row)
             self.outbox.save_whole(progress.row)
-        outcome = attached.outcome
-        # what a filter alone says has no consequence
-        return isinstance(outcome, Flag) or (isinstance(outcome, Match) and not outcome.label.unconfirmed)
 
     def _conclude(self, progress: Progress) -> None:
         """Look at the outcome, now that the relay has the message, and queue what it owes: all at once."""
@@ -257,26 +283,31 @@ class Sender(Struct, frozen=True):
         with self.base.store.transaction():
             if progress.error is not None:
                 # nobody gets it: look once no other message that bears its picture waits any more
-                if row.attached is not None and not self.outbox.awaits(row.attached):
-                    self.look(row)
+                if row.attached is not None and not self.outbox.is_awaited(row.attached):
+                    self.conclude_session(row)
                 if row.state is SendState.FAILED:
                     self._save_failed(row)
                 else:
                     self.outbox.save_whole(row)
             elif row.state is SendState.SENT:
-                failure = self.look(row)
+                failure = self.conclude_session(row)
                 progress.failure = failure or progress.failure
                 if not _is_due(row):
-                    file = self._owed(progress)
+                    file = self._finish(progress)
                 elif failure is not None:
                     self.outbox.save_whole(row)
         # only now: the transaction may fail, and then the file is needed still
         if file is not None:
             self.files.remove(file)
 
-    def _owed(self, progress: Progress) -> str | None:
-        """Queue what the outcome owes and close the message; the file that is not needed any more. Where a
-        report cannot be made the message stays as it is."""
+    def _finish(self, progress: Progress) -> str | None:
+        """Queue the report or voucher that the outcome owes, and finish the message.
+
+        If a report cannot be made the message stays as it is.
+
+        Returns:
+            The attachment's file, if no message needs it any more.
+        """
         try:
             progress.report_id = self.reporting.owe(progress.row, self._load)
         except (errors.ReportRefusedError, AttachmentError) as error:
@@ -284,20 +315,19 @@ class Sender(Struct, frozen=True):
             self.outbox.save_whole(progress.row)
             return None
         words = skipped_words(progress.row, progress.failure)
-        file = self.outbox.done(progress.row)
-        self.ended.keep(_ended(progress.row, EndState.DELIVERED, words))
+        file = self.outbox.finish(progress.row)
+        self.ended.keep(_describe_end(progress.row, EndState.DELIVERED, words))
         return file
 
     def _save_failed(self, row: Outgoing) -> None:
-        """Save what came of the picture of a message that failed."""
+        """Save the outcome for the picture of a message that failed."""
         if row.attached is not None:
             self.outbox.save_attached(row.attached)
         if not row.unopened:
-            self.ended.keep(_ended(row, EndState.FAILED, row.problem))
+            self.ended.keep(_describe_end(row, EndState.FAILED, row.problem))
 
     def _seal(self, row: Outgoing) -> None:
-        """Upload the attachment, and seal the message. After a crash in between the same bytes are uploaded
-        again."""
+        """Upload the attachment, and seal the message; a repetition after a crash uploads the same bytes."""
         assert row.content is not None
         self._upload(row)
         content = row.content
@@ -308,8 +338,8 @@ class Sender(Struct, frozen=True):
         if info.end_to_end:
             self._encrypt(row, content)
         else:
-            self._sealed(row, content, clear_message(content, info))
-        self._note(row, content)
+            self._save_sealed(row, content, clear_message(content, info))
+        self._trace_message(row, content)
 
     def _encrypt(self, row: Outgoing, content: Content) -> None:
         has_session = self.keeper.account.has_session(row.recipient) and not row.unopened
@@ -318,7 +348,7 @@ class Sender(Struct, frozen=True):
         try:
             with self.keeper.saving() as account:
                 sealed = account.encrypt(row.recipient, content, bundle, commitment, row.unopened)
-                self._sealed(row, content, sealed)
+                self._save_sealed(row, content, sealed)
         except errors.MessengerError as error:
             if isinstance(error, errors.IdentityChangedError):
                 with self.keeper.saving() as account:
@@ -326,14 +356,14 @@ class Sender(Struct, frozen=True):
             self._fail(row, str(error))
             raise
 
-    def _sealed(self, row: Outgoing, content: Content, sealed: bytes) -> None:
+    def _save_sealed(self, row: Outgoing, content: Content, sealed: bytes) -> None:
         row.content = content
         row.sealed = sealed
         row.state = SendState.SEALED
         row.problem = ""
         self.outbox.save_whole(row)
 
-    def _note(self, row: Outgoing, content: Content | None) -> None:
+    def _trace_message(self, row: Outgoing, content: Content | None) -> None:
         attached = row.attached
         item, ref = (None, None) if attached is None else (attached.item, attached.ref)
         self.base.trace(MessageTrace(row.message_id, row.recipient, item, ref, content))
@@ -349,7 +379,7 @@ class Sender(Struct, frozen=True):
         attached.ref = replace(ref, blob_id=blob_id)
         attached.uploaded = True
 
-    def _hand(self, progress: Progress) -> None:
+    def _send_to_relay(self, progress: Progress) -> None:
         row = progress.row
         item = None if row.attached is None else row.attached.item
         try:
@@ -357,20 +387,20 @@ class Sender(Struct, frozen=True):
         except errors.ServiceError as problem:
             progress.problem = problem
 
-    def _handed(self, progress: Progress) -> None:
-        """Note that the relay has a message, or why not; what it will never take is FAILED."""
+    def _note_relayed(self, progress: Progress) -> None:
+        """Note that the relay has a message, or why not; a message that it will never take is FAILED."""
         row = progress.row
         problem = progress.problem
         if problem is None:
             if row.state is SendState.SEALED:
                 self.recovery.request_sent(row)
                 self.recovery.keep(row)
-                self.outbox.sent(row)
-            if row.state is SendState.DONE and row.waited and _is_the_users(row):
-                self.ended.keep_later(_ended(row, EndState.DELIVERED))
-        elif _status(problem) == "ALREADY_EXISTS" and self.recovery.may_restart():
+                self.outbox.mark_sent(row)
+            if row.state is SendState.DONE and row.waited and _is_from_user(row):
+                self.ended.keep_later(_describe_end(row, EndState.DELIVERED))
+        elif _read_status(problem) == "ALREADY_EXISTS" and self.recovery.may_restart():
             progress.taken = True
-        elif _status(problem) in _PERMANENT:
+        elif _read_status(problem) in _PERMANENT:
             self._fail(row, str(problem))
             raise problem
         else:
@@ -379,15 +409,15 @@ class Sender(Struct, frozen=True):
 
     def _fail(self, row: Outgoing, problem: str) -> None:
         with self.base.store.transaction():
-            file = self.outbox.failed(row, problem)
+            file = self.outbox.fail(row, problem)
             self.recovery.request_failed(row)
             if not row.unopened:
-                self.ended.keep(_ended(row, EndState.FAILED, problem))
+                self.ended.keep(_describe_end(row, EndState.FAILED, problem))
         if file is not None:
             self.files.remove(file)
 
 
-def _status(problem: errors.ServiceError) -> str:
+def _read_status(problem: errors.ServiceError) -> str:
     return problem.status if isinstance(problem, errors.RefusedError) else ""
 
 
@@ -395,12 +425,18 @@ def _is_due(row: Outgoing) -> bool:
     return row.attached is not None and row.attached.matching is MatchState.DUE
 
 
-def _is_the_users(row: Outgoing) -> bool:
-    """Did the user write the message, and not this device, which asks and answers for what was not opened?"""
+def _has_consequence(row: Outgoing) -> bool:
+    """Tell if the outcome is a flag or a confirmed match; a match of a filter alone has no consequence."""
+    outcome = None if row.attached is None else row.attached.outcome
+    return isinstance(outcome, Flag) or (isinstance(outcome, Match) and not outcome.label.unconfirmed)
+
+
+def _is_from_user(row: Outgoing) -> bool:
+    """Tell if the user wrote the message, not this device to ask for, or repeat, unopened messages."""
     return not row.unopened and not row.resent
 
 
-def _ended(row: Outgoing, state: EndState, words: str = "") -> Ended:
+def _describe_end(row: Outgoing, state: EndState, words: str = "") -> Ended:
     kind = outcome_kind(row)
     if kind is OutcomeKind.DUE:  # and never will be
         kind = OutcomeKind.SKIPPED
@@ -421,8 +457,8 @@ def _ended(row: Outgoing, state: EndState, words: str = "") -> Ended:
 
 
 @contextmanager
-def _stopping(progress: Progress) -> Iterator[None]:
-    """What stops one message stops no other."""
+def _catching(progress: Progress) -> Iterator[None]:
+    """Note an error in the message's progress, so that it stops no other message."""
     try:
         yield
     except BlindmatchError as error:

@@ -265,9 +265,9 @@ class Reporting:
         return int(vouchers)
 
     def waiting(self) -> int:
-        return self.vouchers() + len(self.files())
+        return self.vouchers() + len(self.list_files())
 
-    def files(self) -> set[str]:
+    def list_files(self) -> set[str]:
         return {one.file for one in self._held().reports if one.file}
 
     def standing(self) -> tuple[KeptReport, ...]:
@@ -277,7 +277,7 @@ class Reporting:
     def _report(self, confirmed: ConfirmedMatch, row: Outgoing, picture: bytes, matched_at_ms: int) -> Report:
         info = confirmed.design.info
         account = self._base.config.account
-        told = row.disclosed(account)
+        told = row.disclose(account)
         proof = self._keeper.account.sender_proof(row.recipient, told.opening.commitment)
         return Report(
             report_id=self._base.rng.take(16),

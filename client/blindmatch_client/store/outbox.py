@@ -107,15 +107,16 @@ class Outgoing(Redacted, Struct, eq=False):
 
     @property
     def item(self) -> int | None:
+        """Return the number of its attachment, or None if it has none."""
         return None if self.attached is None else self.attached.item
 
     @property
     def matching(self) -> MatchState:
-        """How far the matching of its picture is."""
+        """Return the state of its picture's matching."""
         return MatchState.NONE if self.attached is None else self.attached.matching
 
-    def disclosed(self, sender: str) -> Evidence:
-        """What a report tells of the message beside its picture; worked out once."""
+    def disclose(self, sender: str) -> Evidence:
+        """Return what a report discloses of the message beside its picture; computed once."""
         if self.evidence is None:
             assert self.content is not None
             self.evidence = franking.disclose(self.content, sender, self.recipient, 0, self.named)
@@ -130,7 +131,7 @@ _FLAG = b"\x04"
 
 
 def encode_outcome(outcome: Outcome) -> bytes:
-    """An outcome as it is stored: a byte for its kind, then its message."""
+    """Encode an outcome for the store: a byte for its kind, then its message."""
     match outcome:
         case NoMatch():
             return _NO_MATCH
@@ -145,7 +146,7 @@ def encode_outcome(outcome: Outcome) -> bytes:
 
 
 def decode_outcome(design: AnyDesign, stored: bytes) -> Outcome:
-    """The outcome that was stored; `ProtocolError` if it is none of `design`."""
+    """Read a stored outcome; `ProtocolError` if it is none of `design`."""
     kind = stored[:1]
     body = stored[1:]
     if kind == _MATCH:
@@ -203,14 +204,14 @@ class Outbox:
         at_ms: int,
         attached: Attached | None = None,
     ) -> list[Outgoing]:
-        """Queue a message to each recipient, all with the same attachment, which is numbered here, from 0."""
+        """Queue a message to each recipient, all with the same attachment, which gets its number here."""
         with self._store.transaction():
             if attached is not None:
                 query = "SELECT seq + 1 FROM sqlite_sequence WHERE name = 'attached'"
                 (attached.item,) = self._store.one(query) or (0,)
                 self._store.run(
                     "INSERT INTO attached VALUES (?1, sealed(?2, 'attached.body', ?1))",
-                    *(attached.item, _kept(attached)),
+                    *(attached.item, _encode_attached(attached)),
                 )
             rows = [
                 Outgoing(0, name, at_ms, SendState.QUEUED, to, contents[to], attached=attached)
@@ -222,8 +223,8 @@ class Outbox:
         return rows
 
     def requeue(self, recipient: str) -> None:
-        """Queue again what is sealed for `recipient`, whose sessions end in the same transaction."""
-        for row in self.waiting():
+        """Queue sealed messages to `recipient` again; the caller ends the sessions in that transaction."""
+        for row in self.list_waiting():
             if row.recipient == recipient and row.state is SendState.SEALED:
                 row.message_id = self._rng.take(MESSAGE_ID_LENGTH)
                 row.state = SendState.QUEUED
@@ -231,21 +232,21 @@ class Outbox:
                 self._store.run(
                     "UPDATE outgoing SET message_id = ?1, stage = ?2, body = sealed(?3, 'outgoing.body', ?1)"
                     " WHERE number = ?4",
-                    *(row.message_id, row.state, _said(row), row.number),
+                    *(row.message_id, row.state, _encode_row(row), row.number),
                 )
 
-    def waiting(self) -> list[Outgoing]:
-        """The messages that are not done, oldest first."""
+    def list_waiting(self) -> list[Outgoing]:
+        """List the messages that are not done, oldest first."""
         known: dict[int, Attached] = {}
         rows = self._store.all(
             "SELECT number, message_id, queued_at_ms, stage, opened(body, 'outgoing.body', message_id), item"
             " FROM outgoing WHERE stage IN ('queued', 'sealed', 'sent') ORDER BY number"
         )
-        found: list[Outgoing] = []
+        waiting: list[Outgoing] = []
         for number, message_id, at_ms, state, body, item in rows:
             said = _Said.decode(body)
             if item is not None and item not in known:
-                known[item] = self._attached(item)
+                known[item] = self._load_attached(item)
             row = Outgoing(number, message_id, at_ms, SendState(state), said.recipient, waited=True)
             row.content = next(iter(said.content), None)
             row.sealed = said.sealed
@@ -255,27 +256,29 @@ class Outbox:
             row.resent = said.resent
             row.named = bool(said.named)
             row.attached = None if item is None else known[item]
-            found.append(row)
-        return found
+            waiting.append(row)
+        return waiting
 
     def count(self) -> int:
+        """Count the messages that are not done."""
         query = "SELECT count(*) FROM outgoing WHERE stage IN ('queued', 'sealed', 'sent')"
         (count,) = self._store.one(query) or (0,)
         return int(count)
 
-    def awaits(self, attached: Attached) -> bool:
-        """Is a message that bears it not handed over yet?"""
+    def is_awaited(self, attached: Attached) -> bool:
+        """Tell if a message with this attachment is not handed over yet."""
         query = "SELECT 1 FROM outgoing WHERE item = ? AND stage IN ('queued', 'sealed')"
         return self._store.one(query, attached.item) is not None
 
-    def files(self) -> set[str]:
+    def list_files(self) -> set[str]:
+        """Return the names of the files that attachments need."""
         rows = self._store.all("SELECT opened(body, 'attached.body', item) FROM attached")
         return {_Kept.decode(body).file for (body,) in rows}
 
-    def sent(self, row: Outgoing) -> None:
-        """The relay has the message, and has stamped it; without an attachment it is done, and its row goes.
+    def mark_sent(self, row: Outgoing) -> None:
+        """Note that the relay has stamped the message; without an attachment it is done, and its row deleted.
 
-        Not synced, and of a text written later, with whatever is written next: if it is lost, the relay is
+        The write is not synced, and for a text it waits for the next write: if it is lost, the relay is
         handed the same message under the same id again.
         """
         if row.attached is None:
@@ -286,15 +289,18 @@ class Outbox:
         with self._store.transaction(synced=False):
             self.save(row)
 
-    def done(self, row: Outgoing) -> str | None:
-        """Nothing is owed for the message any more, and its row goes; the attachment's file, if no other
-        message needs it."""
+    def finish(self, row: Outgoing) -> str | None:
+        """Mark a message for which nothing is owed as done, and delete its row.
+
+        Returns:
+            The attachment's file, if no other message needs it.
+        """
         row.state = SendState.DONE
         self._store.run("DELETE FROM outgoing WHERE number = ?", row.number)
         return self._drop(row.attached)
 
-    def failed(self, row: Outgoing, problem: str) -> str | None:
-        """The message will never leave, and its row goes; the attachment's file as for `done`."""
+    def fail(self, row: Outgoing, problem: str) -> str | None:
+        """Mark a message as one that will never leave, and delete its row; returns the file as `finish`."""
         row.state = SendState.FAILED
         row.problem = problem
         row.content = None
@@ -317,13 +323,15 @@ class Outbox:
         return file
 
     def save(self, row: Outgoing) -> None:
+        """Save a message without its attachment."""
         self._store.run(
             "UPDATE outgoing SET stage = ?1, body = sealed(?2, 'outgoing.body', message_id)"
             " WHERE number = ?3",
-            *(row.state, _said(row), row.number),
+            *(row.state, _encode_row(row), row.number),
         )
 
     def save_whole(self, row: Outgoing) -> None:
+        """Save a message and its attachment."""
         with self._store.transaction():
             self.save(row)
             if row.attached is not None:
@@ -332,19 +340,22 @@ class Outbox:
     def save_attached(self, attached: Attached) -> None:
         self._store.run(
             "UPDATE attached SET body = sealed(?2, 'attached.body', ?1) WHERE item = ?1",
-            *(attached.item, _kept(attached)),
+            *(attached.item, _encode_attached(attached)),
         )
 
     def insert(self, row: Outgoing) -> None:
-        """Queue a message, whose attachment, if it bears one, has its row; one that is sealed in the
-        transaction that saves the account."""
+        """Queue a message, and number it.
+
+        Its attachment must have its row. A sealed message is queued in the transaction that saves the
+        account.
+        """
         row.number = self._store.insert(
             "INSERT INTO outgoing (message_id, queued_at_ms, stage, item, body) VALUES (?, ?, ?, ?, ?)",
             *(row.message_id, row.queued_at_ms, row.state, row.item),
-            self._store.sealed(_said(row), "outgoing.body", row.message_id),
+            self._store.sealed(_encode_row(row), "outgoing.body", row.message_id),
         )
 
-    def _attached(self, item: int) -> Attached:
+    def _load_attached(self, item: int) -> Attached:
         row = self._store.one("SELECT opened(body, 'attached.body', item) FROM attached WHERE item = ?", item)
         if row is None:
             raise KeyError(item)
@@ -358,19 +369,22 @@ class Outbox:
         return made
 
 
-def request_id_of(key: bytes) -> bytes:
-    """What a picture whose attachment is sealed under `key` is asked about under, 16 bytes: the same at every
-    attempt, also after a crash, and in no relation to what the relay knows message and attachment by."""
+def derive_request_id(key: bytes) -> bytes:
+    """Derive the id, 16 bytes, under which a picture is asked about from the key of its attachment.
+
+    It is the same at every attempt, also after a crash, and cannot be linked to the ids by which the relay
+    knows message and attachment.
+    """
     return sha256(REQUEST_TAG + key).digest()[:REQUEST_ID_BYTES]
 
 
-def _said(row: Outgoing) -> bytes:
+def _encode_row(row: Outgoing) -> bytes:
     content = () if row.content is None else (row.content,)
     more = (row.stamps, row.unopened, row.resent, int(row.named))
     return _Said(row.recipient, content, row.sealed, row.problem, *more).encode()
 
 
-def _kept(attached: Attached) -> bytes:
+def _encode_attached(attached: Attached) -> bytes:
     outcome = b"" if attached.outcome is None else encode_outcome(attached.outcome)
     ref = () if attached.ref is None else (attached.ref,)
     state = (attached.matching, attached.file or "", attached.uploaded, ref)

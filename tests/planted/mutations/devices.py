@@ -57,7 +57,7 @@ planted(
     "a device that sends what it is to refuse",
     "hand-over",
     "hand-over: match",
-    planted=replacing((sending.Sender, "_is_refused", lambda *_: False)),
+    planted=replacing((sending, "_has_consequence", lambda *_: False)),
 )(Psi)
 planted(
     "keys that are the same in every layer",

@@ -78,7 +78,7 @@ class HastySender(Sender, frozen=True):
     """Concludes as soon as the replies are verified."""
 
     def ask(self, row: Outgoing) -> Undecided | None:
-        return super().ask(row) or self.look(row)
+        return super().ask(row) or self.conclude_session(row)
 
 
 class HastyDevice(Device):

@@ -150,7 +150,7 @@ def two_histories(arena: Arena) -> Figure:
         alice, bob = scene.device(), scene.device()
         _take(alice, other, EPOCHS - ahead, scene)
         _take(bob, honest, EPOCHS, scene)
-        seen, split = bob.view.hear("alice", alice.view.to_tell())
+        seen, split = bob.view.hear("alice", alice.view.choose_checkpoint())
         bob.view = replace(bob.view, seen=seen)
         told = split is not None and split.verify(scene.log.key) == Passed()
         if not told:  # another size: the log must now show that it continues what was heard

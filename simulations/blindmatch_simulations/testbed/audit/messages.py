@@ -14,9 +14,9 @@ from typing import Final
 
 from blindmatch_client.messages.expiry import ASK_AFTER_MS
 from blindmatch_client.messages.relay import LOOK_AFTER_MS
-from blindmatch_client.messages.sending import binding_of
+from blindmatch_client.messages.sending import build_binding
 from blindmatch_client.messenger.suite import SALT_LENGTH
-from blindmatch_client.store.outbox import request_id_of
+from blindmatch_client.store.outbox import derive_request_id
 from blindmatch_client.trace import EgressRecord, MessageTrace, Purpose, SessionTrace
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import replayed
@@ -105,7 +105,7 @@ def check_bindings(evidence: Evidence) -> Iterator[Finding]:
     for one in evidence.messages:
         if one.item is not None and one.content is not None:
             of = one.content, evidence.account, one.recipient, 0
-            told = [binding_of(franking.disclose(*of, named)) for named in (True, False)]
+            told = [build_binding(franking.disclose(*of, named)) for named in (True, False)]
             bound.setdefault(one.item, []).extend(told)
     for trace in evidence.traces:
         known = bound.get(trace.item, [trace.binding])
@@ -139,7 +139,7 @@ def check_request_ids(design: AnyDesign, evidence: Evidence) -> Iterator[Finding
     for record in (record for record in evidence.records if record.method in EXCHANGES):
         given = _request_id(record)
         key = None if record.item is None else keys.get(record.item)
-        if given != (b"" if key is None else request_id_of(key)) or (learns and key is None):
+        if given != (b"" if key is None else derive_request_id(key)) or (learns and key is None):
             yield found(record, "a request id that the attachment's key does not give", len(given))
 
 
