@@ -64,7 +64,7 @@ def offered(
 
 
 def take(one: Transparency, epoch: int, log: MemoryLog = HELD, now: int = NOW, **changes: bytes) -> Seen:
-    described = offered(epoch, log, tuple(one.view.sizes()), **changes)
+    described = offered(epoch, log, tuple(one.view.list_sizes()), **changes)
     seen = one.view.check(signed(EpochLeaf.decode(log.entries[epoch - 1]).manifest), described, now)
     one.keep(seen)
     return seen
@@ -80,10 +80,10 @@ def test_epochs_are_taken_one_after_the_other_and_across_starts() -> None:
     store = Kept()
     for epoch in (1, 2, 5, 7):
         one = device(store)
-        assert not one.view.took(epoch)
+        assert not one.view.is_logged(epoch)
         take(one, epoch)
-        assert one.view.took(epoch)
-        assert one.view.sizes() == [epoch]
+        assert one.view.is_logged(epoch)
+        assert one.view.list_sizes() == [epoch]
     take(device(store), 7, now=NOW + 30)
 
 
@@ -110,7 +110,7 @@ def test_without_a_policy_nothing_is_checked_kept_or_told() -> None:
     store = Kept()
     one = device(store, None)
     one.keep(one.view.check(signed(LEAVES[0].manifest), pb.Description(), NOW))
-    assert one.view.took(1)
+    assert one.view.is_logged(1)
     assert one.choose_checkpoint("bob") == b""
     assert one.hear("bob", HELD.note(()).encode()) is None
     assert not store
@@ -128,7 +128,7 @@ def test_a_checkpoint_that_no_quorum_cosigned_stops_nobody(
     note = Note(text, (LOG.sign(text), *lines, stolen))
     take(one, 5)
     split = one.hear("mallory", note.encode())
-    assert (split is None) is (size != 5) and not one.view.stops(note)
+    assert (split is None) is (size != 5) and not one.view.can_stop(note)
     take(one, 7)
 
 
@@ -140,12 +140,12 @@ def test_what_was_held_when_the_user_said_to_go_on_stops_nothing_any_more(size: 
     take(device(store), 5)
     for _ in range(2):
         assert device(store).hear("mallory", note.encode()) is None
-    assert device(store).view.stops(note) and "7" in refusal(device(store), 7)
+    assert device(store).view.can_stop(note) and "7" in refusal(device(store), 7)
     device(store).keep(device(store).view.forgive())
-    assert device(store).hear("bob", note.encode()) is None and not device(store).view.stops(note)
+    assert device(store).hear("bob", note.encode()) is None and not device(store).view.can_stop(note)
     take(device(store), 7)
     assert device(store).hear("bob", HELD.note(size=6).encode()) is None
-    assert device(store).view.sizes() == [7, 6]
+    assert device(store).view.list_sizes() == [7, 6]
 
 
 @pytest.mark.parametrize("length", [1, 200])
@@ -160,7 +160,7 @@ def test_however_many_witnesses_a_quorum_has_and_however_long_their_names_peers_
     one.keep(one.view.check(signed(LEAVES[6].manifest), described, NOW))
     told = compose("", (), 0, seeded("told"), one.choose_checkpoint("bob"))
     assert other.hear("alice", Content.decode(told.encode()).checkpoint) is None
-    assert other.view.sizes() == [7]
+    assert other.view.list_sizes() == [7]
     assert len(Note.parse(told.checkpoint).signatures) == 16, "the log's and a quorum's, no more"
 
 
@@ -182,7 +182,7 @@ def test_what_is_not_shown_to_be_everybodys_is_refused() -> None:
     assert "not met" in refusal(one, 7, proof=again)
     foreign = MemoryLog(HELD.entries, signer("foreign.example", ED25519))
     assert "no log of the policy" in refusal(one, 7, proof=foreign.proof(6).encode())
-    assert one.view.sizes() == []
+    assert one.view.list_sizes() == []
 
 
 def test_a_log_that_does_not_continue_what_was_taken_is_refused_with_both_checkpoints() -> None:
@@ -232,14 +232,14 @@ def test_a_checkpoint_of_another_size_is_held_until_the_log_continues_it() -> No
     take(one, 3)
     assert one.hear("bob", HELD.note(size=5).encode()) is None
     one = device(store)
-    assert one.view.sizes() == [3, 5]
+    assert one.view.list_sizes() == [3, 5]
     with pytest.raises(UnloggedError, match="had 5 before") as caught:
         take(one, 4)  # a newer epoch is withheld
     assert caught.value.held == b"" and caught.value.longer == HELD.note(WITNESSES[1:3], size=5).encode()
     assert one.hear("bob", HELD.note(size=2).encode()) is None  # from before this device was made
-    assert one.view.sizes() == [3, 5, 2]
+    assert one.view.list_sizes() == [3, 5, 2]
     take(one, 6)
-    assert one.view.sizes() == [6]
+    assert one.view.list_sizes() == [6]
     assert one.hear("bob", FORK.note(size=5).encode()) is None
     with pytest.raises(UnloggedError, match="not shown") as caught:
         take(one, 7)
@@ -259,7 +259,7 @@ def test_what_the_log_did_not_sign_is_passed_over() -> None:
     moved = Note(counts, (LOG.sign(counts),))
     for note in (b"", b"junk", forged.encode(), foreign.note(()).encode(), empty.encode(), moved.encode()):
         assert one.hear("bob", note) is None
-    assert one.view.sizes() == [6]
+    assert one.view.list_sizes() == [6]
 
 
 def test_no_alteration_of_what_a_peer_tells_of_raises_or_is_held() -> None:
@@ -272,7 +272,7 @@ def test_no_alteration_of_what_a_peer_tells_of_raises_or_is_held() -> None:
         raw[at] ^= drawn.take(1)[0] | 1
         assert one.hear("mallory", bytes(raw)) is None
         assert one.hear("mallory", bytes(raw[:at])) is None
-    assert one.view.sizes() == []
+    assert one.view.list_sizes() == []
 
 
 def test_what_peers_tell_of_is_bounded() -> None:
@@ -280,10 +280,10 @@ def test_what_peers_tell_of_is_bounded() -> None:
     long = MemoryLog([str(n).encode() for n in range(40)])
     for size in range(1, 40):
         assert one.hear("bob", long.note(size=size).encode()) is None
-    assert len(one.view.sizes()) == HEARD_MOST
+    assert len(one.view.list_sizes()) == HEARD_MOST
     for number in range(100):
         assert one.hear(f"peer {number}", long.note(size=1 + number % 40).encode()) is None
-    assert len(one.view.sizes()) == HEARD_MOST
+    assert len(one.view.list_sizes()) == HEARD_MOST
 
 
 def test_whom_a_device_told_is_bounded_and_who_is_forgotten_is_told_again(
@@ -305,13 +305,13 @@ def test_one_peer_cannot_push_out_what_another_told_of() -> None:
     for size in range(7, 60):
         one = device(store)
         assert one.hear("mallory", long.note(size=size).encode()) is None
-    assert 6 in one.view.sizes()
-    assert one.view.sizes()[-1] == 59
+    assert 6 in one.view.list_sizes()
+    assert one.view.list_sizes()[-1] == 59
     for number in range(HEARD_MOST - 2):
         assert one.hear(f"peer {number}", long.note(size=10 + number).encode()) is None
-    assert one.view.sizes() == [6, 59, *range(10, 10 + HEARD_MOST - 2)]
+    assert one.view.list_sizes() == [6, 59, *range(10, 10 + HEARD_MOST - 2)]
     assert one.hear("peer 15", long.note(size=40).encode()) is None
-    assert one.view.sizes() == [59, *range(10, 10 + HEARD_MOST - 2), 40], "it takes 15 other peers"
+    assert one.view.list_sizes() == [59, *range(10, 10 + HEARD_MOST - 2), 40], "it takes 15 other peers"
 
 
 def test_no_alteration_of_what_is_offered_is_taken_or_raises_anything_else() -> None:
@@ -343,9 +343,9 @@ def test_steps_of_the_log_return_what_is_to_be_kept_and_keep_nothing() -> None:
     view = device(store).view
     taken = view.check(signed(LEAVES[4].manifest), offered(5), NOW)
     heard, split = replace(view, seen=taken).hear("bob", HELD.note(size=7).encode())
-    assert split is None and replace(view, seen=heard).sizes() == [5, 7]
-    assert replace(view, seen=replace(view, seen=heard).forgive()).sizes() == [5]
-    assert (view.seen, view.sizes(), store) == (Seen(), [], {})
+    assert split is None and replace(view, seen=heard).list_sizes() == [5, 7]
+    assert replace(view, seen=replace(view, seen=heard).forgive()).list_sizes() == [5]
+    assert (view.seen, view.list_sizes(), store) == (Seen(), [], {})
     device(store).keep(heard)
     assert device(store).view == replace(view, seen=heard)
 
@@ -364,8 +364,8 @@ def test_a_checkpoint_whose_adoption_was_undone_is_kept_with_the_next_one(
                 if broken:
                     raise OSError("the disk is full")
         except OSError:
-            assert one.view.sizes() == [4]
-    assert device(store).view.sizes() == [5]
+            assert one.view.list_sizes() == [4]
+    assert device(store).view.list_sizes() == [5]
     refusal(device(store), 6, FORK)
     store.close()
 
@@ -381,6 +381,6 @@ def test_a_checkpoint_that_was_heard_in_an_undone_transaction_is_held_when_it_co
         one.hear("bob", told)
         raise OSError("the disk is full")
     one.hear("bob", told)
-    assert device(store).view.sizes() == [4, 7]
+    assert device(store).view.list_sizes() == [4, 7]
     refusal(device(store), 7)
     store.close()

@@ -250,7 +250,7 @@ class Adoption:
             return None
         if not adopted.signed.manifest.is_of(self._base.design.info):
             return None
-        if not (self._is_endorsed(adopted.epoch) and self._transparency.view.took(adopted.epoch)):
+        if not (self._is_endorsed(adopted.epoch) and self._transparency.view.is_logged(adopted.epoch)):
             return None
         files = self._setups.whole(adopted.signed.manifest)
         try:
@@ -267,7 +267,7 @@ class Adoption:
         offer = trusted.TrustedSet(self._demands)
         with self._noting():
             call = Call(self._demands.party, DESCRIBE, Purpose.SETUP, idempotent=True)
-            request = pb.DescribeRequest(tree_sizes=self._transparency.view.sizes())
+            request = pb.DescribeRequest(tree_sizes=self._transparency.view.list_sizes())
             described = self._base.egress.unary(call, request)
             now = self._base.clock_ms() // 1000
             manifest = offer.take_manifest(described.manifest)

@@ -1,11 +1,12 @@
-"""What a device knows of the log of its epochs: the checkpoints it took, and those that others told it of.
+"""A device's view of the log of its epochs: the checkpoints it took, and those that peers sent.
 
     Describe: leaf, proof, consistency --> in the log, newest, cosigned, continues all that was seen --> taken
     a message of a peer: a checkpoint that the log signed --> of a size that is known: the same root, or a
                                                 split view; else, if a quorum cosigned it, it is held until
                                                 the log continues it, or the user says to go on
 
-What no quorum cosigned is no device's epoch, and stops none. Sans-IO: what is to be kept is returned.
+A checkpoint that no quorum cosigned is no device's epoch, and stops none. Sans-IO: what must be kept is
+returned.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ HEARD_MOST: Final = 15
 
 
 class UnloggedError(BlindmatchError):
-    """What is offered is not shown to be what everybody is offered, or contradicts what was seen.
+    """An offered epoch is not proved to be what everybody is offered, or contradicts what was seen.
 
     Attributes:
         shown: what was offered, as it came.
@@ -56,8 +57,13 @@ class UnloggedError(BlindmatchError):
 
 
 class Seen(Struct, frozen=True):
-    """Checkpoints of one log, as they were signed, in the order they came; those heard with the peer; and the
-    texts of those that were heard before the user said to go on."""
+    """Checkpoints of one log, as they were signed, in the order they came.
+
+    Attributes:
+        taken: of epochs that were adopted.
+        heard: from peers, each with the peer's name, that the log must still be seen to continue.
+        dismissed: texts of those that were heard before the user said to go on.
+    """
 
     taken: tuple[bytes, ...] = ()
     heard: tuple[tuple[str, bytes], ...] = ()
@@ -78,17 +84,25 @@ class LogView(Redacted, Struct, frozen=True):
     sealing_key: bytes | None
     seen: Seen = Seen()
 
-    def took(self, epoch: int) -> bool:
-        """Whether an adopted epoch was seen in the log; without a policy nothing needs to be."""
-        return self.policy is None or (bool(self.seen.taken) and _head(self.seen.taken[-1]).size == epoch)
+    def is_logged(self, epoch: int) -> bool:
+        """Tell if an adopted epoch was seen in the log; without a policy none needs to be."""
+        return self.policy is None or (
+            bool(self.seen.taken) and _parse_head(self.seen.taken[-1]).size == epoch
+        )
 
-    def sizes(self) -> list[int]:
-        """What to ask about: the log must be seen to continue each."""
-        return [_head(one).size for one in (*self.seen.taken[-1:], *self._heard)]
+    def list_sizes(self) -> list[int]:
+        """List the sizes to ask about: the log must be seen to continue the checkpoint of each."""
+        return [_parse_head(raw).size for raw in (*self.seen.taken[-1:], *self._heard)]
 
     def check(self, signed: SignedManifest, described: pb.Description, now: int) -> Seen:
-        """Hold what is offered against the policy and all that was seen, at `now` in Unix seconds; what is to
-        be kept once the epoch is adopted; `UnloggedError` if it must not be."""
+        """Check an offered epoch against the policy and all that was seen, at `now` in Unix seconds.
+
+        Returns:
+            What to keep of the log once the epoch is adopted.
+
+        Raises:
+            UnloggedError: The epoch must not be adopted.
+        """
         if self.policy is None:
             return self.seen
         try:
@@ -97,74 +111,86 @@ class LogView(Redacted, Struct, frozen=True):
         except ProtocolError as error:
             raise UnloggedError(f"no proof that everybody is offered it: {error}", signed.encode()) from None
         _expect(verify_leaf(leaf, signed.manifest, self.curator, self.sealing_key), described.leaf)
-        found = verify_logged(leaf, proof, self.policy, now)
-        if isinstance(found, Failed):
-            raise UnloggedError(found.reason, described.proof)
-        paths = {one.tree_size: tuple(one.path) for one in described.consistency}
+        accepted = verify_logged(leaf, proof, self.policy, now)
+        if isinstance(accepted, Failed):
+            raise UnloggedError(accepted.reason, described.proof)
+        paths = {consistency.tree_size: tuple(consistency.path) for consistency in described.consistency}
         keys = (self._log, *self.policy.policy.witnesses.values())
         # without lines of other keys, which a host can add to fill the device's store
-        own = tuple(one for one in proof.note.signatures if any(map(one.is_by, keys)))
+        own = tuple(line for line in proof.note.signatures if any(map(line.is_by, keys)))
         note = replace(proof.note, signatures=own).encode()
         for seen in (*self.seen.taken[-1:], *self._heard):
-            path = paths.get(_head(seen).size, ())
-            withheld = found.head.size < _head(seen).size
+            head = _parse_head(seen)
+            verdict = _verify_continuity(accepted.head, head, paths.get(head.size, ()))
             # a longer log shows no second history: a newer epoch is held back, or its host is behind
-            _expect(_continues(found.head, _head(seen), path), note, *((b"", seen) if withheld else (seen,)))
+            is_withheld = accepted.head.size < head.size
+            _expect(verdict, note, *((b"", seen) if is_withheld else (seen,)))
         before = self.seen.taken
-        if before and _head(before[-1]).size == found.head.size:
+        if before and _parse_head(before[-1]).size == accepted.head.size:
             before = before[:-1]
         return replace(self.seen, taken=(*before, note)[-TAKEN_MOST:], heard=())
 
     def choose_checkpoint(self) -> bytes:
-        """The newest checkpoint, under the signatures of the log and a quorum; empty: none."""
-        told = self.cosigned(Note.parse(self.seen.taken[-1])) if self.policy and self.seen.taken else None
-        return b"" if told is None else told.encode()
+        """Return the newest checkpoint, with the signatures of the log and a quorum; empty: none."""
+        if not self.policy or not self.seen.taken:
+            return b""
+        newest = self.select_signatures(Note.parse(self.seen.taken[-1]))
+        return b"" if newest is None else newest.encode()
 
     def is_split(self, error: UnloggedError) -> bool:
-        """Whether what was refused shows two histories to anyone; of two sizes it does not by itself."""
+        """Tell if a refusal proves two histories to anyone; checkpoints of two sizes do not by themselves."""
         if self.policy is None or not error.held:
             return False
         return evidence_file(self.policy, error.shown, error.held).verify(self._log) == Passed()
 
     def hear(self, peer: str, raw: bytes) -> tuple[Seen, SplitView | None]:
-        """Take note of a checkpoint that a message of `peer` bears: what is to be kept then, and evidence, if
-        it is of a second history. What the log did not sign is passed over, since a peer can write whatever
-        it likes; what no quorum cosigned, or was held when the user said to go on, is not held."""
-        note = self._signed(raw) if raw and self.policy is not None else None
+        """Compare a checkpoint that a message from `peer` bears with what was seen.
+
+        A checkpoint that the log did not sign is ignored, since a peer can write anything. One that no quorum
+        cosigned, or that was held when the user said to go on, is not held.
+
+        Returns:
+            What to keep of the log, and evidence if the checkpoint is of a second history.
+        """
+        note = self._open_signed(raw) if raw and self.policy is not None else None
         if note is None:
             return self.seen, None
         head = Checkpoint.from_note(note)
         for known in (*self.seen.taken, *self._heard):
-            if _head(known).size == head.size:
-                same = _head(known).root == head.root
-                return self.seen, None if same else SplitView(self._log, (View(known), View(raw)))
-        told = self.cosigned(note)
-        if told is None or note.text in self.seen.dismissed:
+            if _parse_head(known).size == head.size:
+                is_same = _parse_head(known).root == head.root
+                return self.seen, None if is_same else SplitView(self._log, (View(known), View(raw)))
+        cosigned = self.select_signatures(note)
+        if cosigned is None or note.text in self.seen.dismissed:
             return self.seen, None
-        return replace(self.seen, heard=_bounded((*self.seen.heard, (peer, told.encode())))), None
+        return replace(self.seen, heard=_bound_heard((*self.seen.heard, (peer, cosigned.encode())))), None
 
     def forgive(self) -> Seen:
-        """What is to be kept so that the log is held against nothing more that peers told of, nor when they
-        tell of it again."""
-        dismissed = (*self.seen.dismissed, *(Note.parse(one).text for one in self._heard))
+        """Dismiss all checkpoints from peers, also if peers send them again; return what to keep."""
+        dismissed = (*self.seen.dismissed, *(Note.parse(raw).text for raw in self._heard))
         return replace(self.seen, heard=(), dismissed=dismissed[-TAKEN_MOST:])
 
-    def stops(self, note: Note) -> bool:
-        """Whether a checkpoint that the log signed may stop this device: a quorum cosigned it, and it was not
-        held when the user said to go on."""
-        return note.text not in self.seen.dismissed and self.cosigned(note) is not None
+    def can_stop(self, note: Note) -> bool:
+        """Tell if a checkpoint that the log signed may stop this device.
 
-    def cosigned(self, note: Note) -> Note | None:
-        """A checkpoint under the signatures of the log and a quorum, of whatever time, without another line;
-        None if it has none."""
+        It may if a quorum cosigned it, and it was not held when the user said to go on.
+        """
+        return note.text not in self.seen.dismissed and self.select_signatures(note) is not None
+
+    def select_signatures(self, note: Note) -> Note | None:
+        """Reduce a checkpoint's signatures to those of the log and a smallest quorum, of any time.
+
+        Returns:
+            The checkpoint with these signatures alone; None if the log or a quorum has not signed it.
+        """
         assert self.policy is not None
         policy = self.policy.policy
         own = find_signature(self._log, note)
-        made = {name: line for name, key in policy.witnesses.items() if (line := find_signature(key, note))}
-        for name in tuple(made):
-            if policy.is_quorum(made.keys() - {name}):
-                del made[name]
-        return Note(note.text, (own, *made.values())) if own and policy.is_quorum(made) else None
+        lines = {name: line for name, key in policy.witnesses.items() if (line := find_signature(key, note))}
+        for name in tuple(lines):
+            if policy.is_quorum(lines.keys() - {name}):
+                del lines[name]
+        return Note(note.text, (own, *lines.values())) if own and policy.is_quorum(lines) else None
 
     @property
     def _heard(self) -> tuple[bytes, ...]:
@@ -175,7 +201,8 @@ class LogView(Redacted, Struct, frozen=True):
         assert self.policy is not None
         return self.policy.policy.logs[self.policy.origin]
 
-    def _signed(self, raw: bytes) -> Note | None:
+    def _open_signed(self, raw: bytes) -> Note | None:
+        """Read a checkpoint; None if it is malformed, empty, or not signed by the log."""
         try:
             note = Note.parse(raw)
             head = Checkpoint.from_note(note)
@@ -186,30 +213,34 @@ class LogView(Redacted, Struct, frozen=True):
 
 
 def evidence_file(policy: EpochPolicy, shown: bytes, held: bytes) -> SplitView:
-    """Two checkpoints that contradict one another, for others to verify."""
+    """Build the evidence, for others to verify, of two checkpoints that contradict one another."""
     return SplitView(policy.policy.logs[policy.origin], (View(held), View(shown)))
 
 
-def _bounded(heard: tuple[tuple[str, bytes], ...]) -> tuple[tuple[str, bytes], ...]:
-    """At most `HEARD_MOST`: the oldest of the peer that has most goes first, so that none pushes out all."""
+def _bound_heard(heard: tuple[tuple[str, bytes], ...]) -> tuple[tuple[str, bytes], ...]:
+    """Keep at most `HEARD_MOST`.
+
+    The oldest of the peer that has most is dropped first, so that no peer can push out those of all others.
+    """
     while len(heard) > HEARD_MOST:
         counts = Counter(peer for peer, _ in heard)
-        at = next(at for at, (peer, _) in enumerate(heard) if counts[peer] == max(counts.values()))
-        heard = heard[:at] + heard[at + 1 :]
+        most = max(counts.values())
+        oldest = next(index for index, (peer, _) in enumerate(heard) if counts[peer] == most)
+        heard = heard[:oldest] + heard[oldest + 1 :]
     return heard
 
 
-def _continues(head: Checkpoint, seen: Checkpoint, path: tuple[bytes, ...]) -> Verdict:
-    """Whether continuity is shown; where it is not, the host may only have withheld the path."""
-    found = verify_continues(head, seen, path)
-    if isinstance(found, Failed) and head.size > seen.size:
+def _verify_continuity(head: Checkpoint, seen: Checkpoint, path: tuple[bytes, ...]) -> Verdict:
+    """Verify that the log continues `seen`; a failure may also mean that the host withheld the path."""
+    verdict = verify_continues(head, seen, path)
+    if isinstance(verdict, Failed) and head.size > seen.size:
         return Failed(f"it is not shown that the log of {head.size} leaves continues the one of {seen.size}")
-    return found
+    return verdict
 
 
 @lru_cache(2 * TAKEN_MOST)
-def _head(raw: bytes) -> Checkpoint:
-    """The checkpoint of a note that was checked before it was kept."""
+def _parse_head(raw: bytes) -> Checkpoint:
+    """Read the checkpoint of a note that was verified before it was kept."""
     return Checkpoint.from_note(Note.parse(raw))
 
 

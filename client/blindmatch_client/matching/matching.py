@@ -253,8 +253,8 @@ class MatchingClient:
             return
         held, shown = split.views
         log = self._transparency.view
-        stops = log.stops(shown.note)
-        cosigned = log.cosigned(shown.note) is not None
+        stops = log.can_stop(shown.note)
+        cosigned = log.select_signatures(shown.note) is not None
         earlier = [evidence for evidence in self.record.evidence() if evidence.kind is Kind.SPLIT]
         views = (
             raw
@@ -262,7 +262,7 @@ class MatchingClient:
             for raw in ((evidence.shown,) if stops else (evidence.shown, evidence.held))
         )
         notes = (View(raw).note for raw in views)
-        known = (note.text for note in notes if log.cosigned(note))
+        known = (note.text for note in notes if log.select_signatures(note))
         if shown.note.text in known or (earlier and not cosigned):
             return
         size = Checkpoint.from_note(held.note).size

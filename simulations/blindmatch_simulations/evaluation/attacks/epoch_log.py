@@ -160,7 +160,7 @@ def two_histories(arena: Arena) -> Figure:
 
 
 def _offer(device: Device, history: History, epoch: int, scene: Scene) -> pb.Description:
-    return history.described(epoch, scene.witnesses[:3], sizes=device.view.sizes())
+    return history.described(epoch, scene.witnesses[:3], sizes=device.view.list_sizes())
 
 
 def _take(device: Device, history: History, epoch: int, scene: Scene) -> None:
@@ -200,12 +200,12 @@ def _unsigned(scene: Scene, device: Device) -> tuple[pb.Description, int]:
 
 def _two_witnesses(scene: Scene, device: Device) -> tuple[pb.Description, int]:
     forked = scene.history(EPOCHS, EPOCHS)
-    return forked.described(EPOCHS, scene.witnesses[:2], sizes=device.view.sizes()), NOW
+    return forked.described(EPOCHS, scene.witnesses[:2], sizes=device.view.list_sizes()), NOW
 
 
 def _counted_twice(scene: Scene, device: Device) -> tuple[pb.Description, int]:
     forked, (first, second, *_) = scene.history(EPOCHS, EPOCHS), scene.witnesses
-    described = forked.described(EPOCHS, (first, second), sizes=device.view.sizes())
+    described = forked.described(EPOCHS, (first, second), sizes=device.view.list_sizes())
     proof = TlogProof.parse(described.proof)
     more = [second.sign(proof.note.text, NOW - at) for at in (1, 2)]
     described.proof = replace(proof, note=proof.note.add_signatures(*more)).encode()
@@ -215,7 +215,7 @@ def _counted_twice(scene: Scene, device: Device) -> tuple[pb.Description, int]:
 def _one_operator(scene: Scene, device: Device) -> tuple[pb.Description, int]:
     first, *_, fourth, fifth = scene.witnesses
     forked = scene.history(EPOCHS, EPOCHS)
-    return forked.described(EPOCHS, (first, fourth, fifth), sizes=device.view.sizes()), NOW
+    return forked.described(EPOCHS, (first, fourth, fifth), sizes=device.view.list_sizes()), NOW
 
 
 def _foreign(scene: Scene, device: Device) -> tuple[pb.Description, int]:
@@ -230,7 +230,7 @@ FORMS: Final[Mapping[str, Form]] = {
     "a leaf not signed by the curator": _unsigned,
     # the epoch that the device has, in the newest tree: the newer one is held back
     "a newer epoch held back": lambda scene, device: (
-        scene.history(EPOCHS).described(EPOCHS - 1, scene.witnesses[:3], EPOCHS, device.view.sizes()),
+        scene.history(EPOCHS).described(EPOCHS - 1, scene.witnesses[:3], EPOCHS, device.view.list_sizes()),
         NOW,
     ),
     # the epoch before the device's, with the proof it once had, cosigned again

@@ -261,7 +261,7 @@ def _check(meter: Meter) -> None:
     device = replace(device, seen=device.hear("peer", old.encode())[0])
 
     def check() -> None:
-        expect(device.sizes() == [seen.size], "the device has heard of another checkpoint")
+        expect(device.list_sizes() == [seen.size], "the device has heard of another checkpoint")
         expect(bool(device.check(signed, described, NOW).taken), "the device takes no epoch")
 
     meter.time("log/check", check, entries=EPOCHS)
