@@ -287,7 +287,7 @@ class Line:
 
 
 class Replies:
-    """What is answered to one call."""
+    """The answers to one call."""
 
     def __init__(self, line: Line, party: Party, number: int, field: str, entry: Entry) -> None:
         self._line = line

@@ -298,15 +298,15 @@ class Egress:
 
     def _attempts(self, call: Call[Q, P], attempt: Callable[[], T]) -> T:
         if not armed:
-            return self._attempted(call, attempt)
+            return self._retry_call(call, attempt)
         name = call.method.path.rpartition("/")[2]
         reach(f"device.call.{name}.before")
-        result = self._attempted(call, attempt)
+        result = self._retry_call(call, attempt)
         reach(f"device.call.{name}.after")
         return result
 
-    def _attempted(self, call: Call[Q, P], attempt: Callable[[], T]) -> T:
-        """What an attempt came to; after one that nobody answered the address is looked up again."""
+    def _retry_call(self, call: Call[Q, P], attempt: Callable[[], T]) -> T:
+        """Make a call with its retries; after an attempt that nobody answered the address is looked up."""
         left = self._retry.waits() if call.idempotent else iter(())
         reached = False
         while True:

@@ -141,7 +141,7 @@ class _Source(Struct, frozen=True):
 
 
 def _is_whole(folder: Path, manifest: EpochManifest) -> bool:
-    """Whether every file is there with the bytes described; reads no more than it must."""
+    """Tell if every file is there with the bytes described; reads no more than it must."""
     noted = _noted(folder, manifest)
     if not folder.is_dir() or not all(
         _is_right(folder / file.name, file, (noted or {}).get(file.name)) for file in manifest.files

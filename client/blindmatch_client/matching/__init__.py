@@ -1,1 +1,1 @@
-"""Whether a picture is on the list: the detector, and the exchange with the matcher."""
+"""Matching of pictures against the list: the detector, and the exchange with the matcher."""

@@ -63,7 +63,7 @@ _FOLDER: Final = "enrolments"
 
 
 class _Body(Message, tag=0x1E, name="device/enrolment-body"):
-    """What one role is to hold, and the file it lies in."""
+    """The part of an enrolment that one role must hold, and the file it lies in."""
 
     role: Annotated[str, Text(64)]
     size: Annotated[int, UInt(64)]

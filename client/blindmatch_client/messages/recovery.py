@@ -64,7 +64,7 @@ class Expired(Struct, frozen=True):
 
 
 class _Handed(Message, tag=0xED, name="device/handed-over"):
-    """What is sealed of a message that was handed over."""
+    """The sealed part of a message that was handed over."""
 
     recipient: Annotated[str, Text(NAME_MOST)]
     content: Annotated[Content, Nested(Content)]

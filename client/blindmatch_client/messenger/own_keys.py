@@ -148,7 +148,7 @@ class OwnKeys(Peers):
         return self._keys.get_num_visible_pre_keys()
 
     def published(self) -> PreKeys:
-        """What the relay must hold, with all one-time pre-keys that were neither used nor withdrawn."""
+        """Return what the relay must hold, with all one-time pre-keys neither used nor withdrawn."""
         bundle = self._keys.bundle
         return PreKeys(
             identity=bundle.identity_key,

@@ -105,7 +105,7 @@ class Session(Redacted, Struct, frozen=True, eq=False):
         return Session(self.id, self.agreement, (), seen, ratchet), padded
 
     def _is_past(self, header: RatchetHeader) -> bool:
-        """Whether the message is of a chain that is over and its key is not among the kept ones."""
+        """Tell if the message is of a chain that is over, and its key is not among the kept ones."""
         kept = self.ratchet.model.skipped_message_keys
         if any((k.ratchet_pub, k.index) == (header.ratchet_key, header.number) for k in kept):
             return False
@@ -274,7 +274,7 @@ class Peers:
         self._peers_changed: set[str] = set()
 
     def has_session(self, peer: str) -> bool:
-        """Whether a message to `peer` needs no bundle."""
+        """Tell if a message to `peer` needs no bundle."""
         return peer in self._peers and bool(self._peers[peer].sessions)
 
     def peer_identity(self, peer: str) -> bytes | None:

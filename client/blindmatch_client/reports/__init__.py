@@ -1,1 +1,1 @@
-"""What leaves a device after a match: reports, complaints, cover."""
+"""Reports, complaints and cover: all that leaves a device after a match."""

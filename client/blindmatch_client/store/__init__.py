@@ -1,1 +1,1 @@
-"""What a device keeps: one sealed database, its key, and what each table holds."""
+"""The device's store: one sealed database, its key, and what each table holds."""

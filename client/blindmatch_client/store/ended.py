@@ -68,7 +68,7 @@ class Ended(Redacted, Struct, frozen=True):
 
 
 class _Ended(Message, tag=0xF0, name="device/ended"):
-    """What is sealed of an ended row; `item` is one more than the picture's number, or 0."""
+    """The sealed part of an ended row; `item` is one more than the picture's number, or 0."""
 
     message_id: Annotated[bytes, Variable(MESSAGE_ID_LENGTH)]
     recipient: Annotated[str, Text(NAME_MOST)]

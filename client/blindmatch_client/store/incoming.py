@@ -1,4 +1,4 @@
-"""What a device keeps of a message that came."""
+"""The part of a received message that a device keeps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Asked(IntEnum):
 
 
 class Came(Message, tag=0xE2, name="device/incoming"):
-    """What is sealed of a message's row; without content it could not be opened."""
+    """The sealed part of a message's row; without content it could not be opened."""
 
     sender: Annotated[str, Text(NAME_MOST)]
     content: Annotated[tuple[Content, ...], Several(Nested(Content), 1)]

@@ -166,7 +166,7 @@ REQUEST_ID_BYTES: Final = 16
 
 
 class _Said(Message, tag=0xE0, name="device/outgoing"):
-    """What is sealed of a message's row."""
+    """The sealed part of a message's row."""
 
     recipient: Annotated[str, Text(NAME_MOST)]
     content: Annotated[tuple[Content, ...], Several(Nested(Content), 1)]
@@ -179,7 +179,7 @@ class _Said(Message, tag=0xE0, name="device/outgoing"):
 
 
 class _Kept(Message, tag=0xE1, name="device/attached"):
-    """What is sealed of an attachment's row."""
+    """The sealed part of an attachment's row."""
 
     matching: Annotated[str, Text(16)]
     file: Annotated[str, Text(64)]

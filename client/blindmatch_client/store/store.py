@@ -103,7 +103,7 @@ class Store:
 
     @contextmanager
     def claimed(self) -> Iterator[bool]:
-        """Whether no other process writes while the context lasts."""
+        """Yield True if no other process writes while the context lasts."""
         before = self._claim
         try:
             self._take_claim()
@@ -173,7 +173,7 @@ class Store:
         return self._execute(statement, values).rowcount
 
     def sealed(self, value: bytes, place: str, row: Value) -> bytes | None:
-        """What ``sealed`` in a statement makes; cheaper, where one is run for every text."""
+        """Seal a value as ``sealed`` in a statement does; cheaper, for statements that run for every text."""
         assert self._vault is not None
         return self._vault.seal(value, place, row)
 

@@ -56,8 +56,7 @@ Value: TypeAlias = str | bytes | int | None
 
 
 class Lock(Redacted, Struct, frozen=True):
-    """What is stored in the clear to open a store: how the locking key comes about, and the data key
-    sealed under it."""
+    """Opens a store, stored in the clear: how the locking key is derived, and the sealed data key."""
 
     kind: str
     salt: bytes
@@ -67,7 +66,7 @@ class Lock(Redacted, Struct, frozen=True):
 
     @property
     def place(self) -> bytes:
-        """What the sealed data key is bound to."""
+        """Return the associated data to which the sealed data key is bound."""
         return f"{DATA_KEY_TAG}/{self.kind}/{self.operations}/{self.memory}/{self.salt.hex()}".encode()
 
 
@@ -83,7 +82,7 @@ class KeyFile:
         return f"the key in {self.path}"
 
     def make(self) -> Lock:
-        """A lock; the file is made unless it is there; `StoreError` if it cannot be written."""
+        """Return a lock, and create the file if it is missing; `StoreError` if it cannot be written."""
         try:
             if not self.path.exists():
                 self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -93,7 +92,7 @@ class KeyFile:
         return Lock(self.kind, b"", 0, 0, b"")
 
     def key(self, lock: Lock) -> bytes:
-        """The file's bytes; `StoreError` if it is missing, open to others or no key."""
+        """Read the key; `StoreError` if the file is missing, readable by others, or no key."""
         try:
             mode = self.path.stat().st_mode
             key = self.path.read_bytes()
@@ -108,7 +107,7 @@ class KeyFile:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Passphrase:
-    """What the user remembers, stretched by Argon2id."""
+    """A passphrase that the user remembers, stretched by Argon2id."""
 
     text: str
     operations: int = OPERATIONS
@@ -120,13 +119,13 @@ class Passphrase:
         return "this passphrase"
 
     def make(self) -> Lock:
-        """A lock with a fresh salt; `StoreError` if the passphrase is empty."""
+        """Return a lock with a fresh salt; `StoreError` if the passphrase is empty."""
         if not self.text:
             raise StoreError("the passphrase must not be empty")
         return Lock(self.kind, token_bytes(SALT_BYTES), self.operations, self.memory, b"")
 
     def key(self, lock: Lock) -> bytes:
-        """Argon2id of the passphrase; `StoreError` if the lock asks for what cannot be computed."""
+        """Derive the key by Argon2id; `StoreError` if the lock's costs or salt are out of range."""
         if not 0 < lock.memory <= MOST_MEMORY or len(lock.salt) != SALT_BYTES:
             raise StoreError("the device's store has a damaged lock")
         try:
@@ -151,7 +150,7 @@ class Vault:
 
     @classmethod
     def create(cls, source: KeySource) -> tuple[Vault, Lock]:
-        """A vault under a new data key, and the lock that opens it again; `StoreError` as `source`."""
+        """Create a vault under a new data key, and the lock that opens it again; `StoreError` as `source`."""
         key = token_bytes(KEY_BYTES)
         lock = source.make()
         wrapped = _seal(source.key(lock), key, lock.place)
@@ -159,8 +158,12 @@ class Vault:
 
     @classmethod
     def open(cls, lock: Lock, source: KeySource) -> Vault:
-        """The vault behind `lock`; `WrongKeyError` if `source` is not what it was locked with, `StoreError`
-        if the key cannot be had."""
+        """Open the vault behind `lock`.
+
+        Raises:
+            WrongKeyError: `source` is not what the store was locked with.
+            StoreError: The key cannot be read or derived.
+        """
         if lock.kind != source.kind:
             raise WrongKeyError(f"the device's store is locked with a {lock.kind}, not with {source.words}")
         try:
@@ -169,7 +172,7 @@ class Vault:
             raise WrongKeyError(f"the device's store does not open with {source.words}") from None
 
     def seal(self, value: Value, place: str, row: Value) -> bytes | None:
-        """`value`, bound to where it stands; None stays None."""
+        """Seal a value, bound to its place and row; None stays None."""
         if value is None:
             return None
         block = BLOCKS.get(place) or BLOCKS.get(f"{place}/{row!s}", BLOCK_BYTES)
@@ -177,7 +180,7 @@ class Vault:
         return _seal(self._key, data + bytes(-len(data) % block), _place(place, row))
 
     def unseal(self, sealed: bytes | None, place: str, row: Value) -> Value:
-        """What `seal` was given; `CryptoError` if it was altered or stood elsewhere."""
+        """Open a value that `seal` sealed; `CryptoError` if it was altered or stood elsewhere."""
         if sealed is None:
             return None
         data = _unseal(self._key, sealed, _place(place, row)).rstrip(b"\0")[:-1]
