@@ -176,7 +176,7 @@ def test_the_result_names_the_files_and_what_comes_next(tmp_path: Path) -> None:
     result = json.loads(path.read_text())
     assert (result["result_version"], result["name"], result["base"]) == (1, "mine", "plain")
     assert [Path(one).name for one in result["files"]] == ["mine.py", "test_mine.py"]
-    assert result["next"][0] == f"blindmatch conformance {tmp_path / 'mine.py'}:DESIGN"
+    assert result["next"][0] == f"blindmatch design check {tmp_path / 'mine.py'}"
 
 
 def test_the_example_of_the_sources_is_the_plain_base() -> None:

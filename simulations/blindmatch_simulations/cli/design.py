@@ -113,6 +113,31 @@ def _described(registered: Registered) -> dict[str, Any]:
     }
 
 
+@app.command("check")
+def check_file(
+    file: Annotated[str, typer.Argument(help="The design: path.py (its DESIGN), path.py:NAME, or a name.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Keep the assessment in this new folder, with its report.html."),
+    ] = None,
+) -> Found:
+    """Check a design: the demo, conformance, attacks, and a quick assessment beside a built-in design.
+
+    That one has the same kind of relation. It prints one screen: a verdict for each part, figures of both
+    designs from the same pictures, and for what failed the command that runs that part alone. Each part runs,
+    whatever the others came to. Conformance and attacks have budgets of work, in u, the CPU time of one
+    ristretto255 multiplication: what does not begin within them is not checked. A base of `design new` takes
+    about two minutes of CPU.
+
+    Exit code 0 if all is as declared, 1 if a part failed or did not come to its end, 4 if there is no such
+    file, 6 if no design can be loaded.
+    """
+    # a list of designs needs none of it
+    from blindmatch_simulations.cli.design_check import check_design
+
+    return check_design(file, out)
+
+
 @app.command("tune")
 def tune_design(
     design: Annotated[

@@ -85,7 +85,7 @@ def new_design(
     """Write a design of your own, NAME.py, and its test, test_NAME.py, from a base.
 
     The file is a whole design with comments: it runs, passes conformance and is yours to change. Edit it,
-    then check it with `blindmatch conformance NAME.py:DESIGN`; docs/plugin.md explains its parts. Its
+    then check it with `blindmatch design check NAME.py`; docs/plugin.md explains its parts. Its
     `info.name` is NAME with - for _.
 
     Exit code 2 for a name or base that cannot be used, 4 for a file that is there already or a
@@ -108,7 +108,7 @@ def new_design(
     except StorageError as error:
         raise NewDesignError(f"--folder: {folder} cannot be written to: {error}") from error.__cause__
     written = [str(path) for path in paths]
-    then = [f"blindmatch conformance {paths[0]}:DESIGN", f"python -m pytest {paths[1]}"]
+    then = [f"blindmatch design check {paths[0]}", f"python -m pytest {paths[1]}"]
     result = {"result_version": RESULT_VERSION, "name": design_name(name), "base": str(base)}
     result |= {"files": written, "next": then}
     lines = [

@@ -222,16 +222,25 @@ class Report(Struct, frozen=True):
         return f"{self.design}: {result.check}: {result.step}: {rule}{''.join(of)} (seed {self.seed})"
 
 
+def go_on() -> str:
+    """A `stop` that lets every check begin."""
+    return ""
+
+
 def check_design(
-    design: AnyDesign, options: Options | None = None, watch: Callable[[str], None] = lambda name: None
+    design: AnyDesign,
+    options: Options | None = None,
+    watch: Callable[[str], None] = lambda name: None,
+    stop: Callable[[], str] = go_on,
 ) -> Report:
-    """Run the checks; `watch` is told the name of each before it runs."""
+    """Run the checks; `watch` is told the name of each before it runs. Once `stop` gives a reason, no further
+    check begins: for that reason the rest is not checked."""
     options = options or Options()
     runs = options.runs or QUICK
     fixtures = Fixtures(design, options.seed, runs, options.values, options.clocks, options.device)
     fixtures.held_out = GAMES[1] if options.games else 0
     try:
-        found = gathered(((one.name, _naming(one)) for one in CHECKS), fixtures, options.only, watch)
+        found = gathered(((one.name, _naming(one)) for one in CHECKS), fixtures, options.only, watch, stop)
     finally:
         fixtures.close()
     return Report(design.info.name, design.info.version, options.seed, options.games, *found)
@@ -242,14 +251,18 @@ def gathered(
     subject: Any,
     only: Sequence[str],
     watch: Callable[[str], None],
+    stop: Callable[[], str] = go_on,
 ) -> tuple[tuple[Result, ...], dict[str, float], dict[str, float]]:
-    """The verdicts of checks of one subject, and the seconds and CPU seconds that each took."""
+    """The verdicts of checks of one subject, and the seconds and CPU seconds that each took; see
+    `check_design` for `stop`."""
     results, seconds, spent = list[Result](), dict[str, float](), dict[str, float]()
     design = getattr(subject, "design", None)
     for name, run in (one for one in checks if not only or one[0] in only):
         watch(name)
         start, used = perf_counter(), process_time()
-        results.append(judged(name, partial(run, subject), design))
+        why = stop()
+        left_out = Result(name, Verdict.NOT_CHECKED, why)
+        results.append(left_out if why else judged(name, partial(run, subject), design))
         seconds[name] = round(perf_counter() - start, 2)
         spent[name] = round(process_time() - used, 2)
     return tuple(results), seconds, spent
