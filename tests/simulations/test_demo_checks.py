@@ -19,8 +19,9 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.cli.demo import listed_words, matches_words
 from blindmatch_simulations.testbed.audit import Audit, Counterpart, Undeclared
 from blindmatch_simulations.testbed.audit.audit import audit_sessions
-from blindmatch_simulations.testbed.demo.run import failures
+from blindmatch_simulations.testbed.demo.run import CRASHED, failures, listed_sent
 from blindmatch_simulations.testbed.demo.workload import TEXTS
+from blindmatch_simulations.testbed.inprocess.crashes import Crash
 from blindmatch_simulations.testbed.inprocess.deployed import drawn_binding, opened, publish, run_session
 from blindmatch_simulations.testbed.pictures.crops import crops
 from dummy_designs import VOUCHERS
@@ -93,6 +94,7 @@ def listed_run(design: AnyDesign, matches: int, hidden: tuple[str, ...]) -> Any:
     run.workload.sendings = [SimpleNamespace(edit=edit, listed=True) for edit in edits]
     run.workload.sendings += [SimpleNamespace(edit="identical", listed=False)] * 4
     run.oracle = [True] * (12 - len(hidden)) + [False] * (len(hidden) + 4)
+    run.sent = [SimpleNamespace(outcome=OutcomeKind.NO_MATCH)] * 16
     return run
 
 
@@ -108,13 +110,42 @@ def test_listed_pictures_that_an_edit_hides_are_counted_as_missed_and_the_edit_i
     assert said == "12 listed sent, 0 found, 12 missed: the design looks for none"
 
 
+@pytest.mark.parametrize("outcome", [OutcomeKind.DUE, OutcomeKind.SKIPPED])
+def test_pictures_that_were_never_asked_about_are_counted_apart_and_hidden_by_nothing(
+    outcome: OutcomeKind,
+) -> None:
+    unasked = SimpleNamespace(outcome=outcome)
+    run = listed_run(oprf_psi.DESIGN, 0, ("caption", "caption"))
+    run.sent = [unasked] * 16
+    said = listed_words(run)
+    assert said == (
+        "12 listed sent, 0 found, 12 missed: 12 of them never asked about, since their matching failed"
+    )
+    assert listed_sent(run).hidden_by == {} and listed_sent(run).unasked == 12
+    run = listed_run(oprf_psi.DESIGN, 8, ("caption", "caption"))
+    run.sent = [*run.sent[:11], unasked, *run.sent[12:]]
+    said = listed_words(run)
+    assert said == (
+        "12 listed sent, 8 found, 4 missed: a caption hides 1, 1 of them never asked about, since their "
+        "matching failed, the design misses 2"
+    )
+
+
+def test_a_crash_is_the_first_thing_that_is_wrong() -> None:
+    run = demo_run(oprf_psi.DESIGN, MATCHING - 1, 0)
+    run.answered = False
+    crash = Crash("start", "KeyError")
+    run.audits = {"alice": SimpleNamespace(undeclared_bytes=0, findings=(), crashes=(crash,))}
+    assert failures(run)[0] == CRASHED and len(failures(run)) == 4
+
+
 def test_the_demo_says_how_many_listed_pictures_it_missed_and_what_hid_them(tmp_path: Path) -> None:
     ran = in_process(tmp_path, "demo", "--set-size", "300", "--json", tmp_path / "demo.json")
     made = json.loads((tmp_path / "demo.json").read_bytes())
     rows = [row for row in made["pictures"] if row["listed"]]
     missed = [row["edit"] for row in rows if row["outcome"] != "match"]
     assert (len(rows), missed) == (12, ["caption"]) and made["expected_matches"] == 11
-    assert made["listed"] == {"sent": 12, "found": 11, "missed": 1, "hidden_by": {"caption": 1}}
+    assert made["listed"] == {"sent": 12, "found": 11, "missed": 1, "hidden_by": {"caption": 1}, "unasked": 0}
     assert "12 listed sent, 11 found, 1 missed: a caption hides it" in ran.out
     assert "every match and nothing else" not in ran.out
 

@@ -142,6 +142,10 @@ def test_a_design_that_crashes_in_the_demo_is_not_said_to_send_undeclared_bytes(
     assert crash["trace"][-1].endswith("find: return table[name]")
     said = " ".join(capsys.readouterr().out.split())
     assert f"the design crashed in {step}: KeyError: 'missing'" in said
+    assert result["failures"][0].startswith("the design crashed")
+    assert said.index("the design crashed in") < said.index("wrong:")
+    assert result["listed"]["unasked"] == result["listed"]["sent"] and result["listed"]["hidden_by"] == {}
+    assert ".)." not in said
     assert "undeclared bytes left a device" not in said
 
 

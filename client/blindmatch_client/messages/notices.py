@@ -206,7 +206,8 @@ def undecided(recipient: str, mode: FailureMode, failure: Undecided) -> str:
         FailureMode.SEND_AND_MATCH_LATER: "It is sent all the same and checked as soon as that is possible.",
         FailureMode.SEND_UNMATCHED: "It is sent all the same and will not be checked.",
     }[mode]
-    return f"The picture for {recipient} {why} ({failure.error}). {what}"
+    reason = str(failure.error).rstrip(".")  # a sentence of its own may end in a full stop
+    return f"The picture for {recipient} {why} ({reason}). {what}"
 
 
 def unreadable(recipient: str) -> str:

@@ -226,6 +226,7 @@ def _listed_result(run: DemoRun) -> dict[str, Any]:
         "found": found.found,
         "missed": found.missed,
         "hidden_by": dict(found.hidden_by),
+        "unasked": found.unasked,
     }
 
 
@@ -239,18 +240,24 @@ def listed_words(run: DemoRun) -> str:
     if isinstance(relation, Category):
         return f"{found.sent} listed sent; the design looks for a category and uses no list"
     words = f"{found.sent} listed sent, {found.found} found, {found.missed} missed"
+    asked = f"{found.unasked} of them never asked about, since their matching failed"
     if isinstance(relation, Nothing):
         return f"{words}: the design looks for none"
     if not found.missed:
         return words
     if run.design.vouchers:
-        return f"{words}: hidden by an edit, or in a voucher that stays shut"
+        reasons = [asked] if found.unasked else []
+        reasons += (
+            ["hidden by an edit, or in a voucher that stays shut"] if found.missed > found.unasked else []
+        )
+        return f"{words}: {', '.join(reasons)}"
     alone = found.missed == 1
     reasons = [
         f"{EDIT_WORDS.get(edit, f'the edit {edit}')} hides {'it' if alone else count}"
         for edit, count in sorted(found.hidden_by.items())
     ]
-    rest = found.missed - sum(found.hidden_by.values())
+    reasons += [asked] if found.unasked else []
+    rest = found.missed - sum(found.hidden_by.values()) - found.unasked
     reasons += [f"the design misses {'it' if alone else rest}"] if rest else []
     return f"{words}: {', '.join(reasons)}"
 
@@ -389,7 +396,7 @@ def _shown(run: DemoRun, again: str) -> Iterator[Table | Text]:
         for name, audit in run.audits.items()
         for one in audit.findings[:10]
     ]
-    yield from (Text(line, style="red") for line in (*wrong, *ended, *told, *found))
+    yield from (Text(line, style="red") for line in (*ended, *wrong, *told, *found))
     if wrong:
         yield Text(f"again: {again}")
     if not wrong:

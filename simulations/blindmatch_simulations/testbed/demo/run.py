@@ -15,7 +15,7 @@ from blindmatch_client.device import OutcomeKind, Sent
 from blindmatch_client.messages.receiving import Received
 from blindmatch_client.settings import Consequence, check_consequence
 from blindmatch_proofs.tlog import TlogProof
-from blindmatch_protocol.codec.errors import DesignError
+from blindmatch_protocol.codec.errors import BlindmatchError, DesignError
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Learner, Party
@@ -130,7 +130,11 @@ def play_demo(
             with phases("servers started"):
                 world.start()
             talk = Conversation(Player(world), workload, entries, phases, options)
-            return _held(talk, publication, endorsers, franking)
+            try:
+                return _held(talk, publication, endorsers, franking)
+            except BlindmatchError:
+                world.check_alive()  # a server that has ended says why, which is the reason of the rest
+                raise
 
 
 def _held(
@@ -193,11 +197,13 @@ class ListedSent(NamedTuple):
 
     Attributes:
         hidden_by: of those missed, how many an edit hides from the design's own relation, by the edit's name.
+        unasked: of those missed, how many were never asked about, whatever they match: the matching failed.
     """
 
     sent: int
     found: int
     hidden_by: Mapping[str, int]
+    unasked: int = 0
 
     @property
     def missed(self) -> int:
@@ -206,15 +212,19 @@ class ListedSent(NamedTuple):
 
 def listed_sent(run: DemoRun) -> ListedSent:
     """Count the listed pictures that were sent, those found, and those that an edit hides."""
+    every = zip(run.workload.sendings, run.oracle, run.sent, strict=True)
     listed = [
-        (sending.edit, expected)
-        for sending, expected in zip(run.workload.sendings, run.oracle, strict=True)
+        (sending.edit, expected, sent.outcome in _UNASKED)
+        for sending, expected, sent in every
         if sending.listed
     ]
     # the oracle leaves out vouchers that too few matches or a made-up one keep shut, which no edit does
-    hidden = Counter(edit for edit, expected in listed if not expected and edit != "identical")
-    found = sum(expected for _, expected in listed) - missed(run)
-    return ListedSent(len(listed), max(0, found), {} if run.design.vouchers else dict(hidden))
+    hidden = Counter(
+        edit for edit, expected, is_unasked in listed if not (expected or is_unasked) and edit != "identical"
+    )
+    found = sum(expected for _, expected, _ in listed) - missed(run)
+    unasked = sum(is_unasked for *_, is_unasked in listed)
+    return ListedSent(len(listed), max(0, found), {} if run.design.vouchers else dict(hidden), unasked)
 
 
 def wrong(run: DemoRun) -> int:
@@ -253,12 +263,17 @@ def crashes(run: DemoRun) -> list[Crash]:
     return list(dict.fromkeys(one for audit in run.audits.values() for one in audit.crashes))
 
 
+CRASHED: Final = "the design crashed, so its devices' egress is not checked"
+
+
 def failures(run: DemoRun) -> list[str]:
     """What is not as it should be, in words; empty if the run is right."""
     verified, recall = verified_reports(run), run.design.info.relation.recall
     unverified = sum(row.checks != PASSED for row in run.reports)
     texts = [message.text for message in run.received if message.text]
     checks = {
+        # what else is wrong may follow from it
+        CRASHED: not crashes(run),
         f"{intact(run)} of {len(run.sent)} pictures arrived as sent, {refused(run)} refused": (
             intact(run) + refused(run) == len(run.sent)
         ),
@@ -270,7 +285,6 @@ def failures(run: DemoRun) -> list[str]:
         ),
         f"{verified} reports verified, {expected_reports(run)} expected": verified == expected_reports(run),
         f"{run.opened_below} vouchers were opened below the threshold": not run.opened_below,
-        "the design crashed, so its devices' egress is not checked": not crashes(run),
         f"{unverified} reports did not pass the checks": unverified == 0,
         f"{undeclared_bytes(run)} undeclared bytes left a device": undeclared_bytes(run) == 0,
         "the audit of a device is not clean": not any(audit.findings for audit in run.audits.values()),
