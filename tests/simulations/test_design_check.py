@@ -121,6 +121,30 @@ def test_a_file_without_a_design_is_refused_before_any_work(
     assert shown.out == ""
 
 
+@pytest.mark.parametrize(
+    ("base", "old", "new", "words"),
+    [
+        ("voprf", "def conclude(", "def conlude(", "conlude: the contract has no such name, and 'conclude'"),
+        ("voprf", "def receive(", "def recieve(", "recieve: the contract has no such name, and 'receive'"),
+        ("plain", "def leakage(", "def leakages(", "leakages: the contract has no such name, and 'leakage'"),
+        ("voprf", "TAG: ClassVar[int] = 0x80", "TAG: ClassVar[int] = 0x21", "tag 0x21 must be 0x80 or more"),
+        ("voprf", 'name="mine"', 'name="oprf-psi"', "oprf-psi is blindmatch's own"),
+    ],
+)
+def test_a_misspelt_method_a_tag_and_a_name_of_blindmatchs_own_are_refused_by_name(
+    tmp_path: Path, base: str, old: str, new: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["design", "new", "mine", "--base", base, "--folder", str(tmp_path)]) == exit_codes.OK
+    path = tmp_path / "mine.py"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    capsys.readouterr()
+    assert run(["design", "check", str(path)]) == exit_codes.REFUSED_INPUT
+    shown = capsys.readouterr()
+    assert words in " ".join(shown.err.split()) and shown.out == ""
+
+
 @pytest.mark.parametrize("folder", ["full", "file", "nosuch/new"])
 def test_a_folder_that_cannot_keep_the_assessment_is_refused_before_any_work(
     tmp_path: Path, folder: str, capsys: pytest.CaptureFixture[str]

@@ -235,7 +235,7 @@ def guarded(design: bm.AnyDesign, step: str, run: Callable[[], T]) -> T:
         raise errors.DesignError(f"design {name} failed in {step}: {error.rule}") from None
     except errors.BlindmatchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a design ends no device
         raise errors.DesignError(f"design {name} failed in {step} ({type(error).__name__})") from None
 
 

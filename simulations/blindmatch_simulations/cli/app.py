@@ -192,6 +192,12 @@ def run(arguments: list[str]) -> int:
     try:
         app_for(arguments)(with_values(arguments))
     except SystemExit as leave:
+        if "blindmatch_simulations.testbed.inprocess.crashes" in sys.modules:
+            from blindmatch_simulations.testbed.inprocess.crashes import is_of_plugin
+
+            if is_of_plugin(leave):
+                _tell_crash(leave)
+                return exit_codes.WRONG
         if leave.code == exit_codes.INTERRUPTED:
             ERR.print("interrupted", style="yellow")
         return leave.code if isinstance(leave.code, int) else exit_codes.OK
@@ -213,7 +219,7 @@ def run(arguments: list[str]) -> int:
     return exit_codes.OK
 
 
-def _tell_crash(error: Exception) -> None:
+def _tell_crash(error: BaseException) -> None:
     """Say where a design that was loaded from a file crashed, by its own frames alone."""
     from blindmatch_simulations.testbed.inprocess.crashes import crash_of
 

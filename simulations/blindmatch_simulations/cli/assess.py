@@ -63,6 +63,7 @@ from blindmatch_simulations.measure.results import Figure, Row, short
 from blindmatch_simulations.report import draw_briefing, draw_report, print_sheet
 from blindmatch_simulations.report.page import failed
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs, is_path, not_installed
+from blindmatch_simulations.testbed.inprocess.plugin_bounds import bounded_plugins
 
 if TYPE_CHECKING:
     from blindmatch_simulations.evaluation.verifying import Folder
@@ -84,6 +85,7 @@ SetOption = Annotated[
 ]
 
 
+@bounded_plugins()
 def run_assess(
     out: Annotated[Path, typer.Option("--out", help="The results folder; an interrupted run goes on.")],
     designs: Annotated[

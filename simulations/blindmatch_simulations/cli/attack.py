@@ -33,6 +33,7 @@ from blindmatch_simulations.evaluation.attacks.table import ATTACKS, pairs
 from blindmatch_simulations.measure.phases import PhaseTimes
 from blindmatch_simulations.measure.results import ResultsError
 from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design, reference_of
+from blindmatch_simulations.testbed.inprocess.plugin_bounds import bounded_plugins
 
 app = Commands(no_args_is_help=True)
 
@@ -56,6 +57,7 @@ def _kept(path: Path | None) -> Path | None:
 
 
 @app.command("list")
+@bounded_plugins()
 def list_(designs: DesignsOption = None) -> Found:
     """List the attacks: what each adversary holds, may spend, which sentence it attacks, and what it needs.
 
@@ -72,6 +74,7 @@ def list_(designs: DesignsOption = None) -> Found:
 
 
 @app.command("run")
+@bounded_plugins()
 def run(
     name: Annotated[str, typer.Argument(help="An attack (see: blindmatch attack list), or all.")] = ALL,
     designs: DesignsOption = None,

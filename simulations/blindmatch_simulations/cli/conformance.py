@@ -45,6 +45,7 @@ from blindmatch_simulations.testbed.deployment.registry import (
     load_design,
     portable_reference,
 )
+from blindmatch_simulations.testbed.inprocess.plugin_bounds import bounded_plugins
 
 COLUMNS = ("check", "verdict", "why", "seconds")
 NOTHING = Text("nothing failed", "green")
@@ -98,6 +99,7 @@ def _addresses(design: AnyDesign, remotes: Sequence[str]) -> dict[Role, str]:
 OnlyOption = Annotated[list[str] | None, typer.Option("--only", help="Run this check alone (repeatable).")]
 
 
+@bounded_plugins()
 def run_conformance(
     design: Annotated[str, typer.Argument(help="A design's name, or path.py:NAME.")] = "",
     games: Annotated[bool, typer.Option("--games", help="At least 10,000 held-out runs a game.")] = False,

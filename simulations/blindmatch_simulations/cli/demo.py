@@ -46,6 +46,7 @@ from blindmatch_simulations.testbed.demo.stories import STORIES, play_story
 from blindmatch_simulations.testbed.deployment.devices import Options
 from blindmatch_simulations.testbed.deployment.hosting import parties_of
 from blindmatch_simulations.testbed.deployment.registry import load_design, portable_reference
+from blindmatch_simulations.testbed.inprocess.plugin_bounds import bounded_plugins
 
 RESULT_VERSION = 6
 UNKNOWN: Final = (Undeclared.NOT_COMPARABLE, Undeclared.NOT_CHECKED)
@@ -330,6 +331,7 @@ RIGHT: Final = {
 ConsequenceOption = Annotated[Consequence, typer.Option(help="What follows on the devices from a match.")]
 
 
+@bounded_plugins()
 def run_demo(
     set_size: Annotated[int, typer.Option(min=1, max=20_000_000, help="Random hashes on the list.")] = 20_000,
     design: DesignOption = "token-psi",

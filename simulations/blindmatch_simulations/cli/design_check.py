@@ -27,6 +27,7 @@ from blindmatch_simulations.measure.results import Figure, short
 from blindmatch_simulations.report import draw_report
 from blindmatch_simulations.testbed.demo.run import DemoRun, failures, missed, undeclared, verified_reports
 from blindmatch_simulations.testbed.deployment.registry import load_design, portable_reference
+from blindmatch_simulations.testbed.inprocess.plugin_bounds import Bounds, bounded_plugins
 from blindmatch_simulations.testbed.inprocess.verdict import Verdict
 
 RESULT_VERSION: Final = 1
@@ -45,6 +46,7 @@ IN_U: Final = {"device_u": "device_cpu_ms", "server_u": "matcher_cpu_ms"}
 SHOWN_PROBLEMS: Final = 3
 
 
+@bounded_plugins(Bounds(400_000, 200_000))
 def check_design(file: str, out: Path | None) -> Found:
     """Check a design: path.py, path.py:NAME or a name; keep its assessment in `out`, if that is given."""
     reference = f"{file}:DESIGN" if file.endswith(".py") else file

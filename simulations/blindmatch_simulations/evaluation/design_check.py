@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +42,7 @@ from blindmatch_simulations.measure.results import Results as Written
 from blindmatch_simulations.measure.yardstick import reading
 from blindmatch_simulations.testbed.audit import Undeclared
 from blindmatch_simulations.testbed.demo.run import (
+    CRASHED,
     DemoRun,
     crashes,
     failures,
@@ -49,8 +50,16 @@ from blindmatch_simulations.testbed.demo.run import (
     undeclared,
     verified_reports,
 )
-from blindmatch_simulations.testbed.deployment.registry import RegistryError, load_design, portable_reference
-from blindmatch_simulations.testbed.inprocess.crashes import crash_of
+from blindmatch_simulations.testbed.deployment.registry import (
+    RegistryError,
+    built_in_designs,
+    is_path,
+    load_design,
+    path_of,
+    portable_reference,
+)
+from blindmatch_simulations.testbed.inprocess.crashes import Crash, crash_of
+from blindmatch_simulations.testbed.inprocess.plugin_contract import find_faults
 from blindmatch_simulations.testbed.inprocess.verdict import Verdict
 
 WORKLOAD: Final = "assess-check.toml"
@@ -162,9 +171,9 @@ class Checker(Struct):
             came = act()
         except BlindmatchError as error:
             came = Came(Verdict.FAILED, "did not come to its end", (str(error),))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             crash = crash_of(error, self.design)
-            came = Came(Verdict.FAILED, "did not come to its end", (f"{crash.step}: raises {crash.error}",))
+            came = Came(Verdict.FAILED, "did not come to its end", _crash_lines([crash]))
         spent = used_cpu_seconds() - before
         return Part(
             name,
@@ -188,7 +197,8 @@ class Checker(Struct):
 
     def demo(self, home: Path) -> Came:
         self.run = run = play_demo(home, self.reference, SET_SIZE, self.phase)
-        wrong = (*failures(run), *(crash.words for crash in crashes(run)))
+        ended = crashes(run)
+        wrong = (*_crash_lines(ended), *(one for one in failures(run) if not ended or one != CRASHED))
         reports = verified_reports(run)
         says = f"{len(run.sent)} pictures sent, {run.matches} matched, {reports} reports verified"
         if not wrong and undeclared(run) is Undeclared.NOT_COMPARABLE:
@@ -277,6 +287,7 @@ def check_whole(
         RegistryError: there is no such design, or it cannot be loaded.
     """
     design = load_design(reference)
+    check_names(design, reference)
     beside = built_in_beside(design)
     checker = Checker(reference, design, phase, budgets or Budgets(), reading().u_us)
     name = portable_reference(reference)
@@ -294,6 +305,21 @@ def check_whole(
     )
     found = (checker.run, checker.report, checker.attacks, checker.assessed)
     return DesignCheck(design, reference, beside, checker.u_us, parts, *found)
+
+
+def check_names(design: AnyDesign, reference: str) -> None:
+    """Refuse a plug-in that is called like a built-in design, or has misspelt methods or tags of others.
+
+    Raises:
+        RegistryError: names each fault.
+    """
+    if not is_path(reference):
+        return
+    faults = list(find_faults(design))
+    if (name := design.info.name) in {one.design.info.name for one in built_in_designs()}:
+        faults.insert(0, f"info.name: {name} is blindmatch's own; give the design another name")
+    if faults:
+        raise RegistryError(f"{path_of(reference)}: {'; '.join(faults)}")
 
 
 def built_in_beside(design: AnyDesign) -> str:
@@ -347,6 +373,11 @@ def _wrong(row: Measured) -> list[str]:
 def _is_uncompared(row: Measured) -> bool:
     figure = row.figures["undeclared_bytes"]
     return figure.value is None and figure.why.startswith(NOT_COMPARABLE)
+
+
+def _crash_lines(crashes: Sequence[Crash]) -> tuple[str, ...]:
+    """Return each crash in words, with where in the design's own code it came up."""
+    return tuple("".join((one.words, *(f"\n  at {frame}" for frame in one.trace))) for one in crashes)
 
 
 def _worst(has_failed: bool, is_unfinished: bool) -> Verdict:

@@ -42,6 +42,7 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
     run_again,
     run_session,
 )
+from blindmatch_simulations.testbed.inprocess.plugin_bounds import has_endless_call
 from blindmatch_simulations.testbed.inprocess.steps import Stop, below, decided, hostile, limits
 from blindmatch_simulations.testbed.inprocess.verdict import (
     BrokenError,
@@ -382,6 +383,8 @@ def _reference(design: AnyDesign) -> tuple[str, str, str]:
 
 
 def _confined(task: confined.Task) -> confined.Done:
+    if has_endless_call():  # nobody looks on in that process, so that it would wait for its whole time
+        raise NotCheckedError("a call of the design did not return, so it is not run in another process")
     command = [sys.executable, "-m", confined.__name__]
     paths = ":".join(path for path in sys.path if path)
     surroundings = {"PYTHONHASHSEED": _HASH_SEED, "PYTHONPATH": paths, "PATH": "/usr/bin:/bin"}

@@ -283,7 +283,7 @@ def judged(name: str, act: Callable[[], Passed], design: AnyDesign | None = None
         return Result(
             name, Verdict.FAILED, str(broken), step=broken.step, rule=broken.rule, evidence=broken.evidence
         )
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         crash = crash_of(error, design)
         rule = f"crash: raises {crash.error}"
         seen = {"trace": "\n".join(crash.trace)}

@@ -29,6 +29,7 @@ from msgspec import Struct
 
 from blindmatch_simulations.testbed.deployment.addresses import DAMAGES
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
+from blindmatch_simulations.testbed.inprocess.plugin_bounds import ENDED_WORDS
 
 START_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 15.0
@@ -344,6 +345,8 @@ def _stop(server: ServerProcess) -> None:
 def _tail(server: ServerProcess) -> str:
     last = server.said()[-3:]
     for line in reversed(last):
+        if line.startswith(ENDED_WORDS):
+            return line.removeprefix("error: ")
         with suppress(*DAMAGES):
             return str(json.loads(line)["reason"])
     return " | ".join(last) or "it wrote no log"

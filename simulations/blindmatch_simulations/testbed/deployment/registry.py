@@ -28,6 +28,8 @@ from msgspec import Struct
 
 from blindmatch_simulations.data import committed
 from blindmatch_simulations.testbed.deployment.folder import MARKER, Deployment, DeploymentError
+from blindmatch_simulations.testbed.inprocess.plugin_bounds import PluginError, begin_bounds
+from blindmatch_simulations.testbed.inprocess.plugin_contract import find_misspelt, hold_to_contract
 
 HOSTLESS = frozenset({Party.DEVICE, Party.CURATOR, Party.CENTRE})
 """Parties whose servers, if they have any, host no role."""
@@ -195,6 +197,10 @@ def load_design(reference: str) -> AnyDesign:
             raise RegistryError(f"{path} has no {attribute}; name the Design object after the colon")
         design = _checked(getattr(module, attribute), f"{path}:{attribute}")
         _REFERENCES[design] = f"{path.resolve()}:{attribute}"
+        try:
+            hold_to_contract(design)
+        except PluginError as error:
+            raise RegistryError(f"{path}:{attribute}: {error}") from error
         return design
     designs = all_designs()
     if reference not in designs:
@@ -275,6 +281,7 @@ def check_file(path: Path) -> None:
 def module_of(path: Path) -> ModuleType:
     """Load a file once for each process, under a name that its path decides."""
     name = f"blindmatch_design_{sha256(str(path).encode()).hexdigest()[:16]}"
+    begin_bounds(str(path))
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
@@ -287,10 +294,19 @@ def module_of(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         why = f"{type(error).__name__}: {error}"
+        if misspelt := "; ".join(_misspelt(module)):
+            raise RegistryError(f"{path} cannot be loaded: {why}; {misspelt}") from error
         if isinstance(error, TypeError | AttributeError | ImportError | DesignError):
             why += f"; for an older design contract than {CONTRACT_VERSION}, see the end of docs/plugin.md"
         raise RegistryError(f"{path} cannot be loaded: {why}") from error
     return module
+
+
+def _misspelt(module: ModuleType) -> Iterator[str]:
+    """Yield misspelt names of the designs' classes in a file, loaded as far as it could be."""
+    for kind in list(vars(module).values()):
+        if isinstance(kind, type) and issubclass(kind, Design) and kind.__module__ == module.__name__:
+            yield from find_misspelt(kind)
 
 
 def _checked(found: object, where: str) -> AnyDesign:

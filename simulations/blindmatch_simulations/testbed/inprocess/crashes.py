@@ -18,6 +18,9 @@ from typing import Final
 from blindmatch_protocol.contract import Design
 from msgspec import Struct
 
+from blindmatch_simulations.testbed.inprocess import plugin_bounds, plugin_contract
+from blindmatch_simulations.testbed.inprocess.plugin_bounds import PluginError
+
 STEPS: Final = (
     "publish", "update", "open_setup", "check_setup", "open_role", "open_opener", "with_executor", "enrol",
     "enrolment", "prepare", "start", "receive", "conclude", "answer", "leakage", "list_knowledge", "epoch_of",
@@ -26,6 +29,7 @@ STEPS: Final = (
 """Steps of a design that others call."""
 PLUGIN: Final = "blindmatch_design_"
 """The names of modules that the registry loads from files begin with it."""
+HOLDERS: Final = frozenset({plugin_bounds.__file__, plugin_contract.__file__})
 
 
 class Crash(Struct, frozen=True):
@@ -58,6 +62,8 @@ def crash_of(
 
 def step_of(error: BaseException) -> str:
     """Return the design's step that an error came out of: the innermost one on the stack; or ``check``."""
+    if isinstance(error, PluginError) and error.step:
+        return error.step
     found = "check"
     for frame in traceback.extract_tb(error.__traceback__):
         found = frame.name if frame.name in STEPS else found
@@ -69,6 +75,8 @@ def frames_of(error: BaseException, design: object | None = None) -> tuple[str, 
     file that was loaded as one. If there is none, the innermost frame."""
     own = set(_files_of(design) if design is not None else plugin_files())
     frames = list(traceback.extract_tb(error.__traceback__))
+    # what holds a plug-in to its bounds says nothing of where it broke them
+    frames = [one for one in frames if one.filename not in HOLDERS] or frames
     first = next((at for at, frame in enumerate(frames) if _resolved(frame.filename) in own), len(frames) - 1)
     return tuple(_frame_line(frame) for frame in frames[max(0, first) :])
 
@@ -102,6 +110,8 @@ def _resolved(path: str) -> str:
 
 def _line_of(error: BaseException) -> str:
     """Return the last line of a traceback, as Python prints it."""
+    if isinstance(error, PluginError):
+        return f"{type(error).__name__}: {error}"
     return " ".join("".join(traceback.format_exception_only(error)).split())
 
 

@@ -1,0 +1,457 @@
+"""Bounds on what a plug-in may do in a process that tests it, each with an error of its own.
+
+    call of the plug-in       this process
+    never returns             a thread looks once a second: the same call has used up its work, or goes on
+                              waiting  --> `EndlessCallError`, raised in the call
+    ends the process          `os._exit`, `os.abort` and `sys.exit` --> `EndedProcessError`
+    starts another            audit events (PEP 578) of fork, exec and spawn --> `StartedProcessError`
+    prints without end        --> `PrintedError`; what it prints before goes to standard error
+
+Each error comes up in the plug-in's own code, so it is a crash of the design like any other, with its
+traceback, and whatever else is under way goes on. The bounds are in force within `bounded_plugins` and in the
+processes that are started meanwhile, for files that are loaded there as plug-ins.
+
+The work of a call is the CPU time of its thread in u: the CPU time of one multiplication of a ristretto255
+element by libsodium on a thread. A busy machine gives a thread less time, which counts for nothing. A call
+that waits uses no CPU time; it is ended after a number of looks at which no thread of its process, or of a
+process below it, was running, ready to run, or waiting for a disk. Steps of a design have nothing to wait
+for. After the first endless call of a process a later one gets a twentieth, so that a step that hangs with
+every picture has an end, too.
+
+This bounds mistakes, and not code that means to stay. Work inside one call of a native library is ended only
+with the process, and not at all while it holds the interpreter; libraries that a plug-in calls may start
+processes, and descriptors can be written to behind `sys.stdout`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import statistics
+import sys
+import sysconfig
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, partial
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, TextIO
+
+from blindmatch_protocol import group
+from blindmatch_protocol.codec.randomness import system_randomness
+from msgspec import Struct
+
+VARIABLE: Final = "BLINDMATCH_PLUGIN_BOUNDS"
+"""Environment variable with the bounds in force, which processes take over."""
+LOOK_SECONDS: Final = 1.0
+MOST_WAITING: Final = 30
+"""Looks at which a call may be found waiting."""
+UNKNOWN_LOOKS: Final = 100
+"""So many looks count as one where the system does not say what threads do, as on macOS."""
+MOST_PRINTED: Final = 1 << 16
+"""Letters that plug-ins may print in a process."""
+LATER: Final = 20
+"""After one endless call a later one gets this part of the bounds."""
+MOST_STOPS: Final = 5
+"""Times that an error is raised in a call which goes on all the same, before its process is ended."""
+HEARD_U: Final = 2_000
+"""Work after which a thread has heard of the error that was raised in it: some 0.1 s."""
+ENDED: Final = 70
+"""Exit code of a process that could not be rid of a call otherwise (EX_SOFTWARE of sysexits.h)."""
+ENDED_WORDS: Final = "error: the design crashed: EndlessCallError: "
+"""What is last said of it on standard error begins with it."""
+SETUP_STEPS: Final = frozenset(
+    {"<module>", "publish", "update", "open_setup", "check_setup", "open_role", "open_opener"}
+)
+"""Steps whose work grows with the list."""
+STARTS: Final = (
+    "os.fork",
+    "os.forkpty",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.system",
+    "subprocess.Popen",
+)
+"""Audit events of a process that is started or replaced."""
+_AWAKE: Final = frozenset("RD")
+"""States of a thread that has or wants the processor, or waits for a disk (proc_pid_stat(5), field 3)."""
+_STANDARD: Final = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib"))
+_BATCHES: Final = 9
+_PER_BATCH: Final = 64
+
+
+class PluginError(Exception):
+    """A plug-in did what no step of a design may do.
+
+    Attributes:
+        step: the step that did it, where no frame of it is left to tell; else empty.
+    """
+
+    def __init__(self, words: str, step: str = "") -> None:
+        super().__init__(words)
+        self.step = step
+
+
+class EndlessCallError(PluginError):
+    """A call used up its work, or went on waiting."""
+
+    def __init__(self, words: str = "", step: str = "") -> None:
+        super().__init__(words or _WATCH.words.get(threading.get_ident(), "did not return"), step)
+
+
+class EndedProcessError(PluginError):
+    """A call was about to end its process."""
+
+
+class StartedProcessError(PluginError):
+    """A call was about to start another process."""
+
+
+class PrintedError(PluginError):
+    """Plug-ins printed more than they may."""
+
+
+class Bounds(Struct, frozen=True):
+    """Work that one call may take, in u.
+
+    Attributes:
+        setup_u: of a step whose work grows with the list.
+        step_u: of any other.
+    """
+
+    setup_u: int = 6_000_000
+    step_u: int = 500_000
+
+    def encoded(self) -> str:
+        return f"{self.setup_u},{self.step_u}"
+
+    @classmethod
+    def decoded(cls, text: str) -> Bounds:
+        setup_u, step_u = map(int, text.split(","))
+        return cls(setup_u, step_u)
+
+
+class _Call(Struct):
+    """A call of a plug-in that is under way on a thread.
+
+    Attributes:
+        frame: the outermost one of a plug-in's code.
+        began, seen: CPU seconds of the thread when it was seen first, and last.
+        waiting: looks at which it waited.
+        unknown: looks at which the system did not say.
+        stops: times that an error was raised in it.
+        stopped_u: work that it had used when that happened last.
+        words: why it was stopped first; empty if it was not.
+    """
+
+    frame: FrameType
+    began: float
+    seen: float
+    waiting: int = 0
+    unknown: int = 0
+    stops: int = 0
+    stopped_u: float = 0.0
+    words: str = ""
+
+
+class _Watch:
+    """What is in force in this process."""
+
+    def __init__(self) -> None:
+        self.files: set[str] = set()
+        self.words: dict[int, str] = {}
+        """Of the error that is raised on a thread next."""
+        self.printed = 0
+        self._bounds: Bounds | None = None
+        self._pid = 0
+        self._looker: object = None
+        """Of the one thread that looks on."""
+        self._is_hooked = False
+        self.has_endless = False
+        self._calls: dict[int, _Call] = {}
+        self._undo: list[Callable[[], object]] = []
+
+    @property
+    def is_on(self) -> bool:
+        return self._bounds is not None
+
+    def begin(self, path: str, bounds: Bounds) -> None:
+        self.files.add(path)
+        if self._bounds is None:
+            self._bounds = bounds
+            self._replace_exits()
+            self._replace_streams()
+            if not self._is_hooked:  # a hook cannot be removed
+                sys.addaudithook(self._refuse_processes)
+                self._is_hooked = True
+        if self._pid != os.getpid():  # a fork has no other threads
+            self._pid = os.getpid()
+            self._calls = {}
+            self._take_signals()
+            unit_us()
+            threading.Thread(target=self._look_on, name="plug-ins", daemon=True).start()
+
+    def end(self) -> None:
+        """Let go of all that was replaced; the thread ends at its next look."""
+        for undo in reversed(self._undo):
+            undo()
+        self._undo.clear()
+        self._bounds = self._looker = None
+        self._pid = self.printed = 0
+        self.has_endless = False
+
+    # --- calls that never return
+
+    def _take_signals(self) -> None:
+        self._signal = getattr(signal, "SIGUSR2", None)
+        try:
+            before = signal.signal(self._signal, self._raise) if self._signal else None
+        except ValueError:  # not on the main thread
+            self._signal = None
+            return
+        if self._signal:
+            self._undo.append(partial(signal.signal, self._signal, before))
+
+    def _look_on(self) -> None:
+        mine = self._looker = object()
+        while True:
+            time.sleep(LOOK_SECONDS)
+            bounds = self._bounds
+            if bounds is None or self._looker is not mine:
+                return
+            self._look(bounds)
+
+    def _look(self, bounds: Bounds) -> None:
+        found = {}
+        for thread, frame in sys._current_frames().items():
+            outermost = self._outermost(frame)
+            if outermost is None or thread == threading.get_ident():
+                continue
+            call, now = self._calls.get(thread), _cpu_seconds(thread)
+            if call is None or call.frame is not outermost:
+                call = _Call(outermost, now, now)
+            found[thread] = call
+            self._judge(thread, call, now, bounds)
+        self._calls = found
+
+    def _judge(self, thread: int, call: _Call, now: float, bounds: Bounds) -> None:
+        """Stop a call that has used up what it may."""
+        is_asleep = _is_asleep() if now == call.seen else False
+        call.waiting += is_asleep is True
+        call.unknown += is_asleep is None
+        call.seen = now
+        looks = call.waiting + call.unknown // UNKNOWN_LOOKS
+        used_u = 1e6 * (now - call.began) / unit_us()
+        if call.words:
+            # a thread that gets no processor has not heard of the error yet
+            if used_u - call.stopped_u > HEARD_U or is_asleep is True:
+                self._stop(thread, call, used_u)
+            return
+        name, part = call.frame.f_code.co_name, LATER if self.has_endless else 1
+        budget_u = (bounds.setup_u if name in SETUP_STEPS else bounds.step_u) // part
+        less = f", a {LATER}th, since a call before never returned" if self.has_endless else ""
+        if used_u > budget_u:
+            call.words = (
+                f"{name} did not return: it used the work that one call may take, {budget_u:,} u{less}"
+            )
+        elif looks >= MOST_WAITING / part:
+            call.words = (
+                f"{name} did not return: it waited, and did nothing, at {looks} looks, one a second{less}"
+            )
+        else:
+            return
+        self.has_endless = True
+        self._stop(thread, call, used_u)
+
+    def _stop(self, thread: int, call: _Call, used_u: float) -> None:
+        self.words[thread] = call.words
+        call.stops += 1
+        call.stopped_u = used_u
+        if call.stops > MOST_STOPS:
+            self._end_process(thread, call.words)
+        if thread == threading.main_thread().ident and self._signal:
+            signal.pthread_kill(thread, self._signal)
+        else:  # comes up once the thread is back from what it waits for
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(thread), ctypes.py_object(EndlessCallError)
+            )
+
+    def _end_process(self, thread: int, words: str) -> None:
+        """End this process, which no error gets out of the call; say where it was."""
+        errors = sys.__stderr__
+        if errors is not None:
+            stack = traceback.extract_stack(sys._current_frames().get(thread))
+            own = [one for one in stack if one.filename in self.files]
+            places = "".join(f", at {one.filename}:{one.lineno} in {one.name}" for one in own)
+            errors.write(f"{ENDED_WORDS}{words}{places}\n")
+            errors.flush()
+        _EXIT(ENDED)
+
+    def _raise(self, number: int, frame: FrameType | None) -> None:
+        call = self._calls.get(threading.get_ident())
+        if call is not None and frame is not None and self._outermost(frame) is call.frame:
+            raise EndlessCallError
+
+    def _outermost(self, frame: FrameType | None) -> FrameType | None:
+        """Return the outermost frame of a plug-in's code on a stack; None if there is none."""
+        found = None
+        while frame is not None:
+            found = frame if frame.f_code.co_filename in self.files else found
+            frame = frame.f_back
+        return found
+
+    # --- processes, exits and output
+
+    def is_calling(self) -> bool:
+        """Does a plug-in's own code do what is asked about, itself or by the standard library?"""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            file = frame.f_code.co_filename
+            if file in self.files:
+                return True
+            if file != __file__ and not _is_standard(file):
+                return False
+            frame = frame.f_back
+        return False
+
+    def _refuse_processes(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self._bounds is not None and event.startswith(STARTS) and self.is_calling():
+            raise StartedProcessError(f"was about to start another process ({event}), which no step may do")
+
+    def _replace_exits(self) -> None:
+        for module, name in ((os, "_exit"), (os, "abort"), (sys, "exit")):
+            original = getattr(module, name)
+            setattr(module, name, partial(self._refuse_exit, f"{module.__name__}.{name}", original))
+            self._undo.append(partial(setattr, module, name, original))
+
+    def _refuse_exit(self, name: str, original: Callable[..., object], *given: object) -> object:
+        if self.is_calling():
+            raise EndedProcessError(f"was about to end the process ({name}), which no step may do")
+        return original(*given)
+
+    def _replace_streams(self) -> None:
+        errors = sys.stderr
+        for name in ("stdout", "stderr"):
+            original = getattr(sys, name)
+            replaced = _Bounded(original, errors)
+            setattr(sys, name, replaced)
+            self._undo.append(partial(_put_back, name, replaced, original))
+
+    def print_of_plugin(self, text: str, errors: TextIO) -> int:
+        self.printed += len(text)
+        if self.printed > MOST_PRINTED:
+            raise PrintedError(f"printed more than {MOST_PRINTED:,} letters in one process")
+        return errors.write(text)
+
+
+class _Bounded:
+    """A stream of text that writes what plug-ins print to `errors`, and counts it."""
+
+    def __init__(self, inner: TextIO, errors: TextIO) -> None:
+        self._inner = inner
+        self._errors = errors
+
+    def write(self, text: str) -> int:
+        if _WATCH.is_calling():
+            return _WATCH.print_of_plugin(text, self._errors)
+        return self._inner.write(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+_WATCH: Final = _Watch()
+_EXIT: Final = os._exit
+
+
+@contextmanager
+def bounded_plugins(bounds: Bounds | None = None) -> Iterator[None]:
+    """Put bounds in force for plug-ins that are loaded in the block, here and in processes begun then."""
+    if _WATCH.is_on or VARIABLE in os.environ:
+        yield
+        return
+    os.environ[VARIABLE] = (bounds or Bounds()).encoded()
+    try:
+        yield
+    finally:
+        del os.environ[VARIABLE]
+        _WATCH.end()
+
+
+def begin_bounds(path: str) -> None:
+    """Hold code in a file to the bounds that are in force, if any are, before it is loaded."""
+    if text := os.environ.get(VARIABLE):
+        _WATCH.begin(path, Bounds.decoded(text))
+
+
+def is_bounded() -> bool:
+    """Are plug-ins held to bounds in this process?"""
+    return _WATCH.is_on
+
+
+def has_endless_call() -> bool:
+    """Did a call of a plug-in not return in this process?"""
+    return _WATCH.has_endless
+
+
+@cache
+def unit_us() -> float:
+    """Return u in CPU microseconds of a thread, measured once: the median over batches."""
+    scalars = group.random_scalars(_PER_BATCH, system_randomness())
+    points = group.multiply_base(scalars)
+    took = []
+    for _ in range(_BATCHES):
+        began = time.thread_time()
+        group.LIBSODIUM.multiply(scalars[:1], points)
+        took.append(time.thread_time() - began)
+    return 1e6 * statistics.median(took) / _PER_BATCH
+
+
+def _cpu_seconds(thread: int) -> float:
+    """CPU time of a thread; of the process where threads have no clocks of their own."""
+    if not hasattr(time, "pthread_getcpuclockid"):
+        return time.process_time()
+    try:
+        return time.clock_gettime(time.pthread_getcpuclockid(thread))
+    except OSError:  # it has ended
+        return 0.0
+
+
+def _is_asleep() -> bool | None:
+    """Does every other thread of this process, and of those below it, wait for something else than the
+    processor and disks? None where the system does not say."""
+    states, waiting = list[str](), [os.getpid()]
+    try:
+        while waiting:
+            pid = waiting.pop()
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                if int(thread.name) != threading.get_native_id():
+                    # the command's name, in parentheses, may contain any character
+                    states.append((thread / "stat").read_text().rpartition(") ")[2][:1])
+                with suppress(FileNotFoundError):
+                    waiting += map(int, (thread / "children").read_text().split())
+    except (OSError, ValueError):
+        return None
+    return _AWAKE.isdisjoint(states)
+
+
+@cache
+def _is_standard(file: str) -> bool:
+    if file.startswith("<"):
+        return True
+    path = str(Path(file).resolve())
+    return path.startswith(_STANDARD) and "site-packages" not in path
+
+
+def _put_back(name: str, replaced: object, original: object) -> None:
+    if getattr(sys, name) is replaced:
+        setattr(sys, name, original)

@@ -1,0 +1,235 @@
+"""A plug-in that hangs, ends its process, starts another, prints without end, returns another type or changes
+what it declares gets an error of that name in each command, and the other results are kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.inprocess import plugin_bounds
+from blindmatch_simulations.testbed.inprocess.plugin_bounds import (
+    MOST_PRINTED,
+    VARIABLE,
+    Bounds,
+    EndlessCallError,
+    bounded_plugins,
+)
+from blindmatch_simulations.testbed.inprocess.plugin_contract import find_misspelt
+
+FEW_U = Bounds(setup_u=20_000, step_u=20_000)
+PLUGIN = """
+import os, subprocess, sys, threading, time
+
+import msgspec
+from blindmatch_simulations.data.bases.plain import ExactUpload
+
+
+class Broken(ExactUpload):
+    info = msgspec.structs.replace(ExactUpload.info, name="broken")
+
+    def {step}(self, *given, **more):
+        {body}
+
+
+DESIGN = Broken()
+"""
+ENDLESS = {
+    "spins": "while True: pass",
+    "sleeps": "time.sleep(1e6)",
+    "waits": "threading.Event().wait()",
+    "catches": "\n".join(
+        (
+            "for attempt in range(3):",
+            "            try:",
+            "                while True: pass",
+            "            except Exception: pass",
+            "        raise KeyError('out')",
+        )
+    ),
+}
+WAYS = {
+    **dict.fromkeys(ENDLESS, "EndlessCallError"),
+    "exits": "EndedProcessError",
+    "aborts": "EndedProcessError",
+    "leaves": "EndedProcessError",
+    "raises exit": "SystemExit",
+    "forks": "StartedProcessError",
+    "spawns": "StartedProcessError",
+    "shell": "StartedProcessError",
+    "prints": "PrintedError",
+    "prints lines": "PrintedError",
+    "errors": "PrintedError",
+    "type": "WrongTypeError",
+    "none": "WrongTypeError",
+    "raises": "KeyError",
+}
+BODIES = {
+    **ENDLESS,
+    "catches": ENDLESS["catches"],
+    "exits": "os._exit(3)",
+    "aborts": "os.abort()",
+    "leaves": "sys.exit(3)",
+    "raises exit": "raise SystemExit(3)",
+    "forks": "os.fork()",
+    "spawns": "subprocess.run(['true'])",
+    "shell": "os.system('true')",
+    "prints": "print('x' * 10**9)",
+    "prints lines": "\n            ".join(("while True:", "print('line' * 1000)")),
+    "errors": "sys.stderr.write('x' * 10**8)",
+    "type": "return 7",
+    "none": "pass",
+    "raises": "raise KeyError('lost')",
+}
+
+
+@pytest.fixture(autouse=True)
+def bounds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Bounds that are soon used up, for what a test loads."""
+    monkeypatch.setattr(plugin_bounds, "LOOK_SECONDS", 0.02)
+    with bounded_plugins(FEW_U):
+        yield
+
+
+def written(folder: Path, step: str, body: str) -> Path:
+    path = folder / "broken.py"
+    path.write_text(PLUGIN.format(step=step, body=body))
+    return path
+
+
+def checked(path: Path, *only: str) -> dict[str, Any]:
+    """Run checks on a plug-in; what each came to, by its name."""
+    out = path.with_name("found.json")
+    names = [word for name in only for word in ("--only", name)]
+    assert run(["conformance", f"{path}:DESIGN", *names, "--json", str(out)]) == 1
+    made = json.loads(out.read_text())
+    return {one["check"]: one | made["evidence"].get(one["check"], {}) for one in made["checks"]}
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "catches"])
+def test_a_plugin_that_misbehaves_in_a_step_gets_an_error_of_that_name_and_the_next_check_runs(
+    way: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, "leakage", BODIES[way])
+    found = checked(path, "outcomes", "declarations", "codec")
+    assert {name: one["verdict"] for name, one in found.items()} == {
+        "outcomes": "passed",
+        "declarations": "failed",
+        "codec": "passed",
+    }
+    failed = found["declarations"]
+    assert WAYS[way] in failed["rule"] and failed["step"] == "leakage"
+    assert f"{path}:" in failed["trace"] + failed["rule"]
+    assert "plugin_bounds.py" not in failed["trace"]
+    assert len("".join(capfd.readouterr())) < 4 * MOST_PRINTED
+
+
+@pytest.mark.parametrize("way", ENDLESS)
+def test_a_call_on_the_main_thread_that_does_not_return_is_ended_where_it_is(
+    way: str, tmp_path: Path
+) -> None:
+    design = load_design(f"{written(tmp_path, 'enrol', BODIES[way])}:DESIGN")
+    # one that catches the error may get another outside its `try`
+    with pytest.raises((KeyError, EndlessCallError) if way == "catches" else EndlessCallError):
+        design.enrol(None)  # type: ignore[arg-type]
+
+
+def test_a_loop_on_another_thread_is_ended_too(tmp_path: Path) -> None:
+    design = load_design(f"{written(tmp_path, 'enrol', BODIES['spins'])}:DESIGN")
+    found = list[BaseException]()
+
+    def call() -> None:
+        try:
+            design.enrol(None)  # type: ignore[arg-type]
+        except BaseException as error:
+            found.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join()
+    assert isinstance(found[0], EndlessCallError) and "enrol did not return" in str(found[0])
+
+
+def test_a_call_that_works_within_its_bounds_returns_however_long_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugin_bounds, "LOOK_SECONDS", 0.001)
+    path = written(tmp_path, "enrol", "time.sleep(0.05); return super().enrol(*given)")
+    monkeypatch.setattr(plugin_bounds, "MOST_WAITING", 10**6)
+    assert load_design(f"{path}:DESIGN").enrol(None) is not None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("return super().leakage()[1:] if Broken.asked() else super().leakage()", "does not declare what"),
+        ("Broken.info = msgspec.structs.replace(self.info, version=9); return ()", "version changed"),
+    ],
+)
+def test_a_declaration_that_changes_between_calls_is_refused_by_name(
+    body: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, "leakage", body)
+    text = path.read_text().replace(
+        "\n    def leakage",
+        "\n    calls = []\n\n    @classmethod\n    def asked(cls):\n        cls.calls.append(1)\n"
+        "        return len(cls.calls) % 2\n\n    def leakage",
+    )
+    path.write_text(text)
+    assert run(["conformance", f"{path}:DESIGN", "--only", "outcomes"]) == 6
+    assert words in capsys.readouterr().err
+
+
+def test_a_declaration_that_a_step_changes_fails_the_check_that_runs_it(tmp_path: Path) -> None:
+    body = "Broken.info = msgspec.structs.replace(self.info, large_bodies=True); return super().start(*given)"
+    (found,) = checked(written(tmp_path, "start", body), "outcomes").values()
+    assert "ChangedDeclarationError" in found["rule"] and "large_bodies changed" in found["rule"]
+    assert found["step"] == "start"
+
+
+def test_an_attack_fails_on_a_broken_plugin_and_the_others_are_played(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = written(tmp_path, "start", "os._exit(3)"), tmp_path / "found.json"
+    command = ["attack", "run", "membership-probing", "--design", f"{path}:DESIGN", "--design", "oprf-psi"]
+    assert run([*command, "--json", str(out)]) == 1
+    rows = {one["parameters"]["design"]: one for one in json.loads(out.read_text())["rows"]}
+    assert rows["broken"]["status"] == "failed" and "EndedProcessError" in rows["broken"]["why"]
+    assert rows["oprf-psi"]["status"] == "measured"
+
+
+def test_what_a_plugin_prints_goes_to_standard_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, "enrol", "print('!!!'); return super().enrol(*given)")
+    design = load_design(f"{path}:DESIGN")
+    design.enrol(None)  # type: ignore[arg-type]
+    sys.stdout.write("own\n")
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("own\n", "!!!\n")
+
+
+def test_nothing_is_replaced_once_the_bounds_are_over(tmp_path: Path) -> None:
+    before = plugin_bounds._EXIT
+    load_design(f"{written(tmp_path, 'enrol', 'pass')}:DESIGN")
+    assert os._exit is not before
+    plugin_bounds._WATCH.end()
+    assert os._exit is before
+    assert not isinstance(sys.stdout, plugin_bounds._Bounded)
+    assert VARIABLE in os.environ
+
+
+def test_a_name_that_a_class_has_beside_the_one_of_the_contract_is_a_helper() -> None:
+    def answers(self: object) -> None: ...
+
+    helper = type("Helper", (), {"answer": answers, "answers": answers, "_recieve": answers})
+    assert list(find_misspelt(helper)) == []
+    (words,) = find_misspelt(type("Misspelt", (), {"answers": answers}))
+    assert "Misspelt.answers" in words and "'answer'" in words
