@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,21 @@ def test_a_loop_on_another_thread_is_ended_too(tmp_path: Path) -> None:
     thread.start()
     thread.join()
     assert isinstance(found[0], EndlessCallError) and "enrol did not return" in str(found[0])
+
+
+def test_a_call_that_waits_on_another_thread_comes_up_where_the_main_thread_waits_for_it(
+    tmp_path: Path,
+) -> None:
+    path = written(tmp_path, "enrol", "self.gate.wait()")
+    path.write_text(
+        path.read_text().replace("\n    def enrol", "\n    gate = threading.Event()\n\n    def enrol")
+    )
+    design: Any = load_design(f"{path}:DESIGN")
+    pool = ThreadPoolExecutor(1)
+    waiting = pool.submit(design.enrol, None)
+    with pytest.raises(EndlessCallError, match=r"enrol did not return.*broken\.py:\d+ in enrol"):
+        waiting.result()
+    design.gate.set()
 
 
 def test_a_call_that_works_within_its_bounds_returns_however_long_it_takes(

@@ -184,7 +184,11 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    bounds = sys.modules.get("blindmatch_simulations.testbed.inprocess.plugin_bounds")
+    if bounds is not None:  # slow to import, and of no use where no design was loaded
+        bounds.end_abandoned(code)
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:

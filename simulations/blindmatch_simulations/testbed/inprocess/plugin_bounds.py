@@ -167,6 +167,11 @@ class _Watch:
         self.words: dict[int, str] = {}
         """Of the error that is raised on a thread next."""
         self.printed = 0
+        self.owner = 0
+        """The process of the command that began the bounds."""
+        self.abandoned: set[int] = set()
+        """Threads with a call that nothing ends."""
+        self._for_main: EndlessCallError | None = None
         self._bounds: Bounds | None = None
         self._pid = 0
         self._looker: object = None
@@ -230,7 +235,7 @@ class _Watch:
         found = {}
         for thread, frame in sys._current_frames().items():
             outermost = self._outermost(frame)
-            if outermost is None or thread == threading.get_ident():
+            if outermost is None or thread in self.abandoned or thread == threading.get_ident():
                 continue
             call, now = self._calls.get(thread), _cpu_seconds(thread)
             if call is None or call.frame is not outermost:
@@ -273,7 +278,8 @@ class _Watch:
         call.stops += 1
         call.stopped_u = used_u
         if call.stops > MOST_STOPS:
-            self._end_process(thread, call.words)
+            self._give_up(thread, call)
+            return
         if thread == threading.main_thread().ident and self._signal:
             signal.pthread_kill(thread, self._signal)
         else:  # comes up once the thread is back from what it waits for
@@ -281,18 +287,32 @@ class _Watch:
                 ctypes.c_ulong(thread), ctypes.py_object(EndlessCallError)
             )
 
-    def _end_process(self, thread: int, words: str) -> None:
-        """End this process, which no error gets out of the call; say where it was."""
-        errors = sys.__stderr__
-        if errors is not None:
-            stack = traceback.extract_stack(sys._current_frames().get(thread))
-            own = [one for one in stack if one.filename in self.files]
-            places = "".join(f", at {one.filename}:{one.lineno} in {one.name}" for one in own)
-            errors.write(f"{ENDED_WORDS}{words}{places}\n")
-            errors.flush()
-        _EXIT(ENDED)
+    def _give_up(self, thread: int, call: _Call) -> None:
+        """See to a call that no error ends: its thread waits, or it catches whatever is raised in it.
+
+        A server or worker is ended, and whoever asked it goes on. The process of the command itself must not
+        be: its main thread, which waits for that call, gets the error instead, also as often as it goes on
+        waiting for the thread; then the thread is left alone.
+        """
+        stack = traceback.extract_stack(sys._current_frames().get(thread))
+        own = [one for one in stack if one.filename in self.files]
+        places = "".join(f", at {one.filename}:{one.lineno} in {one.name}" for one in own)
+        is_main = thread == threading.main_thread().ident
+        if self.owner != os.getpid() or is_main or not self._signal:
+            if (errors := sys.__stderr__) is not None:
+                errors.write(f"{ENDED_WORDS}{call.words}{places}\n")
+                errors.flush()
+            _EXIT(ENDED)
+        if call.stops > 2 * MOST_STOPS:
+            self.abandoned.add(thread)
+            return
+        self._for_main = EndlessCallError(call.words + places, call.frame.f_code.co_name)
+        signal.pthread_kill(threading.main_thread().ident or 0, self._signal)
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
+        if (error := self._for_main) is not None:
+            self._for_main = None
+            raise error
         call = self._calls.get(threading.get_ident())
         if call is not None and frame is not None and self._outermost(frame) is call.frame:
             raise EndlessCallError
@@ -380,6 +400,7 @@ def bounded_plugins(bounds: Bounds | None = None) -> Iterator[None]:
         yield
         return
     os.environ[VARIABLE] = (bounds or Bounds()).encoded()
+    _WATCH.owner = os.getpid()
     try:
         yield
     finally:
@@ -396,6 +417,14 @@ def begin_bounds(path: str) -> None:
 def is_bounded() -> bool:
     """Are plug-ins held to bounds in this process?"""
     return _WATCH.is_on
+
+
+def end_abandoned(code: int) -> None:
+    """End this process with a code if threads are left that would be waited for otherwise."""
+    if _WATCH.abandoned:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        _EXIT(code)
 
 
 def has_endless_call() -> bool:
