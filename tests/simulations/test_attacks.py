@@ -202,6 +202,27 @@ def test_a_weakness_is_gone_after_its_run() -> None:
     assert not ran(ATTACKS["forged-replies"], design).figure.succeeded
 
 
+@pytest.mark.parametrize("base", ["voprf", "two-server", "bucket"])
+def test_wrong_replies_are_refused_by_a_plug_in_that_says_they_are_bound_to_a_key(
+    base: str, tmp_path: Path
+) -> None:
+    assert run(["design", "new", "mine", "--base", base, "--folder", str(tmp_path)]) == 0
+    figure = ran(ATTACKS["forged-replies"], load_design(f"{tmp_path / 'mine.py'}:DESIGN")).figure
+    assert not figure.succeeded and (figure.trials or 0) > 100
+
+
+def test_a_plug_in_that_does_not_verify_what_it_says_is_bound_takes_forged_replies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["design", "new", "mine", "--base", "voprf", "--folder", str(tmp_path)]) == 0
+    path = tmp_path / "mine.py"
+    verified = "oprf.verified(session.blinding, made, setup.public_key, None, Told.NAME, session.certify)"
+    assert verified in path.read_text()
+    path.write_text(path.read_text().replace(verified, "made.elements"))
+    assert run(["attack", "run", "forged-replies", "--design", f"{path}:DESIGN"]) == 1
+    assert "forged-replies, mine: succeeded, against the claim" in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_result_has_a_row_for_every_attack(tmp_path: Path) -> None:
     path = tmp_path / "attacks.json"
     assert run(["attack", "run", "forged-replies", "--json", str(path)]) == 0
@@ -213,7 +234,9 @@ def test_the_result_has_a_row_for_every_attack(tmp_path: Path) -> None:
     ]
     others = [row for row in found["rows"] if row["kind"] == "attack not played"]
     assert len(played) + len(others) == len(DESIGNS)
-    assert {(row["why"], row["status"]) for row in others} == {("needs a VOPRF", "not measured")}
+    assert {(row["why"], row["status"]) for row in others} == {
+        ("needs replies bound to a key in the set-up, and in no seal around them", "not measured")
+    }
     jsonschema.validate(found, committed("results-v4"))
     figure = found["rows"][0]["figures"]["achieved"]
     assert (figure["value"], figure["unit"]) == (0, "replies taken") and figure["n"] > 100

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +13,7 @@ from blindmatch_proofs.absence import AbsenceProof
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Message, Rows
-from blindmatch_protocol.codec.errors import BlindmatchError
+from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.contract import Buffers, Done, Label, Match, Party, Role
 from blindmatch_protocol.contract.publishing import batches_of
 from blindmatch_protocol.crypto import dleq
@@ -44,16 +46,17 @@ FLIPS: Final = 32
     "forged-replies",
     Means(frozenset({Party.MATCHER}), has="every reply, of a key in shares those of one party"),
     Claim("a matcher that cheats is refused"),
-    budget="some 150 replies to each of two requests",
+    budget="some 60 to 160 replies to each of two requests",
     weakness=replacing((dleq, "verify_proof", lambda *_, **__: None)),
-    needs=(needs.OPRF,),
+    needs=(needs.BOUND,),
     exposes="that an outcome is the list's",
     left=Left.REFUSED,
 )
 def forged_replies(arena: Arena) -> Figure:
     """Count the replies that are not refused, or that end in another error than a refusal."""
     listed, other = arena.hashes(ENTRIES, "listed"), arena.hashes(1, "other")
-    assert isinstance(arena.design, VoprfDesign)
+    if not isinstance(arena.design, VoprfDesign):
+        return _forged_whatever_the_key(arena, listed, other)
     deployed = arena.deployed(listed, "set", evaluations=ROWS, k=8, bands=2, probes=2)
     items = {"listed": HashOnly(listed[0].tobytes()), "other": HashOnly(other[0].tobytes())}
     (listed_stop,), (other_stop,) = (stops(deployed, item, arena.rng(name)) for name, item in items.items())
@@ -67,6 +70,37 @@ def forged_replies(arena: Arena) -> Figure:
         ]
         cases[name] = (sum(taken), len(taken))
     return counted("replies taken", cases)
+
+
+def _forged_whatever_the_key(arena: Arena, listed: Rows, other: Rows) -> Figure:
+    """Count the wrong replies that are not refused of a design whose messages are not known here.
+
+    Each round of two sessions gets, from each role in turn, its reply to the other picture, the reply of a
+    party with a key of its own and the same list, and altered and made-up ones.
+    """
+    deployed, own_key = arena.deployed(listed, "set"), arena.deployed(listed, "own key")
+    items = {"listed": HashOnly(listed[0].tobytes()), "other": HashOnly(other[0].tobytes())}
+    rounds = {name: stops(deployed, item, arena.rng(name)) for name, item in items.items()}
+    pairs = {"listed": (rounds["listed"], rounds["other"]), "other": (rounds["other"], rounds["listed"])}
+    cases = {}
+    for name, (own, foreign) in arena.each(pairs.items()):
+        taken = list[bool]()
+        for at, stop in enumerate(own):
+            for role, body in stop.bodies.items():
+                forged = _wrong_replies(arena, own_key, stop, role, body)
+                if at < len(foreign) and role in foreign[at].replies:
+                    forged = chain([foreign[at].replies[role].encode()], forged)
+                taken += [_not_refused(arena, deployed, stop, role, raw) for raw in forged]
+        cases[name] = (sum(taken), len(taken))
+    return counted("replies taken", cases)
+
+
+def _wrong_replies(arena: Arena, own_key: Deployed, stop: Stop, role: Role, body: Message) -> Iterator[bytes]:
+    """Yield encoded replies of a role that are not the right one, whatever the protocol."""
+    with suppress(ProtocolError):  # a role with another key may refuse the body
+        yield own_key.answer(role, body, arena.rng("own key"))[0].encode()
+    raw = stop.replies[role].encode()
+    yield from hostile(arena.design.replies[role], raw, arena.rng("forged"), FLIPS)
 
 
 def _not_refused(arena: Arena, deployed: Deployed, stop: Stop, role: Role, raw: bytes) -> bool:

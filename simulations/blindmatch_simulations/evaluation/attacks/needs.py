@@ -93,6 +93,10 @@ SERVED: Final = Need(
     "a list that other parties than the provider serve",
     lambda one: bm.Party.PROVIDER not in {one.info.setup_host, *one.info.parties},
 )
+BOUND: Final = Need(
+    "replies bound to a key in the set-up, and in no seal around them",
+    lambda one: one.info.tie is bm.Tie.KEY and one.inside() is None,
+)
 OPRF: Final = _built_on("a VOPRF", VoprfDesign)
 ONE_KEY: Final = Need("a VOPRF key at one role", lambda one: _held_by(one) == (1, 1))
 HALVES: Final = Need("a VOPRF key in two shares, both needed", lambda one: _held_by(one) == (2, 2))
