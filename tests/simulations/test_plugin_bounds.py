@@ -221,6 +221,15 @@ def test_an_attack_fails_on_a_broken_plugin_and_the_others_are_played(
     assert rows["oprf-psi"]["status"] == "measured"
 
 
+def test_a_crash_is_no_success_of_an_attack(tmp_path: Path) -> None:
+    path, out = written(tmp_path, "start", "raise KeyError('lost')"), tmp_path / "found.json"
+    command = ["attack", "run", "audit-evasion", "--design", f"{path}:DESIGN", "--json", str(out)]
+    assert run(command) == 1
+    (row,) = json.loads(out.read_text())["rows"]
+    assert row["status"] == "failed"
+    assert "the design crashed in start: KeyError: 'lost'" in row["why"]
+
+
 def test_what_a_plugin_prints_goes_to_standard_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,8 @@ from blindmatch_simulations.evaluation.attacks.figure import Budget, Figure
 from blindmatch_simulations.evaluation.attacks.needs import SAME, lacking, played_against
 from blindmatch_simulations.measure.results import Results, Row, Status, Strict, results
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs
+from blindmatch_simulations.testbed.inprocess.crashes import crash_of
+from blindmatch_simulations.testbed.inprocess.plugin_contract import noted_crashes
 
 PLAIN: Final = "0b"
 """The option that every other one is compared with: end-to-end encryption without detection."""
@@ -133,7 +135,11 @@ def _played_or_failed(pair: Pair, play: Callable[[Pair], Ran]) -> Ran | Failed:
     if pair.failure:
         return Failed(pair.attack, name, pair.failure)
     try:
-        return play(pair)
+        with noted_crashes() as crashes:
+            made = play(pair)
+        if made.broken and crashes:  # what a design that crashes does not do says nothing of the claim
+            return Failed(pair.attack, name, crash_of(crashes[0], pair.design).words)
+        return made
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plug-in may raise anything

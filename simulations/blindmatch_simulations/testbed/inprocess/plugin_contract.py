@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from types import FunctionType, NoneType
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from blindmatch_protocol.codec import Message
+from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import (
     Answer,
     AnyDesign,
@@ -128,6 +130,20 @@ class _Declared:
             raise ChangedDeclarationError(f"{step} ({where}) does not declare what it declared before", step)
 
 
+_NOTED: Final[list[list[BaseException]]] = []
+
+
+@contextmanager
+def noted_crashes() -> Iterator[list[BaseException]]:
+    """Gather errors that steps of plug-ins end in and that are no refusals, whoever hears of them."""
+    found = list[BaseException]()
+    _NOTED.append(found)
+    try:
+        yield found
+    finally:
+        _NOTED.pop()
+
+
 _DECLARED: Final[WeakKeyDictionary[AnyDesign, _Declared]] = WeakKeyDictionary()
 
 
@@ -137,6 +153,16 @@ def _held(step: Callable[..., Any], name: str) -> Callable[..., Any]:
 
     @wraps(step)
     def held(design: AnyDesign, *given: Any, **more: Any) -> Any:
+        try:
+            return check(design, *given, **more)
+        except BlindmatchError:  # a refusal
+            raise
+        except (Exception, SystemExit) as error:
+            if _NOTED:
+                _NOTED[-1].append(error)
+            raise
+
+    def check(design: AnyDesign, *given: Any, **more: Any) -> Any:
         returned = step(design, *given, **more)
         if not isinstance(returned, RETURNS[name]):
             known = " or ".join("None" if kind is NoneType else kind.__name__ for kind in RETURNS[name])
