@@ -149,6 +149,20 @@ def test_a_design_that_crashes_in_the_demo_is_not_said_to_send_undeclared_bytes(
     assert "undeclared bytes left a device" not in said
 
 
+def test_a_design_that_ends_its_process_in_the_demo_is_a_crash_and_the_demo_goes_on(
+    few: Workload, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ends.py"
+    path.write_text(CRASHING.replace('return find({}, "missing")', "import os; os._exit(3)"))
+    result = demo(tmp_path, f"{path}:RECEIVE")
+    (crash,) = result["crashes"]
+    assert crash["step"] == "receive" and crash["error"].startswith("EndedProcessError: ")
+    assert crash["trace"][-1].endswith("look_up: import os; os._exit(3)")
+    assert result["undeclared_egress"] == "not checked"
+    assert len(result["pictures"]) == len(few.sendings)
+    assert "EndedProcessError" in capsys.readouterr().out
+
+
 def test_the_demo_reports_a_leak_by_its_field_and_writes_no_object_of_python(
     few: Workload, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

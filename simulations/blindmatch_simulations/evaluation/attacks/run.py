@@ -137,7 +137,7 @@ def _played_or_failed(pair: Pair, play: Callable[[Pair], Ran]) -> Ran | Failed:
     try:
         with noted_crashes() as crashes:
             made = play(pair)
-        if made.broken and crashes:  # what a design that crashes does not do says nothing of the claim
+        if crashes and made.broken:  # what a design that crashes does not do says nothing of the claim
             return Failed(pair.attack, name, crash_of(crashes[0], pair.design).words)
         return made
     except KeyboardInterrupt:
