@@ -192,3 +192,8 @@ def test_the_page_has_every_part_of_a_design_and_of_its_declaration() -> None:
         *bm.Info.__struct_fields__,
     ]
     assert [name for name in parts if not re.search(rf"\b{name}\b", PAGE)] == []
+
+
+def test_the_page_lists_every_way_in_which_requests_are_compared() -> None:
+    listed = re.findall(r"^\| `Evaluation\.(\w+)` \|", PAGE, re.M)
+    assert listed == [one.name for one in bm.Evaluation]
