@@ -10,12 +10,13 @@ CarriedRoom       the provider carries it, sealed
 Stateful          an account counts its pictures and matches, and sends neither
 Lengths           filler of a drawn length
 TurnedShares      three parties get shares, in a drawn order
+EnrolledKey       a note under a key that an account drew when it enrolled and alone has
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from hashlib import sha256
+from hashlib import sha256, shake_256
 from typing import Annotated, Any, ClassVar, Final
 
 import numpy as np
@@ -23,6 +24,7 @@ from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Fixed, Message, Variable
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.designs.carried import carried
+from blindmatch_protocol.designs.facts import ENROLMENT, leaks
 from blindmatch_protocol.designs.oprf_psi import Request
 from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.group import hash_to_group
@@ -39,6 +41,7 @@ from dummy_designs import (
     veiled,
 )
 
+from planted import xor
 from planted.mutations.hooks import About, Again, Psi
 from planted.unseen import Room
 
@@ -199,6 +202,37 @@ class TurnedShares(Shares):
         return bm.Started(begun.state, bm.Send(session, {role: Share(one) for role, one in turned.items()}))
 
 
+class Enrolled(Message, tag=0x79, name="fair/enrolled"):
+    """What the matcher holds of an account: a name that it drew."""
+
+    name: Annotated[bytes, Fixed(TAG)]
+
+
+class EnrolledKey(Room):
+    """Each request bears a nonce, and the hash under the stream that it and the account's key give: a note
+    for the account itself. The key is drawn when the account enrols, and nothing that follows from it is
+    ever sent."""
+
+    device_state: ClassVar[type[Message]] = Chain
+    enrolments: ClassVar[Mapping[bm.Role, tuple[type[Message], ...]]] = {MATCHER: (Enrolled,)}
+
+    def leakage(self) -> tuple[bm.Leak, ...]:
+        return (*super().leakage(), *leaks({bm.Party.MATCHER}, ENROLMENT))
+
+    def enrol(self, rng: Randomness) -> Any:
+        return Chain(bytes(32))
+
+    def enrolment(self, state: Any, setup: Any, rng: Randomness) -> bm.Enrolment[Any]:
+        key = rng.take(32)
+        return bm.Enrolment(Chain(key), {MATCHER: Enrolled(rng.take(TAG))})
+
+    def salt(self, rng: Randomness) -> bytes:
+        return rng.take(TAG)
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        return xor(about.item.hash, shake_256(about.state.end + about.salt).digest(32))
+
+
 FAIR: Final[Mapping[str, Any]] = {
     "second round": SecondRound,
     "cover at times": CoverAtTimes,
@@ -210,5 +244,6 @@ FAIR: Final[Mapping[str, Any]] = {
     "stateful": Stateful,
     "lengths": Lengths,
     "turned shares": TurnedShares,
+    "enrolled key": EnrolledKey,
 }
 """By what is unusual about it."""

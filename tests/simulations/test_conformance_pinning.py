@@ -32,6 +32,7 @@ from blindmatch_simulations.testbed.inprocess.messages import drawn_message, dra
 from blindmatch_simulations.testbed.inprocess.verdict import Verdict
 from blindmatch_simulations.testbed.pictures.pool import make_pool
 from dummy_designs import ALL, CARRIED, CONFIGURED, ECHO, MASKED, NATIVE, VOUCHERS
+from planted.fair import EnrolledKey
 from planted.honest import HONEST, AccountKey, Fills, NonceBefore, Ratchet, ReadsEvidence, Selects
 from planted.mutations.hooks import Cheat
 from planted.mutations.table import CHEATS
@@ -75,6 +76,12 @@ def test_no_seed_hides_a_leak_that_is_pinned(cheat: Cheat, seed: int) -> None:
 @pytest.mark.parametrize("kind", [Fills, Selects, AccountKey, NonceBefore, Ratchet, ReadsEvidence])
 def test_filler_account_keys_and_evidence_that_is_read_raise_no_alarm(kind: Callable[[], Any]) -> None:
     result = egress(kind())
+    assert result.verdict is Verdict.PASSED, result.rule
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_stream_under_a_key_that_an_account_enrolled_with_and_keeps_raises_no_alarm(seed: int) -> None:
+    result = egress(EnrolledKey(), seed)
     assert result.verdict is Verdict.PASSED, result.rule
 
 

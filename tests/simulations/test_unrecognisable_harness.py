@@ -11,8 +11,11 @@ from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.evaluation.conformance.run import Options, check_design
 from blindmatch_simulations.testbed.demo import run as simulated
 from blindmatch_simulations.testbed.demo.workload import demo_workload
+from blindmatch_simulations.testbed.inprocess.verdict import Verdict
+from dummy_designs import MASKED
 from msgspec.structs import replace
 from planted import harness
+from planted.fair import EnrolledKey
 from support.forked_servers import forked_servers
 
 
@@ -31,6 +34,12 @@ def test_conformance_finds_what_behaves_only_where_it_thinks_it_is_tested(
 ) -> None:
     (failure,) = check_design(kind(), Options(only=[check])).failed
     assert failure.step == step
+
+
+@pytest.mark.parametrize("design", [MASKED, EnrolledKey()], ids=lambda one: one.info.name)
+def test_an_account_that_enrols_has_the_same_secret_in_another_process(design: Any) -> None:
+    (result,) = check_design(design, Options(only=["surroundings"])).results
+    assert result.verdict is Verdict.PASSED, result.rule
 
 
 def test_the_demo_finds_what_behaves_for_its_photographs_alone(

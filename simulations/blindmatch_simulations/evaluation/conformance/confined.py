@@ -104,6 +104,7 @@ class Task(msgspec.Struct):
         module: that holds the design; `file`: where it lies, if it was loaded from a path.
         name: of the design's object in it, or of its class.
         files, epoch, setup, roles: the build, and whose files are whose.
+        account: that asks, where accounts enrol; its enrolment is the one that the other process knows.
         pictures: name, height, width and pixels of each.
         seed: of the randomness; each session has a purpose of its own.
         clocks: Unix times in seconds, one for each picture; while the design is loaded, the first holds.
@@ -117,6 +118,7 @@ class Task(msgspec.Struct):
     epoch: int
     setup: list[str]
     roles: dict[str, list[str]]
+    account: str
     pictures: list[tuple[str, int, int, bytes]]
     seed: int
     clocks: list[int]
@@ -223,7 +225,13 @@ def _run(task: Task, said: Callable[[], int]) -> Done:
     states = {Role(role): design.open_role(role, _some(task, names)) for role, names in task.roles.items()}
     setup = design.open_setup(_some(task, task.setup), task.epoch)
     design.check_setup(setup)
-    deployed = OpenDesign(design, setup, states)
+
+    class OfAccount(OpenDesign, frozen=True):
+        @property
+        def account(self) -> str:
+            return task.account
+
+    deployed = OfAccount(design, setup, states)
     for name, picture in pictures:
         try:
             ran = run_session(deployed, picture, seeded(f"confined/{task.seed}/{name}"))

@@ -356,6 +356,7 @@ def _task(fixtures: Fixtures, chosen: list[Pooled]) -> confined.Task:
         epoch=build.epoch,
         setup=list(build.setup_files),
         roles={str(role): list(build.role_files(role)) for role in build.published.roles},
+        account=build.account,
         pictures=[(one.name, *one.item.pixels.shape[:2], one.item.pixels.tobytes()) for one in chosen],
         seed=fixtures.seed,
         clocks=_clocks(fixtures, len(chosen)),
