@@ -14,20 +14,31 @@ A picture has one second question. m phones of B pictures have E = m B, and the 
 
 **Small tables.** If N < 2^s and it shows which slots hold an entry, questions go to these alone. Each opens
 its entry with 2^(2s-2k), so the share is E 2^(2s-2k) / N, larger by 2^s / N. Empty places of a record
-therefore look like full ones; then nothing shows which slots to ask about, and the first formula holds for
-any N.
+therefore look like full ones. A full slot is still read by one token more in each band than the m others, so
+its count in all bands is higher by sqrt(b / m) standard deviations: 0.03 at the default sizes, where the
+first formula holds for any N to within a tenth, and one or more where 2^(k-s) is not far above b.
 
 **Several keys.** Under L independent pairs of keys for one list a pair of tokens is worth a question if it
-agrees on a slot under each, which chance does with 2^(-sL): s becomes sL. All tokens must have been asked for
-under each key, so the share is also at most f^2, the share of pairs of tokens asked for in two bands.
+agrees on a slot under each, which chance does with 2^(-sL): s becomes sL. Tokens must have been asked for
+under each key, so the share is also at most what a known second key opens.
 
 **The second key known** (to a party that has it whole, or a thief): no question is needed, a pair of tokens
-is tested offline. The share is f^2 with f = E P / (2 * 2^k) tokens of each of two bands asked for.
+is tested offline. E pictures spread evenly over j bands ask for f = E P / (j 2^k) of the tokens of each. An
+entry opens if two of its j tokens or more are among them:
+
+    1 - (1 - f)^j - j f (1 - f)^(j - 1)     about j (j - 1) / 2 * f^2 while f is small
+
+With few questions all b bands are best, by 2 (b - 1) / b over two bands (7/4 for b = 8); with many two are.
+
+**What none of this counts.** All formulas are about entries of which nothing is known. Whoever holds a guess
+of a hash needs no second question: three bands whose tokens read one slot confirm it, wrong once in 2^(2s).
+The first questions of E pictures test E P / 3 guesses so, and those of a look-alike's neighbours show the
+tokens of the entry that it resembles.
 """
 
 from __future__ import annotations
 
-from math import expm1
+from math import comb, expm1
 
 from blindmatch_protocol.designs.slot_psi.parameters import Slotting
 
@@ -64,6 +75,12 @@ def list_opened_if_occupancy_shows(slotting: Slotting, pictures: float, entries:
 
 def second_key_opened(slotting: Slotting, pictures: float) -> float:
     """The share of a uniform list that opens to whoever has the second key, after the first questions of so
-    many pictures, spread over two bands."""
-    asked = min(1.0, pictures * slotting.tokens / 2 / 2.0**slotting.k)
-    return asked**2
+    many pictures, spread over the number of bands that opens most."""
+    asked = pictures * slotting.tokens / 2.0**slotting.k
+    return max(_two_of(bands, min(1.0, asked / bands)) for bands in range(2, slotting.bands + 1))
+
+
+def _two_of(bands: int, asked: float) -> float:
+    """The probability that of so many tokens, each asked for with probability `asked`, two or more are."""
+    # terms are summed, since 1 less the others would cancel where few are asked for
+    return sum(comb(bands, n) * asked**n * (1 - asked) ** (bands - n) for n in range(2, bands + 1))
