@@ -22,7 +22,7 @@ from blindmatch_protocol.contract.declaration import KEY_EXPIRES, KeyLimits, Par
 from blindmatch_protocol.contract.publishing import Buffers, Workspace
 from blindmatch_protocol.crypto.oprf import Mode, PublicKey, SecretKey
 from blindmatch_protocol.designs.deltas import PUBLIC_KEY_KIND, SET_FILE, SHARE_KEYS_KIND
-from blindmatch_protocol.designs.slot_psi import retrieval
+from blindmatch_protocol.designs.slot_psi import records, retrieval
 from blindmatch_protocol.designs.slot_psi.build import Built
 from blindmatch_protocol.designs.slot_psi.parameters import DIGEST_BYTES, SLOTTING, Slotting
 from blindmatch_protocol.designs.slot_psi.session import PARTIES, PartyState, Setup
@@ -195,7 +195,11 @@ def open_matcher(file: SetFile, setup: OpenedSetup | None) -> MatcherHolder:
 
 
 def open_party(role: Role, file: SetFile, content: SetFile, setup: OpenedSetup | None) -> PartyHolder:
-    """Open a party's file and its records, which must belong together and to the set-up beside them."""
+    """Open a party's file and its records, which must belong together and to the set-up beside them.
+
+    Every record is hashed, as a curator could otherwise make devices of chosen pictures fail; see
+    `records.hang_on`.
+    """
     slotting, limited = _settled(file)
     share = _secret(file)
     if bytes(file.section(RECORDS_DIGEST_KIND)) != content.digest:
@@ -204,9 +208,15 @@ def open_party(role: Role, file: SetFile, content: SetFile, setup: OpenedSetup |
     width = slotting.record_bytes(file.entries)
     if len(raw) != slotting.slots * width:
         raise SetFileError(f"{content.name}: must have a record of {width} bytes for each slot")
+    held = np.frombuffer(raw, np.uint8).reshape(slotting.slots, width)
     if setup is not None:
         _check_beside(file, setup, share.public == setup.second.shares[role])
-    words = retrieval.words_of(np.frombuffer(raw, np.uint8).reshape(slotting.slots, width))
+        if not records.hang_on(slotting, setup.epoch, held, setup.tops):
+            raise SetFileError(
+                f"{content.name}: its records are not those of the tree in {setup.file.name}; do not serve "
+                "them, as devices would fail for some pictures alone"
+            )
+    words = retrieval.words_of(held)
     number = PARTIES.index(role)
     state = PartyState(number, slotting, file.identity.epoch, file.entries, share, words)
     return PartyHolder(state, share.public, limited)

@@ -182,3 +182,24 @@ def check_record(slotting: Slotting, epoch: int, slot: int, record: bytes, tops:
         found = node(beside, found) if slot >> height & 1 else node(found, beside)
     if found != tops[slot >> levels].tobytes():
         raise ProtocolError(STEP, "is not a record of the list in force", "answer")
+
+
+def hang_on(slotting: Slotting, epoch: int, held: Rows, tops: Rows) -> bool:
+    """Return whether the records of all slots, with their paths, uint8 (2^s, record_bytes), are those of a
+    tree with these nodes, uint8 (n, 32).
+
+    A wrong node would make devices fail that fetch a record below it, and no other: which pictures these are
+    whoever made the node could choose.
+    """
+    levels = slotting.path_levels
+    split = held.shape[1] - levels * DIGEST_BYTES
+    for number, top in enumerate(tops):
+        first = number << levels
+        below = held[first : first + (1 << levels)]
+        leaves = [leaf(epoch, first + n, row.tobytes()) for n, row in enumerate(below[:, :split])]
+        made = tree(leaves, levels)
+        if made[-1] != [top.tobytes()]:
+            return False
+        if any(row.tobytes() != path(made, n) for n, row in enumerate(below[:, split:])):
+            return False
+    return True
