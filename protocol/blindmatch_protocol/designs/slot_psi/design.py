@@ -76,8 +76,9 @@ GUESSED_PAIRS: Final = bm.Fact(
     "guessed_pair",
     "hash, id and salt of an entry whose tokens of two bands it guesses, one guess a picture: of a uniform "
     "list of 2^s entries or more m B 2^(s - 2k) after B pictures of each of m devices under one pair of "
-    "keys; of real and of small lists far more, and most of all of entries that resemble a picture it has; "
-    "and whether an edit of a picture still matches",
+    "keys; of real and of small lists far more; without a guess, by first questions alone, which hashes of "
+    "those that it has are listed, a third as many a picture as it has tokens, and most bits of entries that "
+    "resemble a picture it has; and whether an edit of a picture still matches",
     bm.Severity.LIST,
     lambda item, setup: item.hash,
     topic=bm.Topic.LIST,
