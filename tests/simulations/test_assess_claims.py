@@ -174,7 +174,7 @@ def test_cost_is_computed_from_the_larger_cpu_and_from_what_is_fetched(
 def test_who_sees_what_is_what_the_run_and_the_declaration_say(
     sample: Drawn, rows: list[dict[str, Any]]
 ) -> None:
-    """Read from the file again, by rules of its own: account and reports by traffic, hashes by extractors."""
+    """Read from the file again, by rules of its own: what was sent by traffic, hashes by extractors."""
     for one in rows:
         words = sample.opened(f"{one['id']}.sees")
         parties = dict(_parties(words))
@@ -187,7 +187,9 @@ def test_who_sees_what_is_what_the_run_and_the_declaration_say(
             assert ("account , observed" in parties.get(party, "")) == (party in met), (one["id"], party)
         reports = any(each["purpose"] == "report" and each["up_bytes"] for each in one["traffic"])
         scans = one["design"]["learns"] == ["server"]
-        assert ("picture , observed" in parties.get("centre", "")) == (reports or scans), one["id"]
+        vouchers = any(each["purpose"] == "voucher" and each["up_bytes"] for each in one["traffic"])
+        opened = vouchers and bool(one["figures"]["recall"]["value"])
+        assert ("picture , observed" in parties.get("centre", "")) == (reports or scans or opened), one["id"]
         assert ("outcome , observed" in parties["you"]) == ("device" in one["design"]["learns"]), one["id"]
         tight = next((each for each in one["checks"] if each["check"] == "tightness"), None)
         recovered = (tight or {}).get("figures", {}).get("recovered_by", {})

@@ -46,7 +46,7 @@ FLIPS: Final = 32
     "forged-replies",
     Means(frozenset({Party.MATCHER}), has="every reply, of a key in shares those of one party"),
     Claim("a matcher that cheats is refused"),
-    budget="some 60 to 160 replies to each of two requests",
+    budget="some 150 replies to each of two requests",
     weakness=replacing((dleq, "verify_proof", lambda *_, **__: None)),
     needs=(needs.BOUND,),
     exposes="that an outcome is the list's",
