@@ -456,7 +456,10 @@ def test_what_the_reference_corpus_says_of_a_design_stands_before_the_runs_own_f
     made = drawn(folder, replace(whole, rows=(one,)))
     matrix = made.words("matrix")
     assert "28 % (27.5\u201328.5)" in matrix and "0.8 % (0.4\u20131.4)" in matrix and "run:" not in matrix
-    assert "of 9 100 copies in the reference corpus" in matrix and "18 000 pictures of 10 kinds" in matrix
+    assert (
+        "of 9 100 copies of photographs in the reference corpus" in matrix
+        and "18 000 pictures of 10 kinds" in matrix
+    )
     assert "25 %" not in matrix and "30 %" not in matrix
     missed, flagged = made.words("missed"), made.words("flagged")
     assert "28 % (27.5\u201328.5)" in missed and "99 % (98.5\u201399.5 %)" in missed
