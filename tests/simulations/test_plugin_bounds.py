@@ -25,7 +25,8 @@ from blindmatch_simulations.testbed.inprocess.plugin_bounds import (
 )
 from blindmatch_simulations.testbed.inprocess.plugin_contract import find_misspelt
 
-FEW_U = Bounds(setup_u=20_000, step_u=20_000)
+# a twentieth of a step, after an endless call, must be enough to hash the largest picture
+FEW_U = Bounds(setup_u=20_000, step_u=80_000)
 PLUGIN = """
 import os, subprocess, sys, threading, time
 
