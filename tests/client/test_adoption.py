@@ -336,7 +336,7 @@ def test_a_log_that_is_not_shown_to_continue_is_refused_and_not_called_two_histo
         raise UnloggedError("not shown", b"shown", b"held")
 
     adopting = alice.device._matcher._adoption
-    view = SimpleNamespace(check=check, sizes=list, is_split=lambda error: split)
+    view = SimpleNamespace(check=check, list_sizes=list, is_split=lambda error: split)
     adopting._transparency = SimpleNamespace(view=view)
     world.matcher.epoch = publish(ECHO, HASHES, 8)
     fetched = len(world.matcher.fetched)
