@@ -368,7 +368,7 @@ def test_what_one_picture_cannot_measure_is_said_in_words(folder: Path, tmp_path
     shutil.copy(picture, tmp_path / "one")
     ran = in_process(tmp_path, "corpus", "scan", tmp_path / "one", "--state", tmp_path / "s", "--workers", 1)
     assert "pairs not measured" in " ".join(ran.out.split())
-    assert "1 file: 1 different picture, 0 copies, " in ran.out
+    assert ran.out.startswith("1 file: 1 different picture, 0 copies, ")
 
 
 def test_the_command_names_broken_files_to_its_user_alone(folder: Path, tmp_path: Path) -> None:
