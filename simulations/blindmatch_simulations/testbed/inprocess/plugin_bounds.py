@@ -28,7 +28,6 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import statistics
 import sys
 import sysconfig
 import threading
@@ -41,8 +40,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, TextIO
 
-from blindmatch_protocol import group
-from blindmatch_protocol.codec.randomness import system_randomness
+from blindmatch_server.hosting.bounded_process import unit_seconds
 from msgspec import Struct
 
 VARIABLE: Final = "BLINDMATCH_PLUGIN_BOUNDS"
@@ -81,8 +79,6 @@ STARTS: Final = (
 _AWAKE: Final = frozenset("RD")
 """States of a thread that has or wants the processor, or waits for a disk (proc_pid_stat(5), field 3)."""
 _STANDARD: Final = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib"))
-_BATCHES: Final = 9
-_PER_BATCH: Final = 64
 
 
 class PluginError(Exception):
@@ -198,7 +194,7 @@ class _Watch:
             self._pid = os.getpid()
             self._calls = {}
             self._take_signals()
-            unit_us()
+            unit_seconds()
             threading.Thread(target=self._look_on, name="plug-ins", daemon=True).start()
 
     def end(self) -> None:
@@ -251,7 +247,7 @@ class _Watch:
         call.unknown += is_asleep is None
         call.seen = now
         looks = call.waiting + call.unknown // UNKNOWN_LOOKS
-        used_u = 1e6 * (now - call.began) / unit_us()
+        used_u = (now - call.began) / unit_seconds()
         if call.words:
             # a thread that gets no processor has not heard of the error yet
             if used_u - call.stopped_u > HEARD_U or is_asleep is True:
@@ -430,19 +426,6 @@ def end_abandoned(code: int) -> None:
 def has_endless_call() -> bool:
     """Did a call of a plug-in not return in this process?"""
     return _WATCH.has_endless
-
-
-@cache
-def unit_us() -> float:
-    """Return u in CPU microseconds of a thread, measured once: the median over batches."""
-    scalars = group.random_scalars(_PER_BATCH, system_randomness())
-    points = group.multiply_base(scalars)
-    took = []
-    for _ in range(_BATCHES):
-        began = time.thread_time()
-        group.LIBSODIUM.multiply(scalars[:1], points)
-        took.append(time.thread_time() - began)
-    return 1e6 * statistics.median(took) / _PER_BATCH
 
 
 def _cpu_seconds(thread: int) -> float:
