@@ -20,10 +20,9 @@ import numpy as np
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol import group
-from blindmatch_protocol.codec.randomness import replayed
 from blindmatch_protocol.contract import publishing
 from blindmatch_protocol.crypto.oprf import Evaluation, Mode, generate_key_pair
-from blindmatch_protocol.designs.deltas import SET_FILE
+from blindmatch_protocol.designs.deltas import SET_FILE, check_files, open_named
 from blindmatch_protocol.designs.facts import (
     EPOCH,
     EVERY_ENTRY,
@@ -334,17 +333,10 @@ class SlotPsi(bm.Design[OpenedSetup, bm.NoState, Waiting, Holder]):
         self._check_role(role)
         if isinstance(state, MatcherHolder):
             return FIRST_ROUND.answer(state, requests, rng, executor)
-        asked = [_question(request.body) for request in requests]
-        good = [it for it in asked if isinstance(it, session.Question)]
-        tape = rng.take(group.UNIFORM_BYTES * len(requests))
-        own = b"".join(
-            tape[group.UNIFORM_BYTES * n : group.UNIFORM_BYTES * (n + 1)]
-            for n, it in enumerate(asked)
-            if isinstance(it, session.Question)
-        )
-        found = iter(session.answer_records(state.state, good, replayed(own)))
+        questions = [_question(request.body) for request in requests]
+        replies = session.answer_records(state.state, questions, rng)
         return bm.Answer(
-            [_body(next(found), it.certify) if isinstance(it, session.Question) else it for it in asked]
+            [_body(reply, request.body) for reply, request in zip(replies, requests, strict=True)]
         )
 
     def simulate(
@@ -367,10 +359,10 @@ def _question(body: bm.Message) -> session.Question | bm.ProtocolError:
     return session.Question(body.epoch, body.blinded, body.key, isinstance(body, CertifyPairRequest))
 
 
-def _body(reply: session.Reply | bm.ProtocolError, certify: bool) -> bm.Message | bm.ProtocolError:
+def _body(reply: session.Reply | bm.ProtocolError, asked: bm.Message) -> bm.Message | bm.ProtocolError:
     if isinstance(reply, bm.ProtocolError):
         return reply
-    kind = CertifiedPairReply if certify else PairReply
+    kind = CertifiedPairReply if isinstance(asked, CertifyPairRequest) else PairReply
     evaluation = reply.evaluation
     return kind(reply.epoch, evaluation.elements, evaluation.proof, reply.answer)
 

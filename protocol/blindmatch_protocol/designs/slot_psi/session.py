@@ -307,12 +307,13 @@ def choose_pair(
 
 
 def answer_records(
-    state: PartyState, questions: Sequence[Question], rng: Randomness
+    state: PartyState, questions: Sequence[Question | ProtocolError], rng: Randomness
 ) -> list[Reply | ProtocolError]:
-    """A party's step: a reply, or what the question broke, for each, in their order. Takes 64 bytes of `rng`
-    a question. Records are read once for all questions that arrive together."""
+    """Answer as a party: a reply, or what the question broke, for each, in their order; what is no question
+    already is passed on. Takes 64 bytes of `rng` for each. Records are read once for all questions that
+    arrive together."""
     tapes = [replayed(rng.take(UNIFORM_BYTES)) for _ in questions]
-    checked = [tried(_checked, state, question) for question in questions]
+    checked = [tried(_checked, state, it) if isinstance(it, Question) else it for it in questions]
     answers = iter(_answers(state, [it.key for it in checked if isinstance(it, Question)]))
     return [
         tried(_reply, state, it, next(answers), tape) if isinstance(it, Question) else it
