@@ -44,16 +44,22 @@ def delta_file(epoch: int) -> str:
 # --- reading -------------------------------------------------------------------------------------
 
 
+def open_named(files: Buffers, name: str, design: str, version: int, epoch: int | None = None) -> SetFile:
+    """Open a file of a set by its name; `SetFileError` if it is missing, truncated, altered or of another
+    design, version or epoch, if that is given."""
+    if name not in files:
+        raise SetFileError(f"{name} is missing")
+    return SetFile(files[name], name, design, version, epoch)
+
+
 def open_chain(files: Buffers, design: str, version: int, epoch: int | None) -> list[tuple[str, SetFile]]:
     """Open the full set and its deltas, by name; the last one must be of `epoch`, if that is given;
     `SetFileError` if one is missing, truncated, altered, of another version, design or epoch, or does not
     continue the one before."""
-    if SET_FILE not in files:
-        raise SetFileError(f"{SET_FILE} is missing")
     names = [SET_FILE, *sorted(name for name in files if name.startswith(DELTA_PREFIX))]
     if len(names) > MOST_DELTAS + 1:
         raise SetFileError(f"more than {MOST_DELTAS} deltas: a full set is due")
-    opened = [SetFile(files[name], name, design, version) for name in names]
+    opened = [open_named(files, name, design, version) for name in names]
     for name, file, previous in zip(names[1:], opened[1:], opened, strict=False):
         _check_continues(name, file, previous)
     if epoch is not None and opened[-1].identity.epoch != epoch:

@@ -218,23 +218,10 @@ class SlotPsi(bm.Design[OpenedSetup, bm.NoState, Waiting, Holder]):
     # Opening files
 
     def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> OpenedSetup:
-        if SET_FILE not in files:
-            raise bm.SetFileError(f"{SET_FILE} is missing")
-        file = SetFile(files[SET_FILE], SET_FILE, self.info.name, self.info.version)
-        if epoch is not None and file.identity.epoch != epoch:
-            raise bm.SetFileError(f"{SET_FILE}: for epoch {file.identity.epoch}, not epoch {epoch}")
-        return kept.open_set(file)
+        return kept.open_set(open_named(files, SET_FILE, self.info.name, self.info.version, epoch))
 
     def check_setup(self, setup: OpenedSetup, progress: bm.Progress = bm.no_progress) -> None:
-        total = sum(section.length for section in setup.file.sections.values())
-        done = 0
-
-        def counted(length: int) -> None:
-            nonlocal done
-            done += length
-            progress(done, total)
-
-        setup.file.verify(counted)
+        check_files([setup.file], progress)
         kept.check_set(setup)
 
     def stated(self, setup: OpenedSetup) -> bm.Stated:
@@ -244,12 +231,17 @@ class SlotPsi(bm.Design[OpenedSetup, bm.NoState, Waiting, Holder]):
 
     def open_role(self, role: bm.Role, files: bm.Buffers) -> Holder:
         self._check_role(role)
-        file = kept.opened_file(files, key_file(role), self.info.name, self.info.version)
+        file = self._open_verified(files, key_file(role))
         setup = self.open_setup(files, file.identity.epoch) if SET_FILE in files else None
         if role == MATCHER:
             return kept.open_matcher(file, setup)
-        content = kept.opened_file(files, kept.RECORDS_FILE, self.info.name, self.info.version)
+        content = self._open_verified(files, kept.RECORDS_FILE)
         return kept.open_party(role, file, content, setup)
+
+    def _open_verified(self, files: bm.Buffers, name: str) -> SetFile:
+        file = open_named(files, name, self.info.name, self.info.version)
+        file.verify()
+        return file
 
     def expires(self, setup: OpenedSetup) -> int | None:
         return setup.limited.key_expires or None

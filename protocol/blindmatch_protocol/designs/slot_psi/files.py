@@ -15,20 +15,27 @@ from typing import ClassVar, Final
 import numpy as np
 from msgspec import Struct
 
-from blindmatch_protocol import group
-from blindmatch_protocol.codec.errors import DesignError, ProtocolError, SetFileError
+from blindmatch_protocol.codec.errors import DesignError, SetFileError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.declaration import KEY_EXPIRES, KeyLimits, Parameter, Role
-from blindmatch_protocol.contract.publishing import Buffers, Workspace
-from blindmatch_protocol.crypto.oprf import Mode, PublicKey, SecretKey
+from blindmatch_protocol.contract.publishing import Workspace
+from blindmatch_protocol.crypto.oprf import PublicKey, SecretKey
 from blindmatch_protocol.designs.deltas import PUBLIC_KEY_KIND, SET_FILE, SHARE_KEYS_KIND
 from blindmatch_protocol.designs.slot_psi import records, retrieval
 from blindmatch_protocol.designs.slot_psi.build import Built
 from blindmatch_protocol.designs.slot_psi.parameters import DIGEST_BYTES, SLOTTING, Slotting
 from blindmatch_protocol.designs.slot_psi.session import PARTIES, PartyState, Setup
 from blindmatch_protocol.designs.slot_psi.table import open_table
-from blindmatch_protocol.designs.voprf.files import SECRET_KEY_KIND, SET_DIGEST_KIND, KeyHolder, key_file
-from blindmatch_protocol.designs.voprf.layout import HALVES, LIMITS, MATCHER, PublicKeys
+from blindmatch_protocol.designs.voprf.files import (
+    SECRET_KEY_KIND,
+    SET_DIGEST_KIND,
+    KeyHolder,
+    key_file,
+    open_public_keys,
+    read_public_key,
+    read_secret_key,
+)
+from blindmatch_protocol.designs.voprf.layout import HALVES, LIMITS, MATCHER, check_names, check_range
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 
 RECORDS_FILE: Final = "records.bin"
@@ -74,13 +81,10 @@ def of_values(values: Mapping[str, int]) -> tuple[Slotting, Limited]:
     Raises:
         DesignError: one is missing, unknown or out of range, or they do not go together.
     """
-    names = [one.name for one in DECLARED]
-    if sorted(values) != sorted(names):
-        raise DesignError(f"parameters: must be {', '.join(names)}")
-    for one in (ACCOUNT_PICTURES, _EXPIRES):
-        if not one.least <= values[one.name] <= one.most:
-            raise DesignError(f"parameter {one.name}: must be {one.least} to {one.most}")
-    slotting = Slotting.of({one.name: values[one.name] for one in SLOTTING})
+    check_names(values, DECLARED)
+    for parameter in (ACCOUNT_PICTURES, _EXPIRES):
+        check_range(parameter, values[parameter.name])
+    slotting = Slotting.of({parameter.name: values[parameter.name] for parameter in SLOTTING})
     return slotting, Limited(values[ACCOUNT_PICTURES.name], values[KEY_EXPIRES])
 
 
@@ -149,20 +153,13 @@ def write_files(
 def open_set(file: SetFile) -> OpenedSetup:
     """Open the set-up file; `SetFileError` if it is not what it must be."""
     slotting, limited = _settled(file)
-    whole = _public(file, bytes(file.section(SECOND_KEY_KIND)))
-    raw = bytes(file.section(SHARE_KEYS_KIND))
-    if len(raw) != len(PARTIES) * group.ELEMENT_BYTES:
-        raise SetFileError(f"{file.name}: must have a public key for each of {', '.join(PARTIES)}")
-    parts = (raw[at : at + group.ELEMENT_BYTES] for at in range(0, len(raw), group.ELEMENT_BYTES))
-    second = PublicKeys(whole, {role: _public(file, part) for role, part in zip(PARTIES, parts, strict=True)})
-    if not HALVES.fits(second):
-        raise SetFileError(f"{file.name}: the shares' public keys do not make up the second key's")
+    second = open_public_keys(HALVES, file.name, file, SECOND_KEY_KIND)
     tops = np.frombuffer(file.section(TOPS_KIND), np.uint8)
     if len(tops) != DIGEST_BYTES * slotting.slots >> slotting.path_levels:
         raise SetFileError(f"{file.name}: the nodes of the records' tree are too few or too many")
     shards = [file.section(SHARD_KIND, number) for number in range(file.count(SHARD_KIND))]
     table = open_table(shards, slotting.slot_bits, file.entries * slotting.bands)
-    first = _public(file, bytes(file.section(PUBLIC_KEY_KIND)))
+    first = read_public_key(bytes(file.section(PUBLIC_KEY_KIND)), file.name)
     epoch = file.identity.epoch
     return OpenedSetup(
         slotting,
@@ -188,7 +185,7 @@ def check_set(setup: OpenedSetup) -> None:
 def open_matcher(file: SetFile, setup: OpenedSetup | None) -> MatcherHolder:
     """Open the matcher's file, which must belong to the set-up beside it, if there is one."""
     slotting, limited = _settled(file)
-    key = _secret(file)
+    key = read_secret_key(file)
     if setup is not None:
         _check_beside(file, setup, key.public == setup.first)
     return MatcherHolder(file.identity.epoch, slotting.tokens, key, key.public, limited=limited)
@@ -201,7 +198,7 @@ def open_party(role: Role, file: SetFile, content: SetFile, setup: OpenedSetup |
     `records.hang_on`.
     """
     slotting, limited = _settled(file)
-    share = _secret(file)
+    share = read_secret_key(file)
     if bytes(file.section(RECORDS_DIGEST_KIND)) != content.digest:
         raise SetFileError(f"{file.name}: made for another {content.name} than the one beside it")
     raw = content.section(RECORDS_KIND)
@@ -222,15 +219,6 @@ def open_party(role: Role, file: SetFile, content: SetFile, setup: OpenedSetup |
     return PartyHolder(state, share.public, limited)
 
 
-def opened_file(files: Buffers, name: str, design: str, version: int) -> SetFile:
-    """Open and verify a role's file; `SetFileError` if it is missing or damaged."""
-    if name not in files:
-        raise SetFileError(f"{name} is missing")
-    file = SetFile(files[name], name, design, version)
-    file.verify()
-    return file
-
-
 def _settled(file: SetFile) -> tuple[Slotting, Limited]:
     try:
         return of_values(file.identity.parameters)
@@ -245,17 +233,3 @@ def _check_beside(file: SetFile, setup: OpenedSetup, is_its_key: bool) -> None:
         raise SetFileError(f"{file.name}: made for another {setup.file.name} than the one beside it")
     if not is_its_key:
         raise SetFileError(f"{file.name}: the key is not the one of {setup.file.name}")
-
-
-def _public(file: SetFile, element: bytes) -> PublicKey:
-    try:
-        return PublicKey(Mode.VOPRF, element)
-    except ProtocolError as error:
-        raise SetFileError(f"{file.name}: a public key is no element of the group") from error
-
-
-def _secret(file: SetFile) -> SecretKey:
-    try:
-        return SecretKey(Mode.VOPRF, bytes(file.section(SECRET_KEY_KIND)))
-    except ProtocolError as error:
-        raise SetFileError(f"{file.name}: the key is no scalar of the group") from error

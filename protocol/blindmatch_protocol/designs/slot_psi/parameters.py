@@ -12,9 +12,8 @@ from msgspec.structs import asdict
 
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract.declaration import Parameter
-from blindmatch_protocol.designs.token_psi.tokens import HASH_BITS
-from blindmatch_protocol.designs.voprf.layout import check_ranges
-from blindmatch_protocol.designs.voprf.round import MOST_ELEMENTS
+from blindmatch_protocol.designs.token_psi.tokens import check_bands
+from blindmatch_protocol.designs.voprf.layout import check_names, check_ranges
 
 SLOTTING: Final = (
     Parameter("k", "Bits of a band.", "bits", 30, 4, 40),
@@ -53,12 +52,7 @@ class Slotting(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         check_ranges(self, SLOTTING)
-        if self.k * self.bands > HASH_BITS:
-            raise DesignError(f"k times bands: must be at most {HASH_BITS}, not {self.k * self.bands}")
-        if self.probes > 1 << self.k:
-            raise DesignError(f"probes: a band of {self.k} bits has only {1 << self.k} tokens")
-        if self.tokens > MOST_ELEMENTS:
-            raise DesignError(f"bands times probes: must be at most {MOST_ELEMENTS}, not {self.tokens}")
+        check_bands(self.k, self.bands, self.probes)
         if self.slot_bits >= self.k:
             # with as many slots as tokens a slot would name the token that it hides
             raise DesignError(f"slot_bits: must be below k, {self.k}, not {self.slot_bits}")
@@ -66,9 +60,7 @@ class Slotting(Struct, frozen=True):
     @classmethod
     def of(cls, values: Mapping[str, int]) -> Slotting:
         """The slotting with these parameters; `DesignError` if one is missing, unknown or out of range."""
-        names = {parameter.name for parameter in SLOTTING}
-        if values.keys() != names:
-            raise DesignError(f"parameters: must be {', '.join(sorted(names))}")
+        check_names(values, SLOTTING)
         return cls(**values)
 
     def values(self) -> dict[str, int]:

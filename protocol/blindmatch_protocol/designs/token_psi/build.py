@@ -45,17 +45,16 @@ from blindmatch_protocol.designs.token_psi.shares import (
     values,
 )
 from blindmatch_protocol.designs.token_psi.tokens import (
-    HASH_BITS,
     PERMUTATION,
     Order,
     Plan,
     Tokens,
+    check_bands,
     entry_tokens,
     plan,
 )
 from blindmatch_protocol.designs.voprf.files import Job, ListBuild
 from blindmatch_protocol.designs.voprf.layout import LIMITS, Limits, check_ranges
-from blindmatch_protocol.designs.voprf.round import MOST_ELEMENTS
 from blindmatch_protocol.group import rowwise
 from blindmatch_protocol.setfile import SetFileWriter
 from blindmatch_protocol.sets import labels, store
@@ -89,12 +88,7 @@ class Tokening(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         check_ranges(self, self.declared)
-        if self.k * self.bands > HASH_BITS:
-            raise DesignError(f"k times bands: must be at most {HASH_BITS}, not {self.k * self.bands}")
-        if self.probes > 1 << self.k:
-            raise DesignError(f"probes: a band of {self.k} bits has only {1 << self.k} tokens")
-        if self.tokens > MOST_ELEMENTS:
-            raise DesignError(f"bands times probes: must be at most {MOST_ELEMENTS}, not {self.tokens}")
+        check_bands(self.k, self.bands, self.probes)
         if self.needed > self.bands:
             raise DesignError("needed: must be at most the number of bands")
         if candidate_count(self.bands, self.probes, self.needed) > MOST_CANDIDATES:

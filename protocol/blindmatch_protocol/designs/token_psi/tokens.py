@@ -23,7 +23,9 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.designs.voprf.round import MOST_ELEMENTS
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 
 Order: TypeAlias = tuple[int, ...]
@@ -54,6 +56,16 @@ _ROWS_AT_ONCE = 1 << 10
 Tokens: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]
 """Of bands of up to 32 bits uint32, of wider ones, up to 64, uint64."""
 Costs: TypeAlias = npt.NDArray[np.float32]
+
+
+def check_bands(k: int, bands: int, probes: int) -> None:
+    """Make sure that bands fit into a hash, and probes into a band and a request; `DesignError` if not."""
+    if k * bands > HASH_BITS:
+        raise DesignError(f"k times bands: must be at most {HASH_BITS}, not {k * bands}")
+    if probes > 1 << k:
+        raise DesignError(f"probes: a band of {k} bits has only {1 << k} tokens")
+    if bands * probes > MOST_ELEMENTS:
+        raise DesignError(f"bands times probes: must be at most {MOST_ELEMENTS}, not {bands * probes}")
 
 
 @cache

@@ -31,7 +31,13 @@ from blindmatch_protocol.contract.publishing import (
     ahead,
 )
 from blindmatch_protocol.crypto.oprf import Mode, PublicKey, SecretKey
-from blindmatch_protocol.designs.deltas import PUBLIC_KEY_KIND, SHARE_KEYS_KIND, check_files, check_kinds
+from blindmatch_protocol.designs.deltas import (
+    PUBLIC_KEY_KIND,
+    SHARE_KEYS_KIND,
+    check_files,
+    check_kinds,
+    open_named,
+)
 from blindmatch_protocol.designs.voprf.layout import KeyLayout, Limits, PublicKeys
 from blindmatch_protocol.group import GroupBackend
 from blindmatch_protocol.group.rows import sample
@@ -153,23 +159,27 @@ def key_file(role: Role) -> str:
     return f"{role}.bin"
 
 
-def open_public_keys(layout: KeyLayout, name: str, file: SetFile) -> PublicKeys:
-    """The public keys in a set-up file, of a layout's roles; `SetFileError` if one is no element of the
-    group, or the identity; or the shares are not of the key."""
-    whole = _public_key(bytes(file.section(PUBLIC_KEY_KIND)), name)
+def open_public_keys(layout: KeyLayout, name: str, file: SetFile, kind: int = PUBLIC_KEY_KIND) -> PublicKeys:
+    """Open the public keys in a set-up file, of a layout's roles; the whole key's section is of `kind`.
+
+    Raises:
+        SetFileError: One is no element of the group, or the identity; or the shares are not of the key.
+    """
+    whole = read_public_key(bytes(file.section(kind)), name)
     if not layout.shared:
         return PublicKeys(whole, {layout.roles[0]: whole})
     raw = bytes(file.section(SHARE_KEYS_KIND))
     if len(raw) != len(layout.roles) * group.ELEMENT_BYTES:
         raise SetFileError(f"{name}: not a public key for each of {', '.join(layout.roles)}")
     parts = (raw[at : at + group.ELEMENT_BYTES] for at in range(0, len(raw), group.ELEMENT_BYTES))
-    keys = PublicKeys(whole, {r: _public_key(p, name) for r, p in zip(layout.roles, parts, strict=True)})
+    keys = PublicKeys(whole, {r: read_public_key(p, name) for r, p in zip(layout.roles, parts, strict=True)})
     if not layout.fits(keys):
         raise SetFileError(f"{name}: the shares' public keys do not make up the key's")
     return keys
 
 
-def _public_key(element: bytes, name: str) -> PublicKey:
+def read_public_key(element: bytes, name: str) -> PublicKey:
+    """Read a public key of the file `name`; `SetFileError` if it is no element of the group."""
     try:
         return PublicKey(Mode.VOPRF, element)
     except ProtocolError as error:
@@ -179,16 +189,19 @@ def _public_key(element: bytes, name: str) -> PublicKey:
 def open_key(files: Buffers, name: str, design: str, version: int) -> tuple[SetFile, SecretKey, PublicKey]:
     """A role's file, its key and the whole key's public key; `SetFileError` if it is missing, truncated,
     altered or of another design or version."""
-    if name not in files:
-        raise SetFileError(f"{name} is missing")
-    file = SetFile(files[name], name, design, version)
+    file = open_named(files, name, design, version)
     file.verify()
-    try:
-        key = SecretKey(Mode.VOPRF, bytes(file.section(SECRET_KEY_KIND)))
-    except ProtocolError as error:
-        raise SetFileError(f"{name}: the key is no scalar of the group") from error
+    key = read_secret_key(file)
     shared = file.count(PUBLIC_KEY_KIND)
-    return file, key, _public_key(bytes(file.section(PUBLIC_KEY_KIND)), name) if shared else key.public
+    return file, key, read_public_key(bytes(file.section(PUBLIC_KEY_KIND)), name) if shared else key.public
+
+
+def read_secret_key(file: SetFile) -> SecretKey:
+    """Read the key in a role's file; `SetFileError` if it is no scalar of the group."""
+    try:
+        return SecretKey(Mode.VOPRF, bytes(file.section(SECRET_KEY_KIND)))
+    except ProtocolError as error:
+        raise SetFileError(f"{file.name}: the key is no scalar of the group") from error
 
 
 def check_belongs(name: str, file: SetFile, holder: KeyHolder, role: Role, setup: VoprfSetup[L]) -> None:

@@ -219,5 +219,17 @@ def check_ranges(values: object, declared: tuple[Parameter, ...]) -> None:
     """Make sure that the attributes of `values` are within what is declared of them; `DesignError` if one is
     not."""
     for parameter in declared:
-        if not parameter.least <= getattr(values, parameter.name) <= parameter.most:
-            raise DesignError(f"parameter {parameter.name}: must be {parameter.least} to {parameter.most}")
+        check_range(parameter, getattr(values, parameter.name))
+
+
+def check_range(parameter: Parameter, value: int) -> None:
+    """Make sure that a value is within what is declared of its parameter; `DesignError` if it is not."""
+    if not parameter.least <= value <= parameter.most:
+        raise DesignError(f"parameter {parameter.name}: must be {parameter.least} to {parameter.most}")
+
+
+def check_names(values: Mapping[str, int], declared: tuple[Parameter, ...]) -> None:
+    """Make sure that there is a value of each declared parameter and no other; `DesignError` if not."""
+    names = [parameter.name for parameter in declared]
+    if sorted(values) != sorted(names):
+        raise DesignError(f"parameters: must be {', '.join(names)}")

@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
-from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract.declaration import Parameter
 from blindmatch_protocol.designs.deltas import SIGNATURES
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.tokens import HASH_BITS, Order
-from blindmatch_protocol.designs.voprf.layout import LIMITS, Limits
+from blindmatch_protocol.designs.voprf.layout import LIMITS, Limits, check_names, check_range
 from blindmatch_protocol.sets.filter import FINGERPRINT_BYTES, LEAST_FINGERPRINT
 
 RUN: Final = 4
@@ -101,12 +100,9 @@ def of_values(values: Mapping[str, int]) -> tuple[WideTokening, Limits]:
     Raises:
         DesignError: One is missing, unknown or out of range, or they do not go together.
     """
-    names = [one.name for one in DECLARED]
-    if sorted(values) != sorted(names):
-        raise DesignError(f"parameters: must be {', '.join(names)}")
-    for one in (FILTER, FINGERPRINT):
-        if not one.least <= values[one.name] <= one.most:
-            raise DesignError(f"parameter {one.name}: must be {one.least} to {one.most}")
+    check_names(values, DECLARED)
+    for parameter in (FILTER, FINGERPRINT):
+        check_range(parameter, values[parameter.name])
     tokening = WideTokening(**{one.name: values[one.name] for one in WIDE})
     limits = {one.name: values[one.name] for one in ACCOUNT_LIMITS}
     return tokening, Limits.of({**limits, "all_evaluations": 0}, tokening.tokens)
