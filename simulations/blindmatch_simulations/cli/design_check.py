@@ -133,7 +133,8 @@ def _shown(made: DesignCheck, report: str) -> Iterator[Table | Text | str]:
 
 
 def _told_words(made: DesignCheck) -> Iterator[str]:
-    """What is declared to the parties with roles, each alone and honest, of each design that is measured."""
+    """Say what is declared to the parties with roles, each alone and honest, of each design that is
+    measured."""
     designs = [made.design, *([load_design(made.beside)] if made.beside else [])]
     for design in designs:
         yield f"{design.info.name} tells {_told(design)}"

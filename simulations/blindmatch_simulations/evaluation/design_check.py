@@ -356,7 +356,7 @@ def _until(every: list[Pair], stop: Callable[[], str], left: list[str]) -> Itera
 
 
 def _wrong(row: Measured) -> list[str]:
-    """What figures of a row must not say of a design that does as it declares."""
+    """Return what figures of a row must not say of a design that does as it declares."""
     found = []
     for name, words in (
         ("undeclared_bytes", "undeclared bytes"),

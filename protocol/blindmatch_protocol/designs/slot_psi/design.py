@@ -127,8 +127,9 @@ class SlotPsi(bm.Design[OpenedSetup, bm.NoState, Waiting, Holder]):
     }
 
     def leakage(self) -> tuple[bm.Leak, ...]:
-        """A malicious server learns no more of pictures than an honest one: a wrong reply fails its proof or
-        the record's check, whatever the picture is, and one left out is seen."""
+        """Return what each party learns. A malicious server learns no more of pictures than an honest one: a
+        wrong reply fails its proof or the record's check, whatever the picture is, and one left out is
+        seen."""
         matcher, a, b = (self.info.roles[role] for role in (MATCHER, *PARTIES))
         device = frozenset({bm.Party.DEVICE})
         alone = (EPOCH, QUERY_TIME)
@@ -175,8 +176,8 @@ class SlotPsi(bm.Design[OpenedSetup, bm.NoState, Waiting, Holder]):
         return bm.Parts(band_bits(s.k, s.bands), asked)
 
     def worked_out(self, session_: Fetched, setup: OpenedSetup) -> bm.WorkedOut:
-        """Of the first question keys and cells of the table, and the slots; of the second the output, and how
-        many labels it opens."""
+        """Return, of the first question, keys and cells of the table, and the slots; of the second the
+        output, and how many labels it opens."""
         s = setup.slotting
         keys, masks = positions(session_.first, setup.epoch, s.slot_bits)
         cells = setup.table.values(keys)
@@ -199,7 +200,8 @@ class SlotPsi(bm.Design[OpenedSetup, bm.NoState, Waiting, Holder]):
         out: bm.Workspace,
         progress: bm.Progress = bm.no_progress,
     ) -> bm.Published:
-        """Takes 64 bytes of `rng` for each key, and 64 for the second one's shares."""
+        """Build a set and its role files. Takes 64 bytes of `rng` for each key, and 64 for the second one's
+        shares."""
         values = {p.name: parameters.value(self.info, p.name) for p in self.info.parameters}
         slotting, _ = kept.of_values(values)
         if slotting.record_bytes(len(entries)) > MOST_ANSWER:
@@ -270,7 +272,8 @@ class SlotPsi(bm.Design[OpenedSetup, bm.NoState, Waiting, Holder]):
     def start(
         self, state: bm.NoState, setup: OpenedSetup, item: bm.Item, binding: bm.Binding, rng: bm.Randomness
     ) -> bm.Started[bm.NoState, Waiting]:
-        """Takes as much of `rng` whatever the item is; see `session.ask_slots`."""
+        """Ask the matcher for tokens. Takes as much of `rng` whatever the item is; see
+        `session.ask_slots`."""
         is_cover = item.quality < self.info.relation.minimum_quality
         asked, blinded = session.ask_slots(
             setup, item.hash, item.coefficients, is_cover, rng, binding.certify
@@ -321,7 +324,7 @@ class SlotPsi(bm.Design[OpenedSetup, bm.NoState, Waiting, Holder]):
         rng: bm.Randomness,
         executor: bm.Executor | None,
     ) -> bm.Answer:
-        """Takes 64 bytes of `rng` a body."""
+        """Answer as the matcher or a party. Takes 64 bytes of `rng` a body."""
         self._check_role(role)
         if isinstance(state, MatcherHolder):
             return FIRST_ROUND.answer(state, requests, rng, executor)

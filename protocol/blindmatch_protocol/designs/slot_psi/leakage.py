@@ -53,34 +53,35 @@ def chance_pairs(slotting: Slotting) -> float:
 
 
 def pair_opens(slotting: Slotting, entries: int) -> float:
-    """The probability that a guessed pair about a slot opens a given entry of that slot, once all tokens of
-    two bands are known with their slots: ((1 - e^-m) / m)^2."""
+    """Return the probability that a guessed pair about a slot opens a given entry of that slot, once all
+    tokens of two bands are known with their slots: ((1 - e^-m) / m)^2."""
     mean = (2.0**slotting.k - entries) / slotting.slots
     return 1.0 if mean <= 0 else float((-expm1(-mean) / mean) ** 2)
 
 
 def list_opened(slotting: Slotting, pictures: float, keys: int = 1) -> float:
-    """The share of a uniform list that opens after so many pictures of modified devices, one second question
-    each, under each of so many pairs of keys."""
+    """Return the share of a uniform list that opens after so many pictures of modified devices, one second
+    question each, under each of so many pairs of keys."""
     exponent = keys * slotting.slot_bits - 2 * slotting.k
     guessed = min(1.0, pictures * 2.0**exponent)
     return guessed if keys == 1 else min(guessed, second_key_opened(slotting, pictures))
 
 
 def list_opened_if_occupancy_shows(slotting: Slotting, pictures: float, entries: int) -> float:
-    """The same of a table that shows which of its slots hold an entry."""
+    """Return the same of a table that shows which of its slots hold an entry."""
     share = list_opened(slotting, pictures)
     return min(1.0, share * max(1.0, slotting.slots / entries))
 
 
 def second_key_opened(slotting: Slotting, pictures: float) -> float:
-    """The share of a uniform list that opens to whoever has the second key, after the first questions of so
-    many pictures, spread over the number of bands that opens most."""
+    """Return the share of a uniform list that opens to whoever has the second key, after the first questions
+    of so many pictures, spread over the number of bands that opens most."""
     asked = pictures * slotting.tokens / 2.0**slotting.k
     return max(_two_of(bands, min(1.0, asked / bands)) for bands in range(2, slotting.bands + 1))
 
 
 def _two_of(bands: int, asked: float) -> float:
-    """The probability that of so many tokens, each asked for with probability `asked`, two or more are."""
+    """Return the probability that of so many tokens, each asked for with probability `asked`, two or more
+    are."""
     # terms are summed, since 1 less the others would cancel where few are asked for
     return sum(comb(bands, n) * asked**n * (1 - asked) ** (bands - n) for n in range(2, bands + 1))

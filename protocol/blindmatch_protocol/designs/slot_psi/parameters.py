@@ -59,7 +59,8 @@ class Slotting(Struct, frozen=True):
 
     @classmethod
     def of(cls, values: Mapping[str, int]) -> Slotting:
-        """The slotting with these parameters; `DesignError` if one is missing, unknown or out of range."""
+        """Return the slotting with these parameters; `DesignError` if one is missing, unknown or out of
+        range."""
         check_names(values, SLOTTING)
         return cls(**values)
 

@@ -51,13 +51,13 @@ class Plan(Redacted, Struct, frozen=True, eq=False):
 
     @property
     def held(self) -> npt.NDArray[np.bool_]:
-        """Which tokens lead to the entry itself, bool (n, bands)."""
+        """Return which tokens lead to the entry itself, bool (n, bands)."""
         own: npt.NDArray[np.bool_] = self.owner == np.arange(len(self.owner))[:, None]
         return own
 
 
 def plan(hashes: Rows, slotting: Slotting, earlier: Sequence[Tokens] = ()) -> Plan:
-    """The plan of entries, uint8 (n, 32).
+    """Return the plan of entries, uint8 (n, 32).
 
     Args:
         hashes: of the list, in its order.
@@ -82,7 +82,7 @@ def plan(hashes: Rows, slotting: Slotting, earlier: Sequence[Tokens] = ()) -> Pl
 
 
 def _relatives(owner: Indices, count: int) -> Indices:
-    """For each entry those that lost most tokens to it, the first in the list of equal ones."""
+    """Return for each entry those that lost most tokens to it, the first in the list of equal ones."""
     entries, bands = owner.shape
     loser = np.repeat(np.arange(entries), bands)
     winner = owner.ravel()
@@ -100,7 +100,7 @@ def _relatives(owner: Indices, count: int) -> Indices:
 
 
 def places(entries: int, slotting: Slotting, secret: bytes, epoch: int) -> Indices:
-    """The place of each entry, int64 (n,), a pseudorandom injection under `secret`.
+    """Return the place of each entry, int64 (n,), a pseudorandom injection under `secret`.
 
     Place p is position p div 2^s of slot p mod 2^s.
     """

@@ -76,13 +76,13 @@ def _eight(tokens: Tokens) -> Rows:
 
 
 def pads(outputs: Rows, epoch: int, positions: Rows) -> Rows:
-    """The pads of wraps, uint8 (n, 12), from second outputs, uint8 (n, 64), and positions within a record,
-    big-endian, uint8 (n, 4)."""
+    """Return the pads of wraps, uint8 (n, 12), from second outputs, uint8 (n, 64), and positions within a
+    record, big-endian, uint8 (n, 4)."""
     return rowwise.expand(WRAP_TAG, epoch, rowwise.joined(len(outputs), outputs, positions), WRAP_BYTES)
 
 
 def secrets(seed: bytes, epoch: int, hashes: Rows) -> Rows:
-    """The secrets of entries, uint8 (n, 12), which follow from what only the builder has."""
+    """Return the secrets of entries, uint8 (n, 12), which follow from what only the builder has."""
     return rowwise.expand(SECRET_TAG, epoch, rowwise.joined(len(hashes), seed, hashes), WRAP_BYTES)
 
 
@@ -114,7 +114,7 @@ def plain_labels(entries: EntryBatch, plan: Plan) -> Rows:
 def open_position(
     slotting: Slotting, epoch: int, place: int, position: Rows, pair: int, pad: Rows
 ) -> Iterator[Label]:
-    """The labels at a place that the wrap of a pair of bands opens; none if it does not.
+    """Return the labels at a place that the wrap of a pair of bands opens; none if it does not.
 
     Args:
         slotting: of the list.
@@ -138,7 +138,7 @@ def open_position(
 
 
 def leaf(epoch: int, slot: int, content: bytes) -> bytes:
-    """The leaf of a slot: its record without the path."""
+    """Return the leaf of a slot: its record without the path."""
     return sha256(LEAF_TAG + epoch.to_bytes(8, "big") + slot.to_bytes(4, "big") + content).digest()
 
 
@@ -147,7 +147,7 @@ def node(left: bytes, right: bytes) -> bytes:
 
 
 def tree(leaves: list[bytes], levels: int) -> list[list[bytes]]:
-    """The levels of a hash tree, from the leaves on, so many above them; leaves are a power of two."""
+    """Return the levels of a hash tree, from the leaves on, so many above them; leaves are a power of two."""
     found = [leaves]
     for _ in range(levels):
         below = found[-1]
@@ -156,7 +156,7 @@ def tree(leaves: list[bytes], levels: int) -> list[list[bytes]]:
 
 
 def path(levels: list[list[bytes]], slot: int) -> bytes:
-    """The hashes beside the way from a slot's leaf up to below the last level."""
+    """Return the hashes beside the way from a slot's leaf up to below the last level."""
     return b"".join(level[(slot >> height) ^ 1] for height, level in enumerate(levels[:-1]))
 
 

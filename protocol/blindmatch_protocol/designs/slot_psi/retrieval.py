@@ -99,8 +99,8 @@ def selection_keys(index: int, slot_bits: int, rng: Randomness) -> SelectionKeys
 
 
 def selections(keys: Sequence[bytes], party: int, slot_bits: int) -> npt.NDArray[np.uint8]:
-    """What a party's keys select: bits packed, the first record's the highest, uint8 (n, 2^slot_bits / 8
-    rounded up).
+    """Return what a party's keys select: bits packed, the first record's the highest, uint8 (n, 2^slot_bits /
+    8 rounded up).
 
     Args:
         keys: of `key_bytes` each (`check_key`).
@@ -168,7 +168,7 @@ def words_of(records: Rows) -> Words:
 
 
 def answers(records: Words, chosen: npt.NDArray[np.uint8]) -> Rows:
-    """The XOR of the records that each of several selections has set.
+    """Return the XOR of the records that each of several selections has set.
 
     Args:
         records: of `words_of`, (n, words).
@@ -186,8 +186,8 @@ def answers(records: Words, chosen: npt.NDArray[np.uint8]) -> Rows:
 
 
 def _sum(records: Words, chosen: npt.NDArray[np.bool_]) -> Words:
-    """The XOR of the records that `chosen` has set, (words,), a block after the other: a copy of all chosen
-    ones would be half of the list, and took twenty times as long."""
+    """Return the XOR of the records that `chosen` has set, (words,), a block after the other: a copy of all
+    chosen ones would be half of the list, and took twenty times as long."""
     found = np.zeros(records.shape[1], np.uint64)
     for start in range(0, len(records), BLOCK_ROWS):
         stop = start + BLOCK_ROWS
@@ -196,8 +196,8 @@ def _sum(records: Words, chosen: npt.NDArray[np.bool_]) -> Words:
 
 
 def _shared_answers(records: Words, groups: npt.NDArray[np.uint8]) -> Words:
-    """The same by the method of the four Russians: of eight records all 256 XORs are made once, and each
-    selection takes one of them. `groups` are the bytes of selections, (n / 8, m)."""
+    """Return the same by the method of the four Russians: of eight records all 256 XORs are made once, and
+    each selection takes one of them. `groups` are the bytes of selections, (n / 8, m)."""
     width = records.shape[1]
     table = np.zeros((1 << GROUP_ROWS, width), np.uint64)
     taken = np.empty((groups.shape[1], width), np.uint64)

@@ -231,7 +231,8 @@ def ask_slots(
 
 
 def flip_costs(weights: npt.NDArray[np.float32], flipped: Tokens) -> npt.NDArray[np.float64]:
-    """What flipped bits cost together, (bands, probes), from a cost for each bit of a band, (bands, k)."""
+    """Return what flipped bits cost together, (bands, probes), from a cost for each bit of a band, (bands,
+    k)."""
     k = weights.shape[1]
     shifts = np.arange(k - 1, -1, -1, dtype=flipped.dtype)
     bits = flipped[..., None] >> shifts & flipped.dtype.type(1)
@@ -240,8 +241,8 @@ def flip_costs(weights: npt.NDArray[np.float32], flipped: Tokens) -> npt.NDArray
 
 
 def answer_slots(key: SecretKey, slotting: Slotting, blinded: Rows, rng: Randomness) -> Evaluation:
-    """The matcher's step. Takes 64 bytes of `rng`; `ProtocolError` if there are not as many tokens as every
-    picture asks for, or one is no element."""
+    """Answer as the matcher. Takes 64 bytes of `rng`; `ProtocolError` if there are not as many tokens as
+    every picture asks for, or one is no element."""
     if len(blinded) != slotting.tokens:
         raise ProtocolError(FIRST_STEP, f"must have {slotting.tokens} rows, not {len(blinded)}", "blinded")
     return blind_evaluate(key, blinded, rng, step=FIRST_STEP)
@@ -279,7 +280,7 @@ def ask_record(
 def choose_pair(
     slotting: Slotting, slots: Slots, tokens: Tokens, costs: npt.NDArray[np.float64]
 ) -> Pair | None:
-    """The pair of tokens that the second question is about; None if no two bands agree on a slot. All
+    """Choose the pair of tokens that the second question is about; None if no two bands agree on a slot. All
     arguments are (bands, probes)."""
     bands, probes = slots.shape
     band = np.repeat(np.arange(bands), probes)
@@ -322,7 +323,7 @@ def answer_records(
 
 
 def _answers(state: PartyState, keys: Sequence[bytes]) -> list[bytes]:
-    """The XOR of the records that each key selects."""
+    """Return the XOR of the records that each key selects."""
     if not keys:
         return []
     chosen = retrieval.selections(keys, state.number, state.slotting.slot_bits)
@@ -389,7 +390,7 @@ def open_record(setup: Setup, asked: AskedRecord, replies: Mapping[Role, Reply])
 
 
 def _verified(setup: Setup, asked: AskedRecord, replies: Mapping[Role, Reply]) -> tuple[Rows, bytes]:
-    """The second output, uint8 (1, 64), and the record, once both were verified."""
+    """Return the second output, uint8 (1, 64), and the record, once both were verified."""
     expected = setup.slotting.record_bytes(setup.entries)
     parts: dict[Role, Rows] = {}
     record = np.zeros(expected, np.uint8)

@@ -62,7 +62,7 @@ class SlotCells(Redacted, Struct, frozen=True):
 
 
 def shards(keys: Rows, values: Slots, slot_bits: int, fill_key: bytes) -> Iterator[bytes]:
-    """The shards of a table, one after the other.
+    """Return the shards of a table, one after the other.
 
     Args:
         keys: uint8 (n, 16), distinct.
@@ -87,7 +87,7 @@ def shards(keys: Rows, values: Slots, slot_bits: int, fill_key: bytes) -> Iterat
 
 
 def _shard_starts(bits: int) -> Words:
-    """The least front of each shard."""
+    """Return the least front of each shard."""
     return np.arange(1 << bits, dtype=np.uint64) << np.uint64(32 - bits)
 
 
@@ -124,12 +124,12 @@ class SlotTable(Redacted, Struct, frozen=True, eq=False):
     slot_bits: int
 
     def lookup(self, outputs: Rows, epoch: int) -> Slots:
-        """The slot that each token reads, uint32 (n,), by its first output, uint8 (n, 64)."""
+        """Return the slot that each token reads, uint32 (n,), by its first output, uint8 (n, 64)."""
         keys, masks = positions(outputs, epoch, self.slot_bits)
         return self.values(keys) ^ masks
 
     def values(self, keys: Rows) -> Slots:
-        """What keys, uint8 (n, 16), read, be they in the table or not: uint32 (n,)."""
+        """Return what keys, uint8 (n, 16), read, be they in the table or not: uint32 (n,)."""
         found = np.zeros(len(keys), np.uint32)
         bits = len(self.shards).bit_length() - 1
         owners = store.fronts_of(keys).astype(np.uint64) >> np.uint64(32 - bits)
