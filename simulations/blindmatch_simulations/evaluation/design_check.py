@@ -206,7 +206,8 @@ class Checker(Struct):
         return Came(Verdict.FAILED if wrong else Verdict.PASSED, says, wrong)
 
     def conformance(self) -> Came:
-        progress, begun = self.phase("conformance"), list[str]()
+        progress = self.phase("conformance")
+        begun = list[str]()
 
         def watch(name: str) -> None:
             progress(len(begun), len(CHECKS))
@@ -223,8 +224,11 @@ class Checker(Struct):
 
     def attack(self) -> Came:
         every = pairs([self.design])
-        progress, stop = self.phase("attacks"), self.stop_after(self.budgets.attacks_u)
-        rans, failed, unplayed = list[Ran](), list[Failed](), list[Pair]()
+        progress = self.phase("attacks")
+        stop = self.stop_after(self.budgets.attacks_u)
+        rans = list[Ran]()
+        failed = list[Failed]()
+        unplayed = list[Pair]()
         left = list[str]()
 
         def play(pair: Pair) -> Ran:
@@ -253,7 +257,9 @@ class Checker(Struct):
         command = "blindmatch design check"
         text = plan_text(None, WORKLOAD)
         self.assessed = made = Assessment(out, text, references, command, self.phase, None, cache).run()
-        problems, says, uncompared = list[str](), "no row of its own", False
+        problems = list[str]()
+        says = "no row of its own"
+        uncompared = False
         for row in made.rows:
             if isinstance(row, Measured) and row.design.name == self.design.info.name:
                 problems += _wrong(row)
@@ -338,7 +344,8 @@ def built_in_beside(design: AnyDesign) -> str:
 
 def in_u(row: Measured, name: str) -> Figure:
     """Return a figure of a row that is in CPU milliseconds in u, with its interval."""
-    figure, conditions = row.figures[name], row.conditions
+    figure = row.figures[name]
+    conditions = row.conditions
     if figure.value is None or conditions is None:
         return Figure(None, figure.why or "u was not measured", unit="u")
     u_of_a_ms = 1000 / conditions.u_us

@@ -142,7 +142,8 @@ def _records(
         content[slot, position, slotting.wraps_bytes :] = rowwise.seal(keys, plain[rows])
         for number, (i, j) in enumerate(slotting.pairs):
             both = np.flatnonzero(held[rows, i] & held[rows, j])
-            one, other = made.tokens[rows[both], i], made.tokens[rows[both], j]
+            one = made.tokens[rows[both], i]
+            other = made.tokens[rows[both], j]
             inputs = records.second_inputs(slot[both].astype(np.uint32), (i, j), one, other)
             outputs = evaluate_rows(second, inputs)
             positions_of = position[both].astype(">u4").view(np.uint8).reshape(-1, 4)

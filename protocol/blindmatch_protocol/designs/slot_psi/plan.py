@@ -88,7 +88,8 @@ def _relatives(owner: Indices, count: int) -> Indices:
     winner = owner.ravel()
     lost = (winner != loser) & (winner != NOBODY)
     pairs, tokens = np.unique(np.stack([winner[lost], loser[lost]], axis=1), axis=0, return_counts=True)
-    pairs, tokens = pairs[tokens >= LEAST_LOST], tokens[tokens >= LEAST_LOST]
+    pairs = pairs[tokens >= LEAST_LOST]
+    tokens = tokens[tokens >= LEAST_LOST]
     order = np.lexsort((pairs[:, 1], -tokens, pairs[:, 0]))
     winners, losers = pairs[order].T
     # the place of each row among those of its winner

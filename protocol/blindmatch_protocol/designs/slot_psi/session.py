@@ -284,7 +284,8 @@ def choose_pair(
     arguments are (bands, probes)."""
     bands, probes = slots.shape
     band = np.repeat(np.arange(bands), probes)
-    flat_slots, flat_costs = slots.ravel(), costs.ravel()
+    flat_slots = slots.ravel()
+    flat_costs = costs.ravel()
     # of each slot and band the likeliest token, as tokens of one band that agree count once
     order = np.lexsort((flat_costs, band, flat_slots))
     same = (np.diff(flat_slots[order].astype(np.int64)) == 0) & (np.diff(band[order]) == 0)
@@ -370,7 +371,8 @@ def open_fetched(setup: Setup, fetched: Fetched) -> Label | None:
 
 def labels_of(setup: Setup, fetched: Fetched) -> list[Label]:
     """Return every label in the record that the pair opens, near the picture or not."""
-    s, pair = setup.slotting, fetched.pair
+    s = setup.slotting
+    pair = fetched.pair
     opened: list[Label] = []
     if pair is None:
         return opened

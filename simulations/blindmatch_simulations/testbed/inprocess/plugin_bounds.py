@@ -233,7 +233,8 @@ class _Watch:
             outermost = self._outermost(frame)
             if outermost is None or thread in self.abandoned or thread == threading.get_ident():
                 continue
-            call, now = self._calls.get(thread), _cpu_seconds(thread)
+            call = self._calls.get(thread)
+            now = _cpu_seconds(thread)
             if call is None or call.frame is not outermost:
                 call = _Call(outermost, now, now)
             found[thread] = call
@@ -253,7 +254,8 @@ class _Watch:
             if used_u - call.stopped_u > HEARD_U or is_asleep is True:
                 self._stop(thread, call, used_u)
             return
-        name, part = call.frame.f_code.co_name, LATER if self.has_endless else 1
+        name = call.frame.f_code.co_name
+        part = LATER if self.has_endless else 1
         budget_u = (bounds.setup_u if name in SETUP_STEPS else bounds.step_u) // part
         less = f", a {LATER}th, since a call before never returned" if self.has_endless else ""
         if used_u > budget_u:
@@ -441,7 +443,8 @@ def _cpu_seconds(thread: int) -> float:
 def _is_asleep() -> bool | None:
     """Does every other thread of this process, and of those below it, wait for something else than the
     processor and disks? None where the system does not say."""
-    states, waiting = list[str](), [os.getpid()]
+    states = list[str]()
+    waiting = [os.getpid()]
     try:
         while waiting:
             pid = waiting.pop()

@@ -54,8 +54,10 @@ def places_of(rows: Sequence[bytes]) -> bytes:
 
 
 def _of_rows(rows: Sequence[bytes]) -> list[int]:
-    count, numbers = len(rows), range(len(rows))
-    least, greatest = min(numbers, key=rows.__getitem__), max(numbers, key=rows.__getitem__)
+    count = len(rows)
+    numbers = range(len(rows))
+    least = min(numbers, key=rows.__getitem__)
+    greatest = max(numbers, key=rows.__getitem__)
     ascends = [int(rows[at] < rows[at + 1]) for at in range(count - 1)]
     ascents = sum(ascends)
     signs = ascends[:SIGNS] + [0] * (SIGNS - len(ascends[:SIGNS]))

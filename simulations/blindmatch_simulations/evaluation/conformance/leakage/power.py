@@ -68,7 +68,8 @@ class Looks(Struct, frozen=True):
 
     def chance(self, told: float) -> float:
         """Return the exact probability that a guesser of the advantage `told` fails a class."""
-        least, p = self.least_right, (1 + told) / 2
+        least = self.least_right
+        p = (1 + told) / 2
         if least is None:
             return 0.0
         if self.first == self.runs:
@@ -104,7 +105,8 @@ def _least_first(looks: Looks) -> int:
 def _caught(looks: Looks) -> float | None:
     if looks.chance(1.0) < POWER:
         return None
-    low, high = 0.0, 1.0
+    low = 0.0
+    high = 1.0
     for _ in range(_STEPS):
         middle = (low + high) / 2
         if looks.chance(middle) < POWER:
