@@ -119,7 +119,7 @@ def _dom(browser: str, page: Path, flags: list[str]) -> str:
         "--dump-dom",
         page.as_uri(),
     ]
-    return subprocess.run(command, capture_output=True, check=False, timeout=180).stdout.decode()
+    return subprocess.run(command, capture_output=True, check=False, timeout=600).stdout.decode()
 
 
 def _seen(browser: str, folder: Path, page: str, width: int, flags: list[str]) -> dict[str, Any]:

@@ -123,7 +123,8 @@ def test_first_questions_alone_show_most_bits_of_entries_that_resemble_a_picture
 def test_slots_that_more_tokens_read_than_others_are_full_where_a_slot_hides_few_tokens() -> None:
     """Of a full slot each band holds one token more, which shows as soon as 2^(k-s) unlisted ones are few: 20
     entries in 256 slots, four unlisted tokens each (k 10, s 8). So the formula for small lists needs 2^(k-s)
-    far above the number of bands; at the default sizes the fullest thousandth of slots gains a tenth."""
+    far above the number of bands. At the default sizes the fullest thousandth of the slots holds less than
+    three times the full ones that chance puts there."""
     s = Slotting(k=10, bands=8, probes=4, slot_bits=8, relatives=0)
     hashes = random_hashes(20)
     table = table_of(hashes, slotting=s)
