@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 from blindmatch_protocol.contract import Severity, Shows
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.cli.assess import _difference
+from blindmatch_simulations.cli.corpus import _difference
 from blindmatch_simulations.data import committed, table_of, volumes
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
 from blindmatch_simulations.evaluation.assess.judging import told
@@ -551,7 +551,7 @@ def test_differences_between_designs_are_paired_and_those_that_are_not_resolved_
 def test_the_command_compares_designs_of_the_evidence_and_says_why_it_has_no_others(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["results", "compare", str(SAMPLE), "--json", str(tmp_path / "compared.json")]) == 0
+    assert run(["corpus", "compare", str(SAMPLE), "--json", str(tmp_path / "compared.json")]) == 0
     shown = " ".join("".join(capfd.readouterr()).split())
     assert "none: not compared: nothing to measure" in shown and "0.31 (" in shown
     made = json.loads((tmp_path / "compared.json").read_text())

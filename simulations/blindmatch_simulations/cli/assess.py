@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -54,12 +55,12 @@ from blindmatch_simulations.evaluation.assess.results import (
 )
 from blindmatch_simulations.evaluation.assess.running import Assessment, measured_there
 from blindmatch_simulations.evaluation.assess.subjects import STUDIES, Point, points
-from blindmatch_simulations.evaluation.studies.evidence import FILE, committed_results, differences
+from blindmatch_simulations.evaluation.studies.evidence import FILE, committed_results
 from blindmatch_simulations.evaluation.studies.evidence import committed as committed_evidence
 from blindmatch_simulations.measure.cluster import completed, room
 from blindmatch_simulations.measure.output_file import write_file
 from blindmatch_simulations.measure.phases import silent
-from blindmatch_simulations.measure.results import Figure, Row, short
+from blindmatch_simulations.measure.results import Figure, short
 from blindmatch_simulations.report import draw_briefing, draw_report, print_sheet
 from blindmatch_simulations.report.page import failed
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs, is_path, not_installed
@@ -240,7 +241,14 @@ app = Commands(no_args_is_help=True)
 ResultsArgument = Annotated[
     list[Path], typer.Argument(help="Results files, folders of assess, or folders of a sweep.")
 ]
-COPIES: Final = {"found": "all copies", "of_pdq": "PDQ's own pairs", "beyond_24": "those beyond 24 bits"}
+
+
+class Form(StrEnum):
+    """How a comparison is written to a file."""
+
+    MARKDOWN = "markdown"
+    LATEX = "latex"
+    CSV = "csv"
 
 
 @app.callback()
@@ -352,32 +360,57 @@ def declarations() -> dict[str, Any]:
 
 
 @app.command("compare")
-def compare(paths: ResultsArgument) -> Found:
-    """Show what designs find more than others of the same copies, and which differences are resolved.
+def compare_(
+    paths: ResultsArgument,
+    design: Annotated[
+        list[str], typer.Option(help="Name of a design to compare (repeatable); all, if none is named.")
+    ] = [],  # noqa: B006
+    form: Annotated[
+        Form, typer.Option("--format", help="The form of what is written to --out.")
+    ] = Form.MARKDOWN,
+    out: Annotated[
+        Path | None, typer.Option("--out", callback=target, help="Also write the table here; - for output.")
+    ] = None,
+) -> Found:
+    """Set designs, and versions of one design, side by side: a table that can be printed and cited.
 
-    Of the committed evidence (`corpus evidence`), for designs that it has as the results have them; of others
-    the reason is told. An interval without 0 resolves a difference; else so many pictures would.
+    Each design of each file is a column, and no two are merged: recall of the run and of the reference
+    corpus, bytes, CPU in u, what each party and coalition learns by declaration, and what attacks came to
+    (attacks.json beside the results). Workloads, machines and versions that differ are named below the
+    table. The digest at the end is of the whole comparison; the file of --json holds the digests of what it
+    was made from.
     """
-    held = [row for path in paths for row in rows_of(path) if row["figure"] == "corpus_recall"]
-    rows = differences({row["design"] for row in held if row["value"] is not None})
-    lacking = {row["design"]: row["why"] for row in held if row["value"] is None}
-    shown = [(*row.parameters.values(), *(_difference(row, name) for name in COPIES)) for row in rows]
-    made = table(
-        "percentage points that the first finds more, 95 % intervals",
-        ("first", "second", *COPIES.values()),
-        shown,
-    )
-    lines = [f"{design}: not compared: {why}" for design, why in lacking.items()]
-    return Found({"differences": to_builtins(rows), "not_compared": lacking}, [made, *lines])
+    # slow to import
+    from blindmatch_simulations.evaluation.comparing import FORMS, columns_of, compare
+
+    columns = columns_of(paths, design)
+    lacking = [name for name in design if name not in {one.row.design.name for one in columns}]
+    if lacking:
+        raise AssessError(f"--design: {', '.join(lacking)}: not among the measured designs of these files")
+    if not columns:
+        raise AssessError("paths: none of these files has a design that was measured")
+    made = compare(columns)
+    written = FORMS[form](made)
+    if out is not None and str(out) != "-":
+        write_file(out, written.encode())
+    elif out is not None and people() is OUT:
+        sys.stdout.write(written)
+    result = {"result_version": COMPARISON_VERSION, **to_builtins(made), "digest": made.digest}
+    if out is not None and str(out) == "-":
+        return Found(result)
+    tables = []
+    for first in range(0, len(made.columns), COLUMNS_AT_ONCE):
+        part = slice(first, first + COLUMNS_AT_ONCE)
+        rows = [(line.what, *line.cells[part]) for line in made.lines]
+        tables.append(table("side by side", ("", *made.columns[part]), rows))
+    facts = [f"{name}: {says}" for name, says in made.facts.items()]
+    return Found(result, [*tables, *facts, *made.notes, f"sha256:{made.digest}"])
 
 
-def _difference(row: Row, name: str) -> str:
-    one, needed = row.figures[name], row.figures.get(f"{name}_needed")
-    assert one.value is not None and one.low is not None and one.high is not None
-    words = f"{100 * one.value:.2f} ({100 * one.low:.2f} to {100 * one.high:.2f})"
-    if needed is None:
-        return words
-    return f"{words}, not resolved; {'no number' if needed.value is None else short(needed.value)} needed"
+COMPARISON_VERSION: Final = 1
+"""Of the keys of its result (CHANGELOG)."""
+COLUMNS_AT_ONCE: Final = 3
+"""Designs beside each other in a terminal."""
 
 
 def run_report(

@@ -11,18 +11,20 @@ import typer
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from blindmatch_server.hosting.workers import cores
 from blindmatch_server.storage.files import replace_file
+from msgspec import to_builtins
 from rich.table import Table
 
 from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.commands import Commands, Found
 from blindmatch_simulations.cli.console import ERR, OUT, several, table
+from blindmatch_simulations.evaluation.assess.results import rows_of
 from blindmatch_simulations.evaluation.corpus.hashing import named
 from blindmatch_simulations.evaluation.corpus.list_scan import DISTANCES as LIST_DISTANCES
 from blindmatch_simulations.evaluation.corpus.list_scan import scanned_lists
 from blindmatch_simulations.evaluation.corpus.merging import drawn, merged
 from blindmatch_simulations.evaluation.corpus.scan import CorpusError, Scan, scanned, state_of
 from blindmatch_simulations.evaluation.studies import reference
-from blindmatch_simulations.evaluation.studies.evidence import RECALL, SESSIONS, matching_of
+from blindmatch_simulations.evaluation.studies.evidence import RECALL, SESSIONS, differences, matching_of
 from blindmatch_simulations.evaluation.studies.evidence import evidence as measured
 from blindmatch_simulations.evaluation.studies.false_matches import ALL, FALSE
 from blindmatch_simulations.evaluation.studies.predictions import (
@@ -35,7 +37,7 @@ from blindmatch_simulations.evaluation.studies.predictions import (
 from blindmatch_simulations.evaluation.studies.predictions import made as predictions_file
 from blindmatch_simulations.evaluation.studies.reference import ASIDE, PHOTOGRAPH
 from blindmatch_simulations.measure.output_file import write_file
-from blindmatch_simulations.measure.results import Figure, Results, Row, Status, results
+from blindmatch_simulations.measure.results import Figure, Results, Row, Status, results, short
 from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME, crops
 
@@ -277,6 +279,43 @@ def _percent(figure: Figure) -> str:
     if figure.low is None or figure.high is None:
         return f"{100 * figure.value:.2f} %, n {figure.n:,}"
     return f"{100 * figure.value:.2f} ({100 * figure.low:.2f} to {100 * figure.high:.2f}) %, n {figure.n:,}"
+
+
+@app.command("compare")
+def compare(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Results files, folders of assess, or folders of a sweep.")
+    ],
+) -> Found:
+    """Show what designs find more than others of the same copies, and which differences are resolved.
+
+    Of the committed evidence (`corpus evidence`), for designs that it has as the results have them; of others
+    the reason is told. An interval without 0 resolves a difference; else so many pictures would.
+    """
+    held = [row for path in paths for row in rows_of(path) if row["figure"] == "corpus_recall"]
+    rows = differences({row["design"] for row in held if row["value"] is not None})
+    lacking = {row["design"]: row["why"] for row in held if row["value"] is None}
+    shown = [(*row.parameters.values(), *(_difference(row, name) for name in COPIES)) for row in rows]
+    made = table(
+        "percentage points that the first finds more, 95 % intervals",
+        ("first", "second", *COPIES.values()),
+        shown,
+    )
+    lines = [f"{design}: not compared: {why}" for design, why in lacking.items()]
+    return Found({"differences": to_builtins(rows), "not_compared": lacking}, [made, *lines])
+
+
+COPIES: Final = {"found": "all copies", "of_pdq": "PDQ's own pairs", "beyond_24": "those beyond 24 bits"}
+
+
+def _difference(row: Row, name: str) -> str:
+    one = row.figures[name]
+    needed = row.figures.get(f"{name}_needed")
+    assert one.value is not None and one.low is not None and one.high is not None
+    words = f"{100 * one.value:.2f} ({100 * one.low:.2f} to {100 * one.high:.2f})"
+    if needed is None:
+        return words
+    return f"{words}, not resolved; {'no number' if needed.value is None else short(needed.value)} needed"
 
 
 def _shown(made: Scan) -> Iterator[Table | str]:

@@ -188,10 +188,10 @@ def check_folder(path: Path) -> Results:
 
 
 COLUMNS: Final = (
-    *("kind", "id", "design", "status", "figure", "value", "unit", "low", "high", "interval", "n", "pairs"),
-    *("resolution", "why", "seed", "entries", "workload", "command", "made_at", "machine"),
+    *("kind", "id", "design", "version", "status", "figure", "value", "unit", "low", "high", "interval", "n"),
+    *("pairs", "resolution", "why", "seed", "entries", "workload", "command", "made_at", "machine"),
 )
-"""In this order; parameters follow, by name. `entries` is the size of the list."""
+"""In this order; parameters follow, by name. `entries` is the size of the list, `version` the design's."""
 _TAKEN: Final = frozenset(COLUMNS) - {"entries", "design"}
 
 
@@ -225,7 +225,8 @@ def figures(results: AnyResults) -> list[dict[str, Any]]:
     for row in results.rows:
         named = row.parameters.get("design") or row.parameters.get("reference", "")
         design = row.design.name if isinstance(row, Measured) else named
-        head = {"kind": type(row).__struct_config__.tag, "id": row.id, "design": design}
+        version = row.design.version if isinstance(row, Measured) else None
+        head = {"kind": type(row).__struct_config__.tag, "id": row.id, "design": design, "version": version}
         # a parameter's name, told apart from a column of every row
         plain = {f"parameter {key}" if key in _TAKEN else key: one for key, one in row.parameters.items()}
         for name, figure in row.figures.items() or [(None, None)]:
