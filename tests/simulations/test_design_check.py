@@ -158,8 +158,14 @@ def test_a_folder_that_cannot_keep_the_assessment_is_refused_before_any_work(
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "full", "mine"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("base", BaseName)
+# the bases' conformance and demo run for each of them in test_design_new
+EVERY_PART = [
+    pytest.param(base, marks=pytest.mark.slow if base == "voprf" else pytest.mark.exhaustive)
+    for base in BaseName
+]
+
+
+@pytest.mark.parametrize("base", EVERY_PART)
 def test_a_new_design_is_as_it_declares_beside_a_built_in(
     tmp_path: Path, base: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
