@@ -42,7 +42,7 @@ QUALITY: Final = 100
 
 
 class AbsenceReply(Message, tag=0x26, name="absence/reply"):
-    """What a role answered."""
+    """The reply of one role in one round."""
 
     role: Annotated[str, Text(64)]
     body: Annotated[bytes, Variable(REPLY_MOST)]

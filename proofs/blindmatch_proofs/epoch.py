@@ -319,23 +319,23 @@ class SplitView(Struct, frozen=True):
         """Verify that `log`, whose key the verifier has from elsewhere, showed two histories."""
         try:
             heads = [_open_head(log, view.note) for view in self.views]
-            two_leaves = self.two_leaves
+            has_two_leaves = self.has_two_leaves
         except ProtocolError as error:
             return Failed(str(error))
         if None in heads:
             return Failed(f"both views must be signed by the key of {log.name}")
         first, second = heads
-        if two_leaves or (first and second and first.size == second.size and first.root != second.root):
+        if has_two_leaves or (first and second and first.size == second.size and first.root != second.root):
             return Passed()
         return Failed("the two views show neither two roots of one size nor two leaves at one index")
 
     @property
-    def two_leaves(self) -> bool:
+    def has_two_leaves(self) -> bool:
         """Tell if the views prove two leaves at one index; `ProtocolError` if one is malformed."""
         first, second = map(_open_leaf, self.views)
         return bool(first and second and first[0] == second[0] and first[1] != second[1])
 
-    def blamed(self, curator: bytes) -> str:
+    def name_culprit(self, curator: bytes) -> str:
         """Name who is to blame for two leaves at one index, if `log` signed the views.
 
         Args:
@@ -345,7 +345,7 @@ class SplitView(Struct, frozen=True):
             return "the curator's, whose key signed both leaves, and the log's"
         return "the log's: the curator's key did not sign both for that epoch"
 
-    def cosigners(self, witnesses: Mapping[str, VerifierKey]) -> list[str]:
+    def list_cosigners(self, witnesses: Mapping[str, VerifierKey]) -> list[str]:
         """List the `witnesses` that cosigned both histories; `ProtocolError` if a view is malformed.
 
         A signature that does not verify is nobody's, since the party that showed a view may have added it.

@@ -1,4 +1,4 @@
-"""Whose word a checkpoint needs (c2sp.org/tlog-policy): a log of a known key, and a quorum of witnesses.
+"""Read and write policies: who must have signed a checkpoint (c2sp.org/tlog-policy): a log, and witnesses.
 
     log VKEY                    whose name is the origin
     witness NAME VKEY [URL]     URL: where it takes checkpoints ("Defining a witness")

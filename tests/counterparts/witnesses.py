@@ -181,7 +181,7 @@ async def _refusals(world: World, log: TransparencyLog, origin: str, port: int, 
         words.append(f"{status} to {name}")
     split = SplitView(signer.key, (View(honest.encode()), View(note(other, signer).encode())))
     check(split.verify(log.key(origin)) == Passed(), "two histories are no evidence")
-    check(split.cosigners(log.policy(origin).witnesses) == [], "it cosigned both")
+    check(split.list_cosigners(log.policy(origin).witnesses) == [], "it cosigned both")
     return "answers " + ", ".join(words)
 
 

@@ -115,7 +115,7 @@ def test_two_roots_of_one_size_are_evidence_and_name_who_cosigned_both() -> None
     read = SplitView.parse(split.encode())
     assert read == split
     assert read.verify(LOG.key) == Passed()
-    assert read.cosigners(PINNED.policy.witnesses) == ["w2.example"]
+    assert read.list_cosigners(PINNED.policy.witnesses) == ["w2.example"]
 
 
 def test_two_leaves_at_one_index_are_evidence_whatever_the_sizes() -> None:
@@ -129,7 +129,7 @@ def test_two_leaves_at_one_index_are_evidence_whatever_the_sizes() -> None:
     unproven = replace(theirs, leaf=b"something else")
     for pair in ((five, same), (mine, same), (mine, unproven), (mine, replace(theirs, leaf=b""))):
         assert "neither" in reason(SplitView(LOG.key, pair).verify(LOG.key))
-        assert not SplitView(LOG.key, pair).two_leaves
+        assert not SplitView(LOG.key, pair).has_two_leaves
 
 
 def shows(log: MemoryLog, index: int) -> View:
@@ -149,9 +149,9 @@ def test_two_leaves_are_the_curators_doing_only_if_it_signed_both_for_that_epoch
     }
     for name, raw in others.items():
         split = SplitView(LOG.key, (shows(HELD, 6), shows(MemoryLog([*HELD.entries[:6], raw]), 6)))
-        assert split.verify(LOG.key) == Passed() and split.two_leaves
-        assert split.blamed(CURATOR.public).startswith("the curator's") == (name == "both signed"), name
-        assert split.blamed(CuratorKey.of(b"a" * 32).public).startswith("the log's")
+        assert split.verify(LOG.key) == Passed() and split.has_two_leaves
+        assert split.name_culprit(CURATOR.public).startswith("the curator's") == (name == "both signed"), name
+        assert split.name_culprit(CuratorKey.of(b"a" * 32).public).startswith("the log's")
 
 
 def _of_another_stream() -> list[View]:
@@ -174,7 +174,7 @@ def test_a_signature_that_a_peer_put_into_a_view_neither_accuses_a_witness_nor_s
     views = (View(held.encode()), View(shown.add_signatures(bogus).encode()))
     split = SplitView(LOG.key, views)
     assert split.verify(LOG.key) == Passed()
-    assert split.cosigners(PINNED.policy.witnesses) == ["w2.example"]
+    assert split.list_cosigners(PINNED.policy.witnesses) == ["w2.example"]
 
 
 def test_nobody_makes_evidence_against_a_log_without_its_key() -> None:

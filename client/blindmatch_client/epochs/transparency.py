@@ -141,7 +141,7 @@ class LogView(Redacted, Struct, frozen=True):
         """Tell if a refusal proves two histories to anyone; checkpoints of two sizes do not by themselves."""
         if self.policy is None or not error.held:
             return False
-        return evidence_file(self.policy, error.shown, error.held).verify(self._log) == Passed()
+        return build_split_view(self.policy, error.shown, error.held).verify(self._log) == Passed()
 
     def hear(self, peer: str, raw: bytes) -> tuple[Seen, SplitView | None]:
         """Compare a checkpoint that a message from `peer` bears with what was seen.
@@ -212,7 +212,7 @@ class LogView(Redacted, Struct, frozen=True):
         return note if find_signature(log, note) and head.origin == log.name and head.size else None
 
 
-def evidence_file(policy: EpochPolicy, shown: bytes, held: bytes) -> SplitView:
+def build_split_view(policy: EpochPolicy, shown: bytes, held: bytes) -> SplitView:
     """Build the evidence, for others to verify, of two checkpoints that contradict one another."""
     return SplitView(policy.policy.logs[policy.origin], (View(held), View(shown)))
 

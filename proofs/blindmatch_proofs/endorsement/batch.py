@@ -119,14 +119,14 @@ TAIL: Final = struct.Struct(">BQQQ32s")
 
 
 class Action(IntEnum):
-    """What is endorsed of the entries of a batch."""
+    """The change that an endorsement is for: the entries of a batch are listed, or removed."""
 
     LIST = 1
     REMOVE = 2
 
 
 class BatchStatement(Message, tag=0x24, name="endorsement/batch"):
-    """What an organisation signs."""
+    """The statement of an organisation that it endorses a batch of entries, in a range of epochs."""
 
     deployment: Annotated[bytes, Fixed(32)]
     """The curator's public key."""

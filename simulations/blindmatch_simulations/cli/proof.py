@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import typer
-from blindmatch_client.epochs.transparency import evidence_file
+from blindmatch_client.epochs.transparency import build_split_view
 from blindmatch_client.epochs.trusted import Kind
 from blindmatch_proofs.absence import AbsenceProof, open_setup, verify_absence, verify_files
 from blindmatch_proofs.epoch import (
@@ -162,7 +162,7 @@ def export(
     folder.mkdir(parents=True)
     for number, one in enumerate(split, 1):
         path = folder / f"split-view-{number}.json"
-        write_file(path, evidence_file(pinned, one.shown, one.held).encode())
+        write_file(path, build_split_view(pinned, one.shown, one.held).encode())
         say(str(path))
 
 
@@ -187,9 +187,9 @@ def _split(raw: bytes, held: Policy, key: ReadKey) -> dict[str, Any]:
     match split.verify(log):
         case Failed(reason):
             return {"kind": "split view", "verified": False, "why": reason}
-    both = ", ".join(split.cosigners(held.witnesses)) or "none in these files"
+    both = ", ".join(split.list_cosigners(held.witnesses)) or "none in these files"
     result = {"kind": "split view", "verified": True, "log": log.name, "cosigned both": both}
-    return result | ({"whose doing": split.blamed(key())} if split.two_leaves else {})
+    return result | ({"whose doing": split.name_culprit(key())} if split.has_two_leaves else {})
 
 
 def _policy(path: Path | None) -> Policy:
