@@ -278,7 +278,7 @@ def test_the_sheet_says_of_a_party_what_the_other_views_say(results: Results, ma
     assert "that nothing matched" in found["hash-upload"][0]
     ran, of = map(int, re.findall(r"\d+", _of(results, "he-hamming").lessened)[:2])
     assert found["he-hamming"][7].startswith(f"{of - ran} of {of} test pictures not run")
-    assert "the first bits of every scrambled hash: 1c prefix sent" in made.words("rights")
+    assert "the first bits of every scrambled hash, who sent it: 1c prefix sent" in made.words("rights")
     alone = replace(_of(results, "device-list"), traffic=())
     cells = _rows(drawn(SAMPLE, replace(results, rows=(alone,))))["device-list"]
     assert cells[0].startswith("nobody anything more") and cells[3] == "no matching server"
@@ -297,7 +297,7 @@ def test_where_the_centre_gets_vouchers_it_is_said_to_have_one_of_every_innocent
     assert cells[3] == "centre; cores: not measured"
     (gigabytes,) = re.findall(r" s; ([\d.]+)\u2013[\d.]+ GB", cells[2])
     assert float(gigabytes) * 1e9 > GIVEN["items"] * 2e6, "they are paid for"
-    assert "a voucher, closed by cryptography below its threshold: " in made.words(
+    assert "a voucher, closed by cryptography below its threshold, who sent it: " in made.words(
         "rights"
     ) and "PB" in made.words("matrix")
 

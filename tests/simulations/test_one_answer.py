@@ -164,3 +164,137 @@ def test_a_file_without_the_figure_of_a_keys_life_says_what_its_costs_follow_fro
     assert "a key lasts 13 seconds" in _words(_part(older, "matrix"))
     said = "what stands beside costs follows from the limits of keys"
     assert said in _words(_part(older, "unmeasured"))
+
+
+def _said_of(tree: Element, words: str) -> str:
+    """Words of the row whose first words these are."""
+    return next(_words(row) for row in tree.iter("tr") if _words(row).startswith(words))
+
+
+def test_the_rights_part_names_who_opened_innocent_pictures_in_a_played_attack(made: Drawn) -> None:
+    """It said "nobody else" of threshold designs, where a centre with the curator reads unlisted pictures."""
+    read = _said_of(_part(made, "rights"), "Confidentiality")
+    assert "centre with curator, in a played attack: 1b blinded tokens, threshold" in read
+    assert "provider, under a seal; provider, in a played attack: 2a" in read
+
+
+def test_the_rights_part_tells_who_learns_who_sent_a_picture_as_the_sheet_does(made: Drawn) -> None:
+    """It said "only that it was asked" where the sheet had "matcher: who sent it"."""
+    (held,) = [_words(row) for row in _part(made, "rights").iter("tr") if "Data protection" in _words(row)]
+    only = held.partition("only that it was asked: ")[2].partition(";")[0]
+    assert only and all("via provider" in one for one in only.split("blinded ")[1:])
+    assert "that it was asked, who sent it: the others" in held
+    assert "matcher: who sent it" in _words(fromstring(made.sheet))
+
+
+def test_a_client_that_is_told_nothing_is_said_to_learn_what_an_attack_let_it_learn(made: Drawn) -> None:
+    taken = _said_of(_part(made, "abuse"), "List opened by clients")
+    found = (
+        "when vouchers are tried: whether guesses are listed (nobody), played: 1b blinded tokens, threshold"
+    )
+    assert f"a client is told no outcome; guesses tested by {found}" in taken
+
+
+def test_an_attack_played_once_says_in_how_many_more_designs_it_counts(made: Drawn) -> None:
+    """Tables by actor counted 13 designs where the table of attacks named one."""
+    alike = _said_of(_part(made, "attacks"), "matches split over accounts")
+    by_actor = _said_of(_part(made, "actors"), "a threshold of matches")
+    assert "alike in 12 more" in alike
+    named = next(
+        row for row in _part(made, "actors").iter("tr") if _words(row).startswith("a threshold of matches")
+    )
+    assert by_actor and len({one.get("data-design") for one in named.iter() if one.get("data-design")}) == 13
+    assert "designs, played or alike" in _words(_part(made, "abuse"))
+    assert "designs, played or alike" in _words(fromstring(made.sheet))
+
+
+def test_the_part_on_what_is_missed_says_how_many_of_the_edits_it_shows(made: Drawn) -> None:
+    cards = [one for one in _part(made, "edits").iter("li") if one.get("class") == "edit"]
+    said = f"with {len(cards)} of these edits, which alone are shown one by one"
+    assert said in _words(_part(made, "missed"))
+
+
+def test_why_a_threshold_design_fails_to_recognise_more_of_the_same_hashes_is_said(made: Drawn) -> None:
+    """25.9 and 26.2 of 100 files of one letter were not recognised."""
+    assert "In threshold designs some vouchers are made up and never count" in _words(_part(made, "hundred"))
+
+
+def test_reports_a_day_and_the_break_even_say_which_of_them_counts_videos(made: Drawn) -> None:
+    assert "Videos count here among known files" in _words(_part(made, "flagged-tables"))
+    for drawn_part in (_part(made, "year"), fromstring(made.sheet)):
+        assert "If every known picture, videos not counted, were found, half of all" in _words(drawn_part)
+
+
+def test_costs_that_were_timed_apart_and_bytes_that_were_not_fetched_say_so(made: Drawn) -> None:
+    """3a's answers took 3,330 ms, its servers 2,690; 0a's device 0 and 0.0351; 1d fetched 509 bytes."""
+    costs = _words(_part(made, "cost-tables"))
+    assert "either can be the larger" in costs
+    assert "In 0a the provider matches what it reads, so the device is charged nothing" in costs
+    assert "did not fetch it: the model of 1d text detector, 4 745 517 bytes" in costs
+
+
+def test_what_is_assumed_of_witnesses_fits_the_attacks_that_have_them(made: Drawn) -> None:
+    """Every run was said to have none, and two attacks on the log were played with some."""
+    assumed = _said_of(_part(made, "assumptions"), "Every device gets the same set.")
+    assert "no run here has" not in assumed and "the suite's own" in assumed
+
+
+def test_each_design_whose_pictures_no_game_told_apart_says_so_on_the_sheet(
+    made: Drawn, results: Results
+) -> None:
+    sheet = fromstring(made.sheet)
+    open_ = {
+        row.id
+        for row in results.rows
+        if isinstance(row, Measured)
+        and row.figures["advantage"].value is None
+        and not row.figures["advantage"].why.startswith("nothing to measure")
+    }
+    assert "carried-split-psi" in open_ and "oprf-psi" not in open_
+    for design in open_:
+        (row,) = [one for one in sheet.iter("tr") if _heads(one, design)]
+        assert "whether pictures can be told apart" in _words(row), design
+
+
+def _heads(row: Element, design: str) -> bool:
+    """Whether a design is named in the row's first cell."""
+    head = row.find("th")
+    return head is not None and any(design in (one.get("data-design") or "").split() for one in head.iter())
+
+
+def test_what_the_messenger_shows_stands_among_every_declared_fact(made: Drawn) -> None:
+    """0b stood there with "nothing is declared", and the matcher without the account that it is shown."""
+    facts = _part(made, "learns")
+    assert "nothing is declared" not in _words(facts)
+    without = [_words(row) for row in facts.iter("tr") if _words(row).startswith("0b")]
+    assert any("provider: unverified keys, account" in words for words in without)
+    assert "matcher: account" in _said_of(facts, "1b hash sent, blinded hash")
+
+
+def test_parties_that_join_their_logs_stand_beside_what_a_design_declares_of_others(made: Drawn) -> None:
+    """2c had only party A with B, and the attack had joined logs with the provider's there."""
+    joined = _said_of(_part(made, "abuse"), "Logs joined")
+    said = "party A with party B with provider: who sent whom a picture (nobody), played"
+    assert said in joined and joined.endswith("none declared: the others")
+
+
+def test_what_one_party_found_out_stands_with_what_it_had_to_know(made: Drawn) -> None:
+    """Alone and joined, 2b's third party and a matcher via provider had the same answer."""
+    exposed = [_words(row) for row in _part(made, "actors").iter("tr")]
+    wanted = {
+        "whose a picture in mind is": "third party holds: pictures in mind, and every request of "
+        "days, and who was active on which days, which the provider knows",
+        "whose each request is": "matcher holds: when which account\u2019s message leaves",
+    }
+    for start, condition in wanted.items():
+        rows = [words.replace("'", "\u2019") for words in exposed if words.startswith(start)]
+        assert rows and all(condition in words for words in rows), start
+
+
+def test_an_opening_before_the_decoder_stands_beside_from_when_it_opens_any(made: Drawn) -> None:
+    assert "with more work, as declared, from the threshold itself on" in _words(fromstring(made.sheet))
+
+
+def test_an_audit_without_sessions_is_not_said_to_have_found_nothing(made: Drawn) -> None:
+    facts = _words(_part(made, "learns"))
+    assert "audit of 0 sessions" not in facts and "egress audit: no session to look at" in facts

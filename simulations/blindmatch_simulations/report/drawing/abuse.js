@@ -3,6 +3,13 @@ const rowsOfKind = (kind) => now.attacks.concat(now.run.rows).filter((one) => on
 // who attacks: a device is not the reader's
 const withWhom = (parties) => parties.map((party) => (party === "device" ? "a device" : partyName(party))).join(" with ");
 const attackRows = () => rowsOfKind("attack");
+// an attack's parties by the names that they have in its design: what it calls the matcher is whoever is asked there
+const attackers = ({adversary, parameters}) => {
+  const asked = unique(Object.values(now.run.rows.find((row) => row.id === parameters.design)?.design?.roles ?? {}));
+  const stands = asked.length > 0 && !asked.includes("matcher") && !asked.includes("provider");
+  return adversary.parties.flatMap((party) => (party === "matcher" && stands ? asked : [party]));
+};
+const byAttackers = (row) => withWhom(attackers(row));
 const unplayed = (wanted, named) =>
   glue(
     groupsBy(rowsOfKind("attack not played").filter(wanted), (one) => one.why).map(
@@ -78,13 +85,18 @@ const withFact = (row, wanted) => {
     ? opens(place(row.id, "abuse", found[0].name), glue(found.map(abuseLine), "; "), () => abuseEvidence(row))
     : NONE;
 };
+// what modified devices that are told nothing found out all the same
+const guessedBy = (row) =>
+  attackRows()
+    .filter((one) => one.parameters.design === row.id && one.succeeded && one.adversary.parties.join() === "device" && now.sources.guessed.includes(one.trace?.exposes))
+    .map((one) => attackLink(one, h`${attackName(one.id)}: ${one.trace.exposes} (${called(one.trace.notices)}), played`));
 const extraction = (row) => {
   if (!row.extraction)
     return LISTED[row.design.relation]
       ? "there is no list"
       : row.design.learns.includes("device")
         ? "an entry for each right guess"
-        : "a client learns no outcome";
+        : glue(["a client is told no outcome", ...guessedBy(row)], "; ");
   const words = glue(
     Object.entries(row.extraction.shares).map(
       ([spent, share]) => h`${percent(share)} for ${number(Number(spent))} ${row.extraction.unit}`,
@@ -98,12 +110,13 @@ const extraction = (row) => {
     ]),
   );
 };
-// what a design declares of parties that join; else what the attack that joins their logs learned of it
+// what a design declares of parties that join, and what the attack that joins their logs learned of it
 const joined = (row) => {
   const declared = withFact(row, (one) => one.fact.topic !== "forced" && one.by.every((parties) => parties.length > 1));
   const played = attackNamed("joined-logs").find((one) => one.parameters.design === row.id && one.succeeded);
-  if (declared !== NONE || !played) return declared;
-  return attackLink(played, h`${withWhom(played.adversary.parties)}: ${played.trace.exposes} (${called(played.trace.notices)}), played`);
+  if (!played) return declared;
+  const won = attackLink(played, h`${byAttackers(played)}: ${played.trace.exposes} (${called(played.trace.notices)}), played`);
+  return declared === NONE ? won : glue([declared, won], "; ");
 };
 const whoDoes = (groups) =>
   glue(
@@ -156,12 +169,17 @@ const successes = (claimed) => {
   );
 };
 const attacksFold = () => {
+  // designs that tables by actor count as the one that it was played on
+  const like = (id) => {
+    const rows = rowsOfKind("attack not played").filter((one) => one.id === id && one.why.startsWith(now.sources.same));
+    return rows.length ? h`; alike in ${to("actors", number(rows.length))} more, since it ${now.sources.same}` : "";
+  };
   const played = groupsBy(attackRows(), (one) => one.id).map((each) => [
     h`<b>${attackName(each[0].id)}</b> ${soft(h`${withWhom(each[0].adversary.parties)}: ${plainly(each[0].claim.words)}`)}`,
-    glue(
+    h`${glue(
       each.map((one) => h`${calledIn(one.parameters.design)}: ${attackLink(one)}`),
       "; ",
-    ),
+    )}${like(each[0].id)}`,
   ]);
   const none = h`No attacks file lies beside this run: <code>blindmatch attack run all --json DIR/attacks.json</code>.`;
   return fold(

@@ -26,11 +26,17 @@ const calledIn = (id) => {
   return row ? short(row) : h`<code>${id}</code>`;
 };
 const left = ({notices, proof}) => [called(notices), proof ? h`${proof.file}: <code>${proof.command}</code>, to ${proof.to}` : "none"];
+// under what condition an attack exposed it: what its adversary has beside what its parties hold
+const holding = ({adversary, figures}) => {
+  const more = Object.entries(now.sources.conditions).flatMap(([name, words]) => (Object.hasOwn(figures, name) ? [words] : []));
+  return glue([adversary.has, ...more].filter(Boolean).map(plainly), ", and ");
+};
+const conditionIn = ({design, row}) => h`with what ${byAttackers({...row, parameters: {design}})} holds: ${holding(row)}`;
 const actorLines = (actor, of) => {
   const named_ = (rows) => glue(rows.map((one) => calledIn(one.design)), ", ");
   const got = of.flatMap(({design, exposed}) => exposed.map((row) => ({design, row, trace: row.trace})));
   const lines = groupsBy(got, (one) => JSON.stringify([one.trace.exposes, ...left(one.trace)])).map((each) => [
-    h`${each[0].trace.exposes} ${soft(h`(with what ${unique(each.map((one) => withWhom(one.row.adversary.parties))).join("; or ")} holds)`)}`,
+    h`${each[0].trace.exposes} ${soft(h`(${glue(unique(each.map((one) => conditionIn(one))), "; or ")})`)}`,
     glue(groupsBy(each, (one) => one.design).map(([one]) => attackLink(one.row, calledIn(one.design))), ", "),
     ...left(each[0].trace),
   ]);
@@ -67,11 +73,14 @@ const actorsPart = () => {
         ]
       : [called(actor), "not played", "", ""];
   });
-  const head = ["who acts", "kinds of things exposed beyond 0b (designs)", "of these, noticed by", "shown by a file"];
+  const head = ["who acts", "kinds of things exposed beyond 0b (designs, played or alike)", "of these, noticed by", "shown by a file"];
   const every = actors().flatMap((actor) => actorLines(actor, of(actor)));
   return [
     table("Exposed by played attacks; rows overlap", head, lines, "flat"),
-    fold("actors", "By actor: what, who notices, which file proves it", [para("Most attacks are not played on 0a: its provider reads every picture by design."), table("By actor", ["exposed", "options", "noticed by", "file, and what verifies it"], every)]),
+    fold("actors", "By actor: what, who notices, which file proves it", [
+      para(h`Most attacks are not played on 0a: its provider reads every picture by design. An attack that ${now.sources.same} is played once; here each design that it concerns is counted and named, with the outcome of the one that it was played on.`),
+      table("By actor", ["exposed", "options", "noticed by", "file, and what verifies it"], every),
+    ]),
   ];
 };
 const exposedIn = (actor) => once("actors", actorCells)(actor).filter((one) => one.exposed.length).length;
@@ -89,7 +98,7 @@ const exposedSaid = () => {
     filed = number(all.filter((rows) => rows.some((row) => row.trace.proof)).length);
   const unseen = counted((row) => row.trace.notices === now.sources.nobody),
     bare = counted((row) => !row.trace.proof);
-  return all.length ? h`${to("actors", number(all.length))} played attacks exposed more than 0b: ${unseen} nobody could notice, ${bare} leave no file${files.length ? `; ${filed} leave ${files.join("; ")}` : ""}. Kinds of things exposed (of these noticed; in how many of ${number(designs().length)} designs), by actors, who overlap: ${glue(actors().map((actor) => `${called(actor)} ${exposedTo(actor)}`), "; ")}. ` : absent("");
+  return all.length ? h`${to("actors", number(all.length))} played attacks exposed more than 0b: ${unseen} nobody could notice, ${bare} leave no file${files.length ? `; ${filed} leave ${files.join("; ")}` : ""}. Kinds of things exposed (of these noticed; in how many of ${number(designs().length)} designs, played or alike), by actors, who overlap: ${glue(actors().map((actor) => `${called(actor)} ${exposedTo(actor)}`), "; ")}. ` : absent("");
 };
 // Prevention: nothing is reported. What the sender, and what others were told, by runs from end to end.
 const PREVENTION = {warned: ["warn", "by calls they get"], refused: ["refuse", "since no message follows the query"]};

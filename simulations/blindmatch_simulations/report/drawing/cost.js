@@ -43,6 +43,19 @@ const traffic = (rows) =>
       ]),
     ),
   );
+// whose device does steps that nothing of this page charges, since the provider matches
+const uncharged = (rows) => {
+  const found = rows.filter((row) => valueOf(row, "phone_cpu_ms") === 0 && valueOf(row, "device_cpu_ms") > 0);
+  return found.length ? h`In ${named(found)} the provider matches what it reads, so the device is charged nothing: \u201cprotocol alone\u201d shows steps that are the provider\u2019s there.` : "";
+};
+// what of a set-up this run's device did not fetch: a model comes with the client
+const notFetched = (rows) => {
+  const parts = rows.flatMap((row) => {
+    const [, model] = /^a model of ([\d,]+) bytes/.exec(figureOf(row, "setup_bytes").why) || [];
+    return model ? [h`${code(row)}, ${number(Number(model.replace(/,/g, "")))} bytes`] : [];
+  });
+  return parts.length ? para(h`Not in this table, but in the set-up above, since this run\u2019s device did not fetch it: the model of ${glue(parts, "; ")}.`) : "";
+};
 // the most that a single party beyond both ends gets of an innocent picture, by declaration
 const MOST_SEEN = [
   ["picture", "#d55e00", "M-6-6h12v12h-12z"],
@@ -77,7 +90,7 @@ const scatterPart = (rows) => {
   const lines = points.map(({row}, at) => [h`<b>${LETTERS[at]}</b> ${code(row)}`, MOST_SEEN[mostSeen(row)][0], figFull(row, best(row, "recall_pairs")), fig(row, dear(row))]);
   const without = rows.filter((row) => !known.includes(row));
   return fold("scatter", "Found against cost, by who sees what", [
-    para(h`Up: found, of copies within 31 bits; to the right: CPU of the servers, ms a picture, at this run\u2019s list. Shape and colour, the most that a party beyond both ends gets of an innocent picture: ${key}.`),
+    para(h`Up: found, of copies within 31 bits; to the right: CPU of the servers, ms a picture, at this run\u2019s list, the larger of answers alone and of deployed servers. Shape and colour, the most that a party beyond both ends gets of an innocent picture: ${key}.`),
     h`<svg class="scatter" viewBox="0 0 ${AREA.width} ${AREA.height}" role="img" aria-label="Found against cost; the table below has the same">${heights}${axis}${drawn}</svg>`,
     table("Found against cost", ["design", "most seen", "found", "CPU of the servers"], lines, "short"),
     para(h`${without.length ? h`Not in it, since they ask no server or find no listed pictures: ${named(without)}. ` : ""}Higher or further left is not better: abuse, devices\u2019 costs and longer lists are not in it.`),
@@ -167,7 +180,9 @@ const costPart = () => {
         ["cost", ...rows.map(code)],
         COSTS.map((name) => [kindOf(name).title, ...rows.map((row) => figFull(row, name))]),
       ),
+      para(h`Server CPU: of the answers alone, in one process. Deployed: of the servers\u2019 processes while this run sent its pictures. Each was timed by itself, so either can be the larger, and every other part of this page takes the larger. ${uncharged(rows)}`),
       traffic(rows),
+      notFetched(rows),
     ]),
   );
 };

@@ -150,7 +150,8 @@ const flaggedPart = () => {
     ),
     fold("flagged-tables", "Reports a day; thresholds", [
       para(h`<b>Recalled</b>, without a source: ${outsideLink("fpr_perceptual")} for hashes, ${outsideLink("fpr_classifier")} for classifiers. ${thresholdsSaid()}`),
-      table("Reports a day, if no listed picture were missed", head, quoted),
+      table("Reports a day, if no listed file were missed", head, quoted),
+      para(h`Videos count here among known files, as if they were found, too; where half of all matches are wrong, in ${to("year", "a year", "part")}, they do not count.`),
       para(
         h`If false matches were independent, an account with ${number(given("items"))} pictures a year at ${number(given("rate"))} false matches a picture would reach ${number(given("threshold"))} matches with probability ${opens("threshold", number(reaches(given("items") * given("rate"), given("threshold"))), () => evidence("Threshold", [["how", "Poisson; one odd picture that is sent again and again is not independent"]]))}. Published: ${outsideLink("threshold_published")}; claimed: ${outsideLink("account_error_published")}.`,
       ),

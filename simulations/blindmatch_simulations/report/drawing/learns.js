@@ -12,7 +12,9 @@ const status = (row) => {
   const lines = row.audit.findings
     .map((one) => h`<b class="bad">violated</b>: ${one.party}, ${number(one.bytes)} undeclared bytes: ${one.rule}`)
     .concat(broken.map((one) => h`<b class="bad">failed</b>: ${one.check}: ${one.reason}`));
-  const audit = row.audit.comparable
+  const audit = !row.audit.sessions
+    ? "egress audit: no session to look at"
+    : row.audit.comparable
     ? h`egress audit of ${row.audit.sessions} sessions: nothing further found`
     : h`egress audit of ${row.audit.sessions} sessions: nothing could be compared`;
   const played = games(row).map(
@@ -27,6 +29,17 @@ const status = (row) => {
       ["checks", list(row.checks.map((one) => h`${one.check}: ${one.verdict}${one.reason ? h`, ${plainly(one.reason)}` : ""}`))],
     ]),
   );
+};
+// what comes with the messenger, whatever the design: by designs in which it is the same
+const ofMessenger = () => {
+  const facts = (row) =>
+    glue(
+      row.design.declared
+        .filter((leak) => leak.source !== "design" && leak.parties.length === 1)
+        .map((leak) => h`<b>${withWhom(leak.parties)}</b>: ${glue(bySeverity(leak.facts).map((fact) => h`<span title="${fact.says}">${plainly(fact.name)}</span>`), ", ")}`),
+      h`<br/>`,
+    );
+  return alike(inOrder(), (row) => [facts(row)]);
 };
 const learns = () => {
   const lines = inOrder().map((row) => {
@@ -44,7 +57,7 @@ const learns = () => {
     );
     return [
       code(row),
-      opens(place(row.id, "facts"), glue(says, h`<br/>`) || "nothing is declared", () =>
+      opens(place(row.id, "facts"), glue(says, h`<br/>`) || "nothing but the messenger\u2019s, below", () =>
         evidence(
           h`${code(row)}: declared facts`,
           own.map((leak) => [
@@ -70,7 +83,7 @@ const learns = () => {
       "Declared facts, most severe first",
       [
         "design",
-        "facts, by party and adversary",
+        "facts of the design itself, by party and adversary",
         "outcome learnt by",
         "stored files show of the list",
         "looked for more",
@@ -79,6 +92,8 @@ const learns = () => {
       ],
       lines,
     ),
+    table("Declared facts of the messenger, most severe first", ["designs", "facts, by party"], ofMessenger()),
+    para("Told apart, at most: a bound. Near 1 it says that few runs were made, not that anything was told apart; 0 is guessing."),
     para("Declared is not observed. No program of this suite told pictures apart beyond a bound; others may: that is no proof."),
   ];
 };

@@ -183,7 +183,7 @@ const studyRow = (option, row) => {
     opens(
       place(row.id, "cost"),
       row.figures.escrow_bytes
-        ? h`no matching; ${bytes(given("volume") * row.figures.escrow_bytes.value)} of keys kept`
+        ? h`no matching; ${bytes(given("volume") * row.figures.escrow_bytes.value)} of keys kept, more each day`
         : absent(""),
       () =>
         evidence(

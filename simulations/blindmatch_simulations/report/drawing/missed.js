@@ -157,7 +157,7 @@ const missedPart = () => {
     "What is missed?",
     para(
       groups.some((each) => wayOf(each[0]))
-        ? h`Of ${number(whole)} photographs of the corpus with ${unique(corpus("edit").map((one) => one.edit)).length} edits each, by their ${term("perceptual hash", "hashes")}; this run sent ${plan.listed}.`
+        ? h`Of ${number(whole)} photographs of the corpus with ${unique(corpus("edit").map((one) => one.edit)).length} edits each, by their ${term("perceptual hash", "hashes")}; this run sent ${plan.listed} with ${rows[0].recall_by_edit.length} of these edits, which alone are shown one by one.`
         : h`${plan.listed} listed photographs were sent with every edit; designs of equal outcomes share a letter. New material is on no list.`,
     ),
     key,
@@ -166,7 +166,7 @@ const missedPart = () => {
     fold("missed-tables", "By design, edit and distance", [
       table(
         "Found, by design, each edit alike",
-        ["design", ...MEASURES.map(([, , words]) => words), "in this run"],
+        ["design", ...MEASURES.map(([, , words]) => words), "in this run; whose outcomes are not as hashes say"],
         rows.map((row) => [
           code(row),
           ...MEASURES.map(([name]) => figFull(row, best(row, name))),

@@ -3,18 +3,34 @@ const optionIn = (row) => row.design?.option ?? row.option ?? "";
 // ---- the five questions: who answers alike stands together
 const beyondEnds = (row) => sight(row).filter((box) => !["device", ...AFTER].includes(box.party));
 const partiesThat = (row, holds) => glue(beyondEnds(row).filter(holds).map((box) => partyName(box.party)), ", ");
+// the fewest parties that open innocent pictures together: in a played attack, else by what the design declares of them
+const opened = (row) => {
+  const tried = attackRows().filter((one) => one.parameters.design === row.id && one.succeeded && now.sources.readable.includes(one.trace?.exposes));
+  const reported = row.design.declared.filter(({parties: [party, more]}) => AFTER.includes(party) && !more).flatMap((leak) => leak.facts.map((fact) => fact.name));
+  const shows = ({source, facts}) => source === "design" && facts.some((fact) => fact.shows.includes("picture") && !reported.includes(fact.name));
+  const declared = row.design.declared.filter(shows).map((leak) => leak.parties);
+  return smallest([...tried.map((one) => one.adversary.parties), ...declared]).map((parties) => {
+    const won = tried.find((one) => one.adversary.parties.join() === parties.join());
+    return won ? attackLink(won, h`${withWhom(parties)}, in a played attack`) : h`${withWhom(parties)}, as declared`;
+  });
+};
 const readers = (row) => {
   if (row.kind === "study") return "authorities, of opened accounts";
   const [plain, sealed] = [(state) => state && state !== "sealed", (state) => state === "sealed"].map((fits) =>
     partiesThat(row, ({things}) => fits(things.picture?.state)),
   );
-  return plain ? plain : sealed ? h`${sealed}, under a seal` : "nobody else";
+  if (String(plain)) return plain;
+  const parts = [...(String(sealed) ? [h`${sealed}, under a seal`] : []), ...opened(row)];
+  return parts.length ? glue(parts, "; ") : "nobody else";
 };
 const holders = (row) => {
-  if (row.kind === "study") return "nothing";
+  if (row.kind === "study") return "nothing more";
   const shown_ = unique([...(vouches(row) ? ["a voucher, closed by cryptography below its threshold"] : []), ...beyondEnds(row).map(({party}) => shownTo(row, party)[0])].filter(Boolean)),
-    asked = Object.keys(row.design.roles).length;
-  return shown_.length ? glue(shown_.map((words) => to(place(row.id, "sees"), words)), "; ") : asked ? "only that it was asked" : "nothing more";
+    asked = Object.keys(row.design.roles).length,
+    // as on the sheet: whoever is asked may be told by whom
+    whose = vouches(row) || beyondEnds(row).some(({party}) => innocentTo(row, party).includes(WHOSE));
+  const words = shown_.length ? shown_ : asked ? [whose ? "that it was asked" : "only that it was asked"] : [];
+  return words.length ? glue([...words, ...(whose ? [WHOSE] : [])].map((one) => to(place(row.id, "sees"), one)), ", ") : "nothing more";
 };
 const checkable = (row) =>
   row.kind === "study" || LISTED[row.design?.relation] ? "no list" : proven(row) ? "yes, if the log\u2019s witnesses are independent" : outside(row).startsWith("no proof") ? absent("") : "no";

@@ -42,15 +42,16 @@ const shownTo = (row, party) => {
   if (seenBy(row, party).picture?.state === "sealed") return ["the sealed picture"];
   return saysOf(row, party, ["picture", "hash"]);
 };
+const WHOSE = "who sent it";
 const innocentTo = (row, party) => {
-  if (party === "centre") return ["a voucher of each", "who sent it"];
+  if (party === "centre") return ["a voucher of each", WHOSE];
   const found = seenBy(row, party),
     asked = Object.values(row.design.roles).includes(party);
   const unsure = ["picture", "hash", "outcome"].some((thing) => found[thing]?.state === "unchecked");
   return [
     ...shownTo(row, party),
     ...(asked && row.design.learns.includes("server") ? ["that nothing matched"] : []),
-    ...(found.account && asked && party !== "provider" ? ["who sent it"] : []),
+    ...(found.account && asked && party !== "provider" ? [WHOSE] : []),
     ...(handsOut(row) === party ? ["who fetches the set-up"] : []),
     ...(unsure && asked ? ["(not checked)"] : []),
   ];
@@ -217,7 +218,7 @@ const unknown = (row) => {
       return figure.value === null && !figure.why.startsWith(NOTHING) ? LOOKED[name] : "";
     }),
   ].filter(Boolean);
-  return words.length ? to(place(row.id, "status"), glue(words, "; ")) : "\u2013";
+  return words.length ? to(place(row.id, "status"), glue(words, "; ")) : "no more";
 };
 // what designs of a letter find alike is said once; a row says what is its own
 const FOUND = () => [["Finds", (row) => FINDS[row.design.relation]], ["Found, of edited copies, each edit alike (rest missed)", restored], [h`Matched one of another source: all kinds, ${listsHead()}`, wrongly]];
@@ -253,7 +254,7 @@ const SHEET = () => [
   ["Whose stolen files, beside curator's and centre's, tell what of a listed picture", stolen],
   ["Worst abuse declared, or played (who would notice)", worst],
   ["One list for all, if the log\u2019s witnesses are independent", sameList],
-  ["Not measured (of none: above)", unknown],
+  ["Not measured, beside what is of none (above)", unknown],
 ];
 const sheetStudy = (option, row, at) => {
   const escrow = row.figures.escrow_bytes;
@@ -317,9 +318,11 @@ const foundSaid = () => {
     hundred = [near, equal, all].filter((row) => row && behaviourOf(row)).map((row) => h`${to("year", tenths(hundredOf(behaviourOf(row)).found), "part")} in ${nameOf(row)}`);
   return h`<b>Found</b>, measured: of what the provider\u2019s matcher (0a) finds, ${ratios.length ? glue(ratios, ", ") : absent("")}, each edit alike${mixed.length ? h` (assumed mix: ${glue(mixed, ", ")})` : ""}. ${prices.length ? h`Price of asking about one picture, without set-ups and updates, servers\u2019 CPU and bytes, ${number(entries(near || equal || all))} entries: ${glue(prices, "; ")}. ` : ""}${hundred.length ? h`Of 100 known files sent (reported, assumed known), by assumed shares${near && behaviourOf(near) ? sharesSaid(near) : ""}, found: ${glue(hundred, ", ")}${near && behaviourOf(near) ? foundSpan(behaviourOf(near)) : ""}. ` : ""}${escapes()}`;
 };
+const earlier = (rows) =>
+  rows.some((row) => row.design.declared.some(({facts}) => facts.some(({name}) => name === "early_opening"))) ? "; with more work, as declared, from the threshold itself on" : "";
 const thresholdSaid = (rows) => {
   const least = unique(rows.map(openedFrom)).sort((a, b) => a - b);
-  return h`from ${glue(least, " or ")} matches with different hashes, of a device and period, on; in this run ${glue(rows.map((row) => h`${fig(row, "recall", countOf(figureOf(row, "recall")))} ${soft(nameOf(row))}`), ", ")}`;
+  return h`from ${glue(least, " or ")} matches with different hashes, of a device and period, on; in this run ${glue(rows.map((row) => h`${fig(row, "recall", countOf(figureOf(row, "recall")))} ${soft(nameOf(row))}`), ", ")}${earlier(rows)}`;
 };
 const sheetPart = () => {
   const head = SHEET().map(([name]) => name),
