@@ -3,6 +3,7 @@ what it declares gets an error of that name in each command, and the other resul
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -23,7 +24,11 @@ from blindmatch_simulations.testbed.inprocess.plugin_bounds import (
     EndlessCallError,
     bounded_plugins,
 )
-from blindmatch_simulations.testbed.inprocess.plugin_contract import find_misspelt
+from blindmatch_simulations.testbed.inprocess.plugin_contract import (
+    WrongTypeError,
+    find_misspelt,
+    hold_to_contract,
+)
 
 # a twentieth of a step, after an endless call, must be enough to hash the largest picture
 FEW_U = Bounds(setup_u=20_000, step_u=80_000)
@@ -202,6 +207,56 @@ def test_a_declaration_that_changes_between_calls_is_refused_by_name(
     path.write_text(text)
     assert run(["conformance", f"{path}:DESIGN", "--only", "outcomes"]) == 6
     assert words in capsys.readouterr().err
+
+
+WRAPPED = """
+import functools
+
+
+def timed(step):
+    @functools.wraps(step)
+    def inner(*given, **more):
+        return step(*given, **more)
+    return inner
+
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("return list(super().leakage())", "WrongTypeError"),
+        ("self.calls.append(1); return super().leakage()[len(self.calls) > 2 :]", "ChangedDeclarationError"),
+    ],
+)
+def test_a_step_with_a_decorator_of_the_plugins_own_is_held_to_the_contract(
+    body: str, error: str, tmp_path: Path
+) -> None:
+    path = written(tmp_path, "leakage", body)
+    text = path.read_text().replace("class Broken", f"{WRAPPED}class Broken")
+    path.write_text(text.replace("    def leakage", "    calls = []\n\n    @timed\n    def leakage"))
+    (found,) = checked(path, "declarations").values()
+    assert error in found["rule"] and found["step"] == "leakage"
+
+
+def test_a_decorator_around_a_step_that_is_held_already_is_held_too(tmp_path: Path) -> None:
+    first = load_design(f"{written(tmp_path, 'enrol', 'return super().enrol(*given)')}:DESIGN")
+    kind: Any = type(first)
+    inner = kind.enrol
+
+    @functools.wraps(inner)
+    def outer(*given: Any) -> Any:
+        inner(*given)
+        return 7
+
+    kind.enrol = outer
+    hold_to_contract(first)
+    with pytest.raises(WrongTypeError, match=r"enrol .* returned int"):
+        first.enrol(None)  # type: ignore[arg-type]
+    held = kind.enrol
+    hold_to_contract(first)
+    assert kind.enrol is held
 
 
 def test_a_declaration_that_a_step_changes_fails_the_check_that_runs_it(tmp_path: Path) -> None:

@@ -76,6 +76,9 @@ OWN_TAGS: Final = 0x80
 ALIKE: Final = 0.8
 """Names are alike from this ratio of `difflib` on: about one letter in five may differ."""
 _OWN_ROOM: Final = "blindmatch_protocol"
+_HELD: Final = "_blindmatch_is_held"
+"""Attribute of a step that is held to the contract. `__wrapped__` would not do, since any decorator of the
+plug-in's own that uses `functools.wraps` sets it."""
 
 
 class WrongTypeError(PluginError):
@@ -98,7 +101,7 @@ def hold_to_contract(design: AnyDesign) -> None:
     declared.check_info(design, "loading")
     for kind in _own_classes(design):
         for name, held in list(vars(kind).items()):
-            if name in RETURNS and isinstance(held, FunctionType) and not hasattr(held, "__wrapped__"):
+            if name in RETURNS and isinstance(held, FunctionType) and not _is_held(held):
                 setattr(kind, name, _held(held, name))
     for _ in range(2):
         try:
@@ -147,6 +150,11 @@ def noted_crashes() -> Iterator[list[BaseException]]:
 _DECLARED: Final[WeakKeyDictionary[AnyDesign, _Declared]] = WeakKeyDictionary()
 
 
+def _is_held(step: FunctionType) -> bool:
+    # `functools.wraps` copies attributes, so the one of a held step is on a wrapper around it, too
+    return getattr(step, _HELD, None) is step
+
+
 def _held(step: Callable[..., Any], name: str) -> Callable[..., Any]:
     code = step.__code__
     where = f"{code.co_filename}:{code.co_firstlineno}"
@@ -175,6 +183,7 @@ def _held(step: Callable[..., Any], name: str) -> Callable[..., Any]:
                 declared.check_answer(name, where, (step.__qualname__, given), returned)
         return returned
 
+    setattr(held, _HELD, held)
     return held
 
 
