@@ -33,7 +33,7 @@ from blindmatch_simulations.testbed.inprocess.plugin_contract import (
 # a twentieth of a step, after an endless call, must be enough to hash the largest picture
 FEW_U = Bounds(setup_u=20_000, step_u=80_000)
 PLUGIN = """
-import os, subprocess, sys, threading, time
+import multiprocessing, os, subprocess, sys, threading, time
 
 import msgspec
 from blindmatch_simulations.data.bases.plain import ExactUpload
@@ -71,6 +71,8 @@ WAYS = {
     "forks": "StartedProcessError",
     "spawns": "StartedProcessError",
     "shell": "StartedProcessError",
+    "multiprocessing spawn": "StartedProcessError",
+    "multiprocessing forkserver": "StartedProcessError",
     "prints": "PrintedError",
     "prints lines": "PrintedError",
     "errors": "PrintedError",
@@ -88,6 +90,8 @@ BODIES = {
     "forks": "os.fork()",
     "spawns": "subprocess.run(['true'])",
     "shell": "os.system('true')",
+    "multiprocessing spawn": "multiprocessing.get_context('spawn').Process(target=print).start()",
+    "multiprocessing forkserver": "multiprocessing.get_context('forkserver').Process(target=print).start()",
     "prints": "print('x' * 10**9)",
     "prints lines": "\n            ".join(("while True:", "print('line' * 1000)")),
     "errors": "sys.stderr.write('x' * 10**8)",

@@ -4,7 +4,8 @@
     never returns             a thread looks once a second: the same call has used up its work, or goes on
                               waiting  --> `EndlessCallError`, raised in the call
     ends the process          `os._exit`, `os.abort` and `sys.exit` --> `EndedProcessError`
-    starts another            audit events (PEP 578) of fork, exec and spawn --> `StartedProcessError`
+    starts another            audit events (PEP 578) of fork, exec and spawn, and `multiprocessing`
+                              --> `StartedProcessError`
     prints without end        --> `PrintedError`; what it prints before goes to standard error
 
 Each error comes up in the plug-in's own code, so it is a crash of the design like any other, with its
@@ -35,7 +36,8 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache, partial
+from functools import cache, partial, wraps
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, TextIO
@@ -187,6 +189,7 @@ class _Watch:
             self._bounds = bounds
             self._replace_exits()
             self._replace_streams()
+            self._replace_process_start()
             if not self._is_hooked:  # a hook cannot be removed
                 sys.addaudithook(self._refuse_processes)
                 self._is_hooked = True
@@ -340,6 +343,21 @@ class _Watch:
     def _refuse_processes(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self._bounds is not None and event.startswith(STARTS) and self.is_calling():
             raise StartedProcessError(f"was about to start another process ({event}), which no step may do")
+
+    def _replace_process_start(self) -> None:
+        """Refuse what the contexts `spawn` and `forkserver` start: they raise no audit event for it."""
+        original = BaseProcess.start
+
+        @wraps(original)
+        def refuse_or_start(process: BaseProcess) -> None:
+            # it is not called `start`, since a crash is said to be of the step that its frames are called by
+            if self.is_calling():
+                words = "was about to start another process (multiprocessing), which no step may do"
+                raise StartedProcessError(words)
+            original(process)
+
+        setattr(BaseProcess, "start", refuse_or_start)  # noqa: B010 - mypy lets no method be assigned
+        self._undo.append(partial(setattr, BaseProcess, "start", original))
 
     def _replace_exits(self) -> None:
         for module, name in ((os, "_exit"), (os, "abort"), (sys, "exit")):
