@@ -229,3 +229,42 @@ class BucketLoad(Psi):
         fronts = (own[:HALF].tobytes() for own in _hashes(entries))
         load = Counter(sha256(self._set.key + front).digest()[0] % BUCKETS for front in fronts)
         return _with_file(made, out, bytes(BUCKETS * max(load.values())))
+
+
+class Salted(Psi):
+    """A set-up with a drawn salt, and what follows from the list, the salt and a key that nobody is told."""
+
+    def __init__(self) -> None:
+        self._set = threading.local()
+
+    def keyed(self, rng: Randomness) -> Randomness:
+        self._set.salt = rng.take(16)
+        self._set.key = rng.take(16)
+        return rng
+
+    def published(self, made: Published, entries: EntrySource, out: Workspace) -> Published:
+        told = self.told(_hashes(entries), self._set.salt, self._set.key)
+        return _with_file(made, out, self._set.salt + told)
+
+    def told(self, hashes: Rows, salt: bytes, key: bytes) -> bytes:
+        raise NotImplementedError
+
+
+@planted("a check sum of the list under a salt in the set-up", "list", "publish")
+class SaltedSum(Salted):
+    """Of digests of all entries: whoever guesses the list can tell."""
+
+    def told(self, hashes: Rows, salt: bytes, key: bytes) -> bytes:
+        digests = [int.from_bytes(sha256(salt + own.tobytes()).digest()) for own in hashes]
+        return (sum(digests) % (1 << 256)).to_bytes(32)
+
+
+@planted("which buckets have entries, by a salt in the set-up", "list", "publish")
+class SaltedLoad(Salted):
+    """A bit for each bucket that a digest under the salt falls into."""
+
+    def told(self, hashes: Rows, salt: bytes, key: bytes) -> bytes:
+        bits = np.zeros(1 << 12, np.uint8)
+        for own in hashes:
+            bits[int.from_bytes(sha256(salt + own.tobytes()).digest()[:2]) >> 4] = 1
+        return np.packbits(bits).tobytes()

@@ -56,6 +56,7 @@ from blindmatch_simulations.evaluation.conformance.leakage.games import (
     run_counts,
     summary,
 )
+from blindmatch_simulations.evaluation.conformance.leakage.list_pinning import check_list_pinning
 from blindmatch_simulations.evaluation.conformance.leakage.lists import (
     LIST_SCENARIOS,
     ListPair,
@@ -263,7 +264,8 @@ STANDS: Final = "an entry of the list stands in what devices get, and is not dec
 
 def check_list(fixtures: Fixtures) -> Passed:
     """Set-up files, and replies without a match, hold no first 8 bytes of an entry's hash or digest; lists of
-    one size give equal lengths."""
+    one size give equal lengths, and no byte follows from the list and the randomness that a set-up shows.
+    """
     if list_declared(fixtures):
         raise NotApplicableError("the list is declared to devices")
     wanted = dictionary(fixtures.pool.entries)
@@ -276,7 +278,7 @@ def check_list(fixtures: Fixtures) -> Passed:
         for asked in ran.asked:
             searched += search(asked.reply.encode(), wanted, f"reply for {name}")
     words = f"none of {len(fixtures.pool.entries)} entries in {searched} bytes that devices get"
-    return Passed(words + _words_if_alike(fixtures))
+    return Passed(f"{words}{_words_if_alike(fixtures)}; {check_list_pinning(fixtures)}")
 
 
 def list_declared(fixtures: Fixtures) -> bool:

@@ -15,10 +15,12 @@ is pinned too, for the provider sees its commitment, and so is the randomness of
 All else is drawn again in each run: the rest of the tape, the rest of the state (of another account with the
 same life), and the randomness of roles outside of the coalition.
 
-What comes out. `DRAWS` runs of the first picture and as many of the second. A bit of a field *tells* if it is
-b in all runs of the first and 1 - b in all runs of the second; so does the length of a field, and whether
-there is one. Fields are compared one by one, those of varying length from both of their ends, so that a part
-of varying length does not shift the next one.
+What comes out. `DRAWS` runs of the first picture and as many of the second. A bit of a field *tells* if it
+is b in all runs of the first and 1 - b in all runs of the second. A byte tells if it is the same in all
+runs of the one, and has that value in no run of the other: a constant for one picture may stand where
+another one has what is drawn. So does the length of a field tell, and whether there is one. Fields are
+compared one by one, those of varying length from both of their ends, so that a part of varying length does
+not shift the next one.
 
 Why that is right. Let v be what the coalition sees. A design hides the picture if v is distributed alike for
 both pictures. What is pinned is a part of v, so v is distributed alike given that part, too. Let q be the
@@ -28,10 +30,12 @@ pictures. So an honest design is failed for that bit with a probability of
     q^n (1 - q)^n + (1 - q)^n q^n  <=  2 * 4^-n  =  2^-47   for n = DRAWS = 24,
 
 since q (1 - q) <= 1/4, whatever q is: rare values, sorted rows and padding of drawn lengths cause no alarm.
-With 2^20 bits looked at in a run that is 2^-27. Runs stop as soon as no bit is left that tells, mostly after
-three. The runs that decide what is pinned are not counted. Only pieces that stand in both views are pinned:
-if those of one were, filler that is drawn for a poor picture would be held against the ciphertext of a good
-one.
+With 2^20 bits looked at in a run that is 2^-27. Runs stop as soon as no bit is left that tells, mostly
+after three. For a byte, let q be the probability of the value that it had in the first run of the one side:
+the others have it with q^(n-1), and none of the other side with (1 - q)^n, so that an honest design is
+failed for that byte with at most 2 * 4^-(n-1) = 2^-45. The runs that decide what is pinned are not counted.
+Only pieces that stand in both views are pinned: if those of one were, filler that is drawn for a poor
+picture would be held against the ciphertext of a good one.
 
 What it cannot see. A cipher under the receiver's own key: the key is neither drawn nor sent. If its nonce is
 sent as it was drawn, the ciphertext is a function of the picture and of what is sent, and is found; if what
@@ -341,15 +345,19 @@ def _is_told_by_length(first: Sequence[bytes | None], second: Sequence[bytes | N
 
 
 def _telling_places(first: Sequence[bytes | None], second: Sequence[bytes | None]) -> npt.NDArray[np.intp]:
-    """Bytes, by place in `_ends`, with a bit that is constant on both sides, and differs; none where a side
-    has no field in some runs."""
+    """Bytes, by place in `_ends`, with a bit that is constant on both sides, and differs; or that are
+    constant on one side, and never have that value on the other. None where a side has no field in some
+    runs."""
     values = [[value for value in side if value is not None] for side in (first, second)]
     least = min((len(value) for side in values for value in side), default=0)
     if not least or len(values[0]) < len(first) or len(values[1]) < len(second):
         return np.zeros(0, np.intp)
     sides = [np.stack([_ends(value, least) for value in side]) for side in values]
     steady = [~np.bitwise_or.reduce(side ^ side[0], axis=0) for side in sides]
-    return np.flatnonzero(steady[0] & steady[1] & (sides[0][0] ^ sides[1][0]))
+    bits = steady[0] & steady[1] & (sides[0][0] ^ sides[1][0])
+    never = [(side != other[0]).all(axis=0) for side, other in zip(sides, reversed(sides), strict=True)]
+    constant = [bits_steady == 0xFF for bits_steady in steady]
+    return np.flatnonzero((bits != 0) | (constant[0] & never[1]) | (constant[1] & never[0]))
 
 
 def _ends(value: bytes, count: int) -> npt.NDArray[np.uint8]:
