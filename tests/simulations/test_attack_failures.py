@@ -171,6 +171,9 @@ def test_a_design_that_crashes_is_a_row_and_the_others_go_on(
     assert found["membership-probing", "leaving"][0] == "failed", "its exit code 0 is not the command's"
     assert found["membership-probing", "exact-upload"] == ("measured", "")
     assert found["framing", "exact-upload"] == ("measured", "")
+    status, why = found["framing", "crashing"]
+    assert status == "failed"
+    assert "the design found no match for a listed picture, so no report can be forged" in why
     assert found["downgrade", "crashing"] == ("measured", ""), "it asks about no picture"
     assert "membership-probing, crashing: failed: ZeroDivisionError" in " ".join(made.err.split())
     assert "Traceback" not in made.err
