@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from asyncio import CancelledError
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,24 @@ def test_a_check_that_does_not_begin_for_want_of_work_is_not_checked() -> None:
     assert part.verdict is Verdict.NOT_CHECKED
     assert len(part.problems) == len(CHECKS)
     assert all(line.startswith("not checked: ") and line.endswith(USED_UP) for line in part.problems)
+
+
+@pytest.mark.parametrize("error", [GeneratorExit, CancelledError, BaseException])
+def test_a_part_that_a_plugin_ends_by_no_exception_has_failed(error: type[BaseException]) -> None:
+    def fail() -> Came:
+        raise error("lost")
+
+    part = checker().part("demo", "again", fail)
+    assert part.verdict is Verdict.FAILED
+    assert any(f"{error.__name__}: lost" in line for line in part.problems)
+
+
+def test_a_keyboards_interrupt_ends_all_parts() -> None:
+    def interrupt() -> Came:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        checker().part("demo", "again", interrupt)
 
 
 def test_an_attack_that_does_not_begin_for_want_of_work_leaves_the_part_unchecked() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.inprocess import plugin_bounds
@@ -79,6 +80,8 @@ WAYS = {
     "type": "WrongTypeError",
     "none": "WrongTypeError",
     "raises": "KeyError",
+    "cancels": "CancelledError",
+    "ends a generator": "GeneratorExit",
 }
 BODIES = {
     **ENDLESS,
@@ -98,6 +101,8 @@ BODIES = {
     "type": "return 7",
     "none": "pass",
     "raises": "raise KeyError('lost')",
+    "cancels": "import asyncio; raise asyncio.CancelledError",
+    "ends a generator": "raise GeneratorExit",
 }
 
 
@@ -261,6 +266,29 @@ def test_a_decorator_around_a_step_that_is_held_already_is_held_too(tmp_path: Pa
     held = kind.enrol
     hold_to_contract(first)
     assert kind.enrol is held
+
+
+@pytest.mark.parametrize("error", ["GeneratorExit", "__import__('asyncio').CancelledError", "BaseException"])
+def test_an_error_that_is_no_exception_fails_the_check_of_the_step_and_the_results_are_written(
+    error: str, tmp_path: Path
+) -> None:
+    found = checked(written(tmp_path, "start", f"raise {error}('lost')"), "outcomes", "codec")
+    assert error.rpartition(".")[2] in found["outcomes"]["rule"]
+    assert {one["verdict"] for one in found.values()} == {"failed"}
+
+
+def test_a_keyboards_interrupt_ends_the_command_though_a_step_raises_it(tmp_path: Path) -> None:
+    path = written(tmp_path, "start", "raise KeyboardInterrupt")
+    assert run(["conformance", f"{path}:DESIGN", "--only", "outcomes"]) == exit_codes.INTERRUPTED
+
+
+@pytest.mark.parametrize("error", ["GeneratorExit", "BaseException"])
+def test_a_file_that_raises_no_exception_when_it_is_loaded_is_refused_by_name(
+    error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.py").write_text(f"raise {error}('lost')")
+    assert run(["conformance", f"{tmp_path / 'broken.py'}:DESIGN"]) == exit_codes.REFUSED_INPUT
+    assert f"cannot be loaded: {error}: lost" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_declaration_that_a_step_changes_fails_the_check_that_runs_it(tmp_path: Path) -> None:

@@ -171,7 +171,9 @@ class Checker(Struct):
             came = act()
         except BlindmatchError as error:
             came = Came(Verdict.FAILED, "did not come to its end", (str(error),))
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plug-in may raise anything
             crash = crash_of(error, self.design)
             came = Came(Verdict.FAILED, "did not come to its end", _crash_lines([crash]))
         spent = used_cpu_seconds() - before

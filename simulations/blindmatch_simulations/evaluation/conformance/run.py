@@ -283,7 +283,9 @@ def judged(name: str, act: Callable[[], Passed], design: AnyDesign | None = None
         return Result(
             name, Verdict.FAILED, str(broken), step=broken.step, rule=broken.rule, evidence=broken.evidence
         )
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plug-in may raise anything
         crash = crash_of(error, design)
         rule = f"crash: raises {crash.error}"
         seen = {"trace": "\n".join(crash.trace)}

@@ -265,7 +265,9 @@ def _entry_points() -> Iterator[Registered]:
         source = point.dist.name if point.dist else point.value
         try:
             loaded = point.load()
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plug-in may raise anything
             raise RegistryError(f"design {point.name} of {source} cannot be loaded: {error}") from error
         design = _checked(loaded, point.name)
         if (name := design.info.name) in _modules():
@@ -291,7 +293,10 @@ def module_of(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        del sys.modules[name]
+        raise
+    except BaseException as error:  # a plug-in may raise anything
         del sys.modules[name]
         why = f"{type(error).__name__}: {error}"
         if misspelt := "; ".join(_misspelt(module)):

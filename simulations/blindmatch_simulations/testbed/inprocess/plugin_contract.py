@@ -106,9 +106,9 @@ def hold_to_contract(design: AnyDesign) -> None:
     for _ in range(2):
         try:
             design.leakage()
-        except ChangedDeclarationError:
+        except (ChangedDeclarationError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit):
+        except BaseException:
             break  # whoever asks next says so, with the step
 
 
@@ -163,9 +163,9 @@ def _held(step: Callable[..., Any], name: str) -> Callable[..., Any]:
     def held(design: AnyDesign, *given: Any, **more: Any) -> Any:
         try:
             return check(design, *given, **more)
-        except BlindmatchError:  # a refusal
+        except (BlindmatchError, KeyboardInterrupt):  # a refusal, or the user's wish
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             if _NOTED:
                 _NOTED[-1].append(error)
             raise
