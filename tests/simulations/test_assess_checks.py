@@ -44,7 +44,7 @@ from support.assess_rows import game_figures, observed, row, tiny
 from support.command import COMMAND, in_process
 
 
-class KilledError(BaseException):
+class KilledError(KeyboardInterrupt):
     """Stands for the end of the process."""
 
 

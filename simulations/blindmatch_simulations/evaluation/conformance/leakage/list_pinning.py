@@ -169,7 +169,7 @@ def check_list_pinning(fixtures: Fixtures) -> str:
             continue
         compared += 1
         drawn = max(drawn, pinned.size)
-        found = compare(partial(pinned.run, 0), partial(pinned.run, 1))
+        found = compare(partial(pinned.run, 0), partial(pinned.run, 1), by_bytes=True)
         if found is not None:
             raise BrokenError(
                 "publish",

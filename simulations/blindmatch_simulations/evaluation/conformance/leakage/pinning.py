@@ -16,11 +16,11 @@ All else is drawn again in each run: the rest of the tape, the rest of the state
 same life), and the randomness of roles outside of the coalition.
 
 What comes out. `DRAWS` runs of the first picture and as many of the second. A bit of a field *tells* if it
-is b in all runs of the first and 1 - b in all runs of the second. A byte tells if it is the same in all
-runs of the one, and has that value in no run of the other: a constant for one picture may stand where
-another one has what is drawn. So does the length of a field tell, and whether there is one. Fields are
-compared one by one, those of varying length from both of their ends, so that a part of varying length does
-not shift the next one.
+is b in all runs of the first and 1 - b in all runs of the second. In set-ups (`list_pinning`) a byte tells,
+too, if it is the same in all runs of the one, and has that value in no run of the other: a constant for one
+list may stand where another one has what is drawn. So does the length of a field tell, and whether there is
+one. Fields are compared one by one, those of varying length from both of their ends, so that a part of
+varying length does not shift the next one.
 
 Why that is right. Let v be what the coalition sees. A design hides the picture if v is distributed alike for
 both pictures. What is pinned is a part of v, so v is distributed alike given that part, too. Let q be the
@@ -323,14 +323,18 @@ def _pieces(raw: bytes, start: int) -> npt.NDArray[np.uint32]:
     return np.frombuffer(raw, "<u4", max(0, len(raw) - start) // PIECE, start if len(raw) > start else 0)
 
 
-def told_apart(mine: Sequence[Fields], theirs: Sequence[Fields]) -> Difference | None:
-    """The first field that tells runs of one side from those of the other, or None."""
+def told_apart(
+    mine: Sequence[Fields],
+    theirs: Sequence[Fields],
+    by_bytes: bool = False,
+) -> Difference | None:
+    """The first field that tells runs of one side from those of the other, or None; see `_telling_places`."""
     for name in dict.fromkeys(name for fields in (mine[0], theirs[0]) for name in fields):
         first, second = ([fields.get(name) for fields in side] for side in (mine, theirs))
         own, other = first[0] or b"", second[0] or b""
         if _is_told_by_length(first, second):
             return Difference(name, own, other)
-        places = _telling_places(first, second)
+        places = _telling_places(first, second, by_bytes)
         if len(places):
             count = len(own) if len(own) == len(other) else 0
             place = int(places[0])
@@ -344,10 +348,16 @@ def _is_told_by_length(first: Sequence[bytes | None], second: Sequence[bytes | N
     return len(mine) == len(theirs) == 1 and mine != theirs
 
 
-def _telling_places(first: Sequence[bytes | None], second: Sequence[bytes | None]) -> npt.NDArray[np.intp]:
-    """Bytes, by place in `_ends`, with a bit that is constant on both sides, and differs; or that are
-    constant on one side, and never have that value on the other. None where a side has no field in some
-    runs."""
+def _telling_places(
+    first: Sequence[bytes | None], second: Sequence[bytes | None], by_bytes: bool
+) -> npt.NDArray[np.intp]:
+    """Find bytes, by place in `_ends`, with a bit that is constant on both sides, and differs.
+
+    None where a side has no field in some runs.
+
+    Args:
+        by_bytes: also those that are constant on one side, and never have that value on the other.
+    """
     values = [[value for value in side if value is not None] for side in (first, second)]
     least = min((len(value) for side in values for value in side), default=0)
     if not least or len(values[0]) < len(first) or len(values[1]) < len(second):
@@ -355,6 +365,8 @@ def _telling_places(first: Sequence[bytes | None], second: Sequence[bytes | None
     sides = [np.stack([_ends(value, least) for value in side]) for side in values]
     steady = [~np.bitwise_or.reduce(side ^ side[0], axis=0) for side in sides]
     bits = steady[0] & steady[1] & (sides[0][0] ^ sides[1][0])
+    if not by_bytes:
+        return np.flatnonzero(bits)
     never = [(side != other[0]).all(axis=0) for side, other in zip(sides, reversed(sides), strict=True)]
     constant = [bits_steady == 0xFF for bits_steady in steady]
     return np.flatnonzero((bits != 0) | (constant[0] & never[1]) | (constant[1] & never[0]))
@@ -365,10 +377,12 @@ def _ends(value: bytes, count: int) -> npt.NDArray[np.uint8]:
     return np.frombuffer(value[:count] + value[-count:], np.uint8)
 
 
-def compare(mine: Callable[[int], Fields], theirs: Callable[[int], Fields]) -> Difference | None:
+def compare(
+    mine: Callable[[int], Fields], theirs: Callable[[int], Fields], by_bytes: bool = False
+) -> Difference | None:
     """Run both sides until nothing is left that tells them apart, or `DRAWS` times."""
     first, second = [mine(1)], [theirs(1)]
-    while (found := told_apart(first, second)) is not None and len(first) < DRAWS:
+    while (found := told_apart(first, second, by_bytes)) is not None and len(first) < DRAWS:
         first.append(mine(len(first) + 1))
         second.append(theirs(len(second) + 1))
     return found
