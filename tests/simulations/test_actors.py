@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from blindmatch_protocol import contract as bm
 from blindmatch_simulations.data import committed
+from blindmatch_simulations.evaluation.assess.results import ATTACKS as ATTACKS_FILE
 from blindmatch_simulations.evaluation.assess.results import check_folder
 from blindmatch_simulations.evaluation.attacks.adversary import Actor, Left, Means
 from blindmatch_simulations.evaluation.attacks.arena import Arena, Attack, Pair
@@ -28,7 +29,6 @@ from blindmatch_simulations.evaluation.attacks.run import (
 )
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS, pairs
 from blindmatch_simulations.measure.results import encode, sealed
-from blindmatch_simulations.report.page import ATTACKS as ATTACKS_FILE
 from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
 from defusedxml.ElementTree import fromstring
 from msgspec import UNSET

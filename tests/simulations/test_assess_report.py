@@ -27,6 +27,7 @@ from blindmatch_simulations.evaluation.assess.observed import (
     Traffic,
 )
 from blindmatch_simulations.evaluation.assess.plan import plan_text, read_plan
+from blindmatch_simulations.evaluation.assess.results import ATTACKS as ATTACKS_FILE
 from blindmatch_simulations.evaluation.assess.results import RESULTS, Measured, Recall, Results, check_folder
 from blindmatch_simulations.evaluation.assess.subjects import STUDIES, Done, row_of
 from blindmatch_simulations.evaluation.attacks.arena import Pair
@@ -38,7 +39,6 @@ from blindmatch_simulations.evaluation.population.running import _evidence as po
 from blindmatch_simulations.evaluation.studies.evidence import RECALL, differences
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.results import Figure, encode
-from blindmatch_simulations.report.page import ATTACKS as ATTACKS_FILE
 from blindmatch_simulations.report.page import MOST_FOLLOWED, report
 from blindmatch_simulations.report.yearly import ASSUMPTION, inputs
 from blindmatch_simulations.testbed.deployment.registry import all_designs

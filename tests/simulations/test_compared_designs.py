@@ -105,7 +105,7 @@ def test_recall_of_a_relation_is_that_of_the_built_in_which_finds_all_of_it() ->
     (near,) = (one for one in columns_of([SAMPLE]) if one.row.design.name == "he-hamming")
     figure = near.row.figures["corpus_recall"]
     renamed = replace(near.row, design=replace(near.row.design, name="mine"), figures={})
-    of_relation = compare([type(near)("mine v1", "", "", near.results, renamed, None)])
+    of_relation = compare([type(near)("mine v1", "", near.results, renamed, ())])
     assert figure.value is not None
     (column,) = (name for name in made.columns if name.startswith("he-hamming"))
     assert cells(of_relation, "recall of the corpus") == (f"{by_design[column]}, of the relation",)

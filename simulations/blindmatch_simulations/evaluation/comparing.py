@@ -13,9 +13,11 @@ from typing import Final, TypeAlias
 
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY
 from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.assess.observed import Described
 from blindmatch_simulations.evaluation.assess.results import (
+    ATTACKS,
     AnyResults,
     Measured,
     machine_words,
@@ -26,7 +28,6 @@ from blindmatch_simulations.evaluation.studies.evidence import RECALL, Matching,
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.results import Figure, Status, csv_of, encode, read, short
 
-ATTACKS: Final = "attacks.json"
 NOT_MEASURED: Final = "not measured"
 NOTHING_MORE: Final = "nothing more"
 NOT_DECLARED: Final = "not declared"
@@ -37,19 +38,17 @@ class Column(Struct, frozen=True):
 
     Attributes:
         name: that heads the column, different from that of every other.
-        source: the file's digest.
         folder: the name of the folder that the file was read from.
         results: the whole file.
         row: the design's row in it.
-        attacks: played against the design, of the attacks file beside the results; None if there is none.
+        attacks: played against designs of this name, of the attacks file beside the results, if there is one.
     """
 
     name: str
-    source: str
     folder: str
     results: AnyResults
     row: Measured
-    attacks: tuple[AttackRow, ...] | None
+    attacks: tuple[AttackRow, ...]
 
 
 class Line(Struct, frozen=True):
@@ -100,23 +99,21 @@ def columns_of(paths: Iterable[Path], designs: Sequence[str] = ()) -> list[Colum
             for row in rows:
                 folder = file.resolve().parent.name
                 name = f"{row.design.name} v{row.design.version}"
-                found.append(Column(name, results.digest, folder, results, row, _against(attacks, row)))
+                found.append(Column(name, folder, results, row, _against(attacks, row)))
     if designs:
         found = [one for name in designs for one in found if one.row.design.name == name]
     return _told_apart(found)
 
 
-def _attacks_beside(file: Path) -> list[AttackRow] | None:
+def _attacks_beside(file: Path) -> list[AttackRow]:
     path = file.with_name(ATTACKS)
     if not path.is_file():
-        return None
+        return []
     results: AnyResults = read(path, AnyResults)
     return [row for row in results.rows if isinstance(row, AttackRow)]
 
 
-def _against(attacks: list[AttackRow] | None, row: Measured) -> tuple[AttackRow, ...] | None:
-    if attacks is None:
-        return None
+def _against(attacks: Sequence[AttackRow], row: Measured) -> tuple[AttackRow, ...]:
     return tuple(one for one in attacks if one.parameters.get("design") == row.design.name)
 
 
@@ -129,7 +126,8 @@ def _told_apart(columns: Sequence[Column]) -> list[Column]:
             if len(alike) > 1:
                 words = {id(one): words_of(one, alike) for one in alike}
                 named = [
-                    _renamed(one, f"{name} {words[id(one)]}") if words.get(id(one)) else one for one in named
+                    replace(one, name=f"{name} {words[id(one)]}") if words.get(id(one)) else one
+                    for one in named
                 ]
     return named
 
@@ -141,10 +139,6 @@ def _folder(column: Column, alike: Sequence[Column]) -> str:
 def _number(column: Column, alike: Sequence[Column]) -> str:
     (at,) = (at for at, one in enumerate(alike, 1) if one is column)
     return f"({at})"
-
-
-def _renamed(column: Column, name: str) -> Column:
-    return Column(name, column.source, column.folder, column.results, column.row, column.attacks)
 
 
 def _parameters_that_differ(column: Column, alike: Sequence[Column]) -> str:
@@ -166,7 +160,7 @@ def compare(columns: Sequence[Column]) -> Comparison:
         tuple(lines),
         tuple(_notes(columns)),
         _facts(described),
-        {one.name: one.source for one in columns},
+        {one.name: one.results.digest for one in columns},
     )
 
 

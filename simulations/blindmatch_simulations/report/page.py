@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from blindmatch_simulations.data import committed, table_of, volumes
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
-from blindmatch_simulations.evaluation.assess.results import Measured, Results, Studied, write_whole
+from blindmatch_simulations.evaluation.assess.results import ATTACKS, Measured, Results, Studied, write_whole
 from blindmatch_simulations.evaluation.attacks.adversary import Actor, Left
 from blindmatch_simulations.evaluation.attacks.needs import SAME
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
@@ -131,8 +131,6 @@ REPORT: Final = "report.html"
 COMPARISON: Final = "compare.html"
 LISTS: Final = ("iwf_list", "iwf_list_2024", "ncmec_list")
 """Lists outside whose lengths can be chosen."""
-ATTACKS: Final = "attacks.json"
-"""What ``blindmatch attack run --json`` wrote, if it lies beside the results."""
 SCHEMA: Final = "results-v4.schema.json"
 WORDS: Final = ("description", "title")
 """Of a schema, for people alone."""

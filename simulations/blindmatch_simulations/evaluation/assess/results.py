@@ -125,6 +125,8 @@ AnyResults: TypeAlias = results.Results[Measured | Studied | BenchRow | AttackRo
 
 
 RESULTS: Final = "results.json"
+ATTACKS: Final = "attacks.json"
+"""What ``blindmatch attack run --json`` wrote, if it lies beside the results."""
 WORKLOAD: Final = "workload.toml"
 DESIGNS: Final = "designs"
 ROWS: Final = "rows"

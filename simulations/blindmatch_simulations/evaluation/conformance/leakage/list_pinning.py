@@ -28,16 +28,21 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.codec.randomness import Randomness, Recording, seeded
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import Adversary, ListKnowledge, Party
 from blindmatch_protocol.contract.design import told
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, lowered
-from blindmatch_simulations.evaluation.conformance.leakage.pinning import Fields, compare, visible
+from blindmatch_simulations.evaluation.conformance.leakage.pinning import (
+    Fields,
+    compare,
+    record_from,
+    splice,
+    visible,
+)
 from blindmatch_simulations.testbed.inprocess.deployed import MemoryWorkspace, entry_id
 from blindmatch_simulations.testbed.inprocess.steps import set_file
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError
@@ -77,16 +82,7 @@ class ListBuilder:
 
     def publish(self, entries: Rows, drawn: Drawn) -> Published:
         """Publish a list on a tape; whatever it draws beyond the tape follows from `drawn.rest`."""
-        rest = seeded(f"{drawn.rest}/tape")
-        place = 0
-
-        def draw(count: int) -> bytes:
-            nonlocal place
-            given = drawn.tape[place : place + count]
-            place += count
-            return given + rest.take(count - len(given))
-
-        tape = Recording(Randomness(draw))
+        tape = record_from(drawn.tape, seeded(f"{drawn.rest}/tape"))
         ids = np.arange(len(entries), dtype=np.uint64) + np.uint64(entry_id(0))
         salts = np.frombuffer(drawn.salts, np.uint8).reshape(len(entries), SALT_BYTES)
         source = bm.batches_of(entries, ids, salts)
@@ -140,15 +136,9 @@ class PinnedLists:
     def run(self, which: int, again: int) -> Fields:
         """Publish one of the lists with all that is not pinned drawn again."""
         rest = f"{self._purpose}/{2 * again + which}"
-        tape = _redrawn(self._tape, self._kept, seeded(f"{rest}/drawn"))
-        salts = _redrawn(self._salts, self._kept_salts, seeded(f"{rest}/salts"))
+        tape = splice(seeded(f"{rest}/drawn").take(len(self._tape)), self._tape, self._kept)
+        salts = splice(seeded(f"{rest}/salts").take(len(self._salts)), self._salts, self._kept_salts)
         return self._builder.publish(self._lists[which], Drawn(tape, rest, salts)).fields
-
-
-def _redrawn(secret: bytes, kept: npt.NDArray[np.bool_], rng: Randomness) -> bytes:
-    fresh = np.frombuffer(rng.take(len(secret)), np.uint8).copy()
-    fresh[kept] = np.frombuffer(secret, np.uint8)[kept]
-    return fresh.tobytes()
 
 
 def check_list_pinning(fixtures: Fixtures) -> str:

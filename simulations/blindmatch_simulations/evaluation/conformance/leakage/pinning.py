@@ -211,16 +211,8 @@ class Watcher:
 
     def run(self, item: Any, drawn: Drawn) -> Watched:
         """Run one session; a refusal ends it, and is seen."""
-        rest = seeded(f"{drawn.rest}/device")
-        place = 0
-
-        def draw(count: int) -> bytes:
-            nonlocal place
-            given = drawn.tape[place : place + count]
-            place += count
-            return given + rest.take(count - len(given)) if len(given) < count else given
-
-        tape, fields = Recording(Randomness(draw)), Fields()
+        tape = record_from(drawn.tape, seeded(f"{drawn.rest}/device"))
+        fields = Fields()
         session = Session(self._design, self.deployed.setup, drawn.account.state, tape.rng)
         roles = {role: self._randomness(role, drawn) for role in sorted(self._design.info.roles)}
         try:
@@ -321,6 +313,26 @@ _DIGITS: Final = np.array([int(chr(one), 16) if chr(one) in hexdigits else 0 for
 def _pieces(raw: bytes, start: int) -> npt.NDArray[np.uint32]:
     """Every piece of `PIECE` bytes that begins a multiple of that after `start`, as a number."""
     return np.frombuffer(raw, "<u4", max(0, len(raw) - start) // PIECE, start if len(raw) > start else 0)
+
+
+def record_from(start: bytes, rest: Randomness) -> Recording:
+    """Record what is drawn from a tape that begins with `start` and goes on with `rest`."""
+    place = 0
+
+    def draw(count: int) -> bytes:
+        nonlocal place
+        given = start[place : place + count]
+        place += count
+        return given + rest.take(count - len(given)) if len(given) < count else given
+
+    return Recording(Randomness(draw))
+
+
+def splice(fresh: bytes, secret: bytes, kept: npt.NDArray[np.bool_]) -> bytes:
+    """Return `fresh` with the bytes of `secret`, which is as long, where `kept`, bool (n,), says so."""
+    mixed = np.frombuffer(fresh, np.uint8).copy()
+    mixed[kept] = np.frombuffer(secret, np.uint8)[kept]
+    return mixed.tobytes()
 
 
 def told_apart(
@@ -432,10 +444,9 @@ class Pinned:
         multiplies their probabilities."""
         number = 2 * again + which
         rest = f"{self._purpose}/{number}"
-        fresh = np.frombuffer(seeded(f"{rest}/tape").take(len(self._tape)), np.uint8).copy()
-        fresh[self._kept] = np.frombuffer(self._tape, np.uint8)[self._kept]
+        tape = splice(seeded(f"{rest}/tape").take(len(self._tape)), self._tape, self._kept)
         who = self._spliced(self._watcher.account(number)) if account is None else account
-        return Drawn(who, fresh.tobytes(), rest, self._binding)
+        return Drawn(who, tape, rest, self._binding)
 
     def _spliced(self, other: Account, held: npt.NDArray[np.bool_] | None = None) -> Account:
         """Another account with what is pinned of the first one's state, if that is a state."""
@@ -443,10 +454,8 @@ class Pinned:
         raw = other.state.encode()
         if not kept.any() or len(raw) != len(self._state):
             return other
-        mixed = np.frombuffer(raw, np.uint8).copy()
-        mixed[kept] = np.frombuffer(self._state, np.uint8)[kept]
         try:
-            state = type(other.state).decode(mixed.tobytes())
+            state = type(other.state).decode(splice(raw, self._state, kept))
         except ProtocolError:
             return other
         return Account(state, other.held, other.past)
