@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.evaluation.assess.results import Measured, Results
-from blindmatch_simulations.evaluation.comparing import Comparison, as_latex, columns_of, compare
+from blindmatch_simulations.evaluation.comparing import Comparison, as_latex, as_markdown, columns_of, compare
 from blindmatch_simulations.measure.results import Conditions, Figure, encode, results
 from msgspec.json import decode
 from msgspec.structs import replace
@@ -174,6 +174,20 @@ def test_latex_escapes_what_it_would_read_as_a_command(tmp_path: Path) -> None:
     text = as_latex(compared(folder_of(tmp_path / "a", replace(measured(), design=design))))
     expected = r"a\_b \& 5 \% \$x\$ \#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}, 31 bits"
     assert expected in text
+
+
+def test_no_word_of_a_plugin_is_a_tag_or_ends_a_cell_of_markdown(tmp_path: Path) -> None:
+    """The rows' only fact says a script, and the relation has what would begin another line of the table."""
+    design = replace(measured().design, relation="a|b\n| c `d` <b>")
+    text = as_markdown(compared(folder_of(tmp_path / "a", replace(measured(), design=design))))
+    assert "<script>" not in text and "&lt;script&gt;" in text
+    assert "| relation | a\\|b \\| c \\`d\\` &lt;b&gt;, 31 bits |" in text.splitlines()
+
+
+def test_attacks_are_said_to_be_matched_by_name_alone(tmp_path: Path) -> None:
+    said = "names neither version nor parameters"
+    assert any(said in note for note in compare(columns_of([SAMPLE], ["oprf-psi"])).notes)
+    assert not any(said in note for note in compared(folder_of(tmp_path / "a", measured())).notes)
 
 
 def test_bad_input_is_named(tmp_path: Path) -> None:

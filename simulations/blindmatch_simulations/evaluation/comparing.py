@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
+from html import escape
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -358,6 +359,11 @@ def _notes(columns: Sequence[Column]) -> list[str]:
         "Recall: 95 % intervals for the run, those of the committed evidence for the corpus. CPU: u is one "
         "libsodium multiplication in the same run; in brackets the lowest and the highest repeat."
     )
+    if any(one.attacks for one in columns):
+        notes.append(
+            "Attacks: of attacks.json beside the results, by the design's name alone. It names neither "
+            "version nor parameters, so that they may be of others than the column's."
+        )
     notes.append(
         "What is learned is what designs and messenger declare; it was not derived from these runs. Lines of "
         "coalitions and of cheating in which no column has anything more are left out."
@@ -393,15 +399,22 @@ def as_csv(made: Comparison) -> str:
 
 
 def as_markdown(made: Comparison) -> str:
-    """As a table in Markdown, with facts, notes and the digest below it."""
+    """As a table in Markdown, with facts, notes and the digest below it.
+
+    Names and facts are a plug-in's words: none of them is a tag, ends a cell or begins a line.
+    """
+
+    def plain(words: str) -> str:
+        escaped = escape(words, quote=False).replace("\\", "\\\\").replace("|", "\\|").replace("`", "\\`")
+        return " ".join(escaped.split())
 
     def row(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(one.replace("\\", "\\\\").replace("|", "\\|") for one in cells) + " |"
+        return "| " + " | ".join(map(plain, cells)) + " |"
 
     table = [row(("", *made.columns)), "|" + " --- |" * (1 + len(made.columns))]
     table += [row((line.what, *line.cells)) for line in made.lines]
-    facts = [f"- `{name}`: {says}" for name, says in made.facts.items()]
-    return "\n".join([*table, "", *facts, "", *made.notes, "", f"sha256:{made.digest}"]) + "\n"
+    facts = [f"- {plain(name)}: {plain(says)}" for name, says in made.facts.items()]
+    return "\n".join([*table, "", *facts, "", *map(plain, made.notes), "", f"sha256:{made.digest}"]) + "\n"
 
 
 _LATEX: Final = str.maketrans(
