@@ -103,7 +103,7 @@ def test_a_file_that_was_damaged_on_disk_is_fetched_again_and_no_other(
     path = folder_of(tmp_path) / "big.bin"
     data = path.read_bytes()
     path.unlink()
-    changed = {"flip": b"?" + data[1:], "cut": data[:1000], "grow": data + b"x"}
+    changed = {"flip": bytes([data[0] ^ 1]) + data[1:], "cut": data[:1000], "grow": data + b"x"}
     if damage in changed:
         path.write_bytes(changed[damage])
     assert fetching.here() is None
