@@ -16,6 +16,7 @@ which NumPy promises not to change. They have the layout of their kind and nothi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from io import BytesIO
 from typing import ClassVar, Final
 
@@ -76,6 +77,13 @@ class Pool(Redacted, Struct, frozen=True):
 
 
 def make_pool(seed: int) -> Pool:
+    """Return a pool of its own lists; its pictures, which nothing changes, are those of earlier calls."""
+    made = _pool(seed)
+    return Pool(made.pictures, made.entries.copy(), made.others.copy())
+
+
+@lru_cache(maxsize=2)
+def _pool(seed: int) -> Pool:
     numbers = iter(range(1000 * seed, 1000 * seed + 1000))
     pictures: list[Pooled] = []
     for kind, count in (("listed", 3), ("near-30", 2), ("near-31", 2), ("far-32", 2), ("far-33", 1)):
