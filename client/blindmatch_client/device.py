@@ -163,12 +163,12 @@ class Device(Messages):
     @property
     def distrust(self) -> str | None:
         """How a matching role cheated, if one did: nothing is asked any more until `forgive`."""
-        return self._matcher.record.doubted(Doubt.ROLES)
+        return self._matcher.record.get_reason(Doubt.ROLES)
 
     @property
     def log_distrust(self) -> str | None:
         """How the log showed two histories, if it did: nothing is asked any more until `forgive`."""
-        return self._matcher.record.doubted(Doubt.LOG)
+        return self._matcher.record.get_reason(Doubt.LOG)
 
     def close(self) -> None:
         if self._cover is not None:
@@ -244,11 +244,11 @@ class Device(Messages):
         record = self._matcher.record
         complaints = tuple(self.complaints.all())
         doubts = (self.distrust, self.log_distrust)
-        evidence = tuple(record.evidence())
+        evidence = tuple(record.list_evidence())
         waiting = self._outbox.count()
         vouchers = self._reporting.vouchers()
         reports = self._reporting.standing()
-        return Standing(*doubts, record.newest(), evidence, waiting, vouchers, reports, complaints)
+        return Standing(*doubts, record.find_newest(), evidence, waiting, vouchers, reports, complaints)
 
     def prove_absence(self, recipient: str, data: bytes) -> AbsenceProof:
         """Send a picture as any other, and prove that its hash is not on the list if it is not.
@@ -295,7 +295,7 @@ class Device(Messages):
         return held
 
     def _has_ended(self, epoch: int) -> bool:
-        adopted = self._matcher.record.of(epoch)
+        adopted = self._matcher.record.find(epoch)
         now = self._base.clock_ms()
         return adopted is not None and now >= 1000 * adopted.signed.manifest.valid_until
 

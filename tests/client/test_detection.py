@@ -175,7 +175,7 @@ def test_a_newer_set_reaches_a_device_that_asks_no_role_and_a_voucher_waits_unti
     world.centre.fail_always(Fail(grpc.StatusCode.FAILED_PRECONDITION, "must be 3, not 2"), "SubmitVoucher")
     alice.device.send_picture("bob", OTHER)
     device = alice.device
-    ends = 1000 * device._matcher.record.of(2).signed.manifest.valid_until
+    ends = 1000 * device._matcher.record.find(2).signed.manifest.valid_until
     for now, waiting in ((ends - 1, 1), (ends, 0)):
         device._base = structs.replace(device._base, clock_ms=lambda now=now: now)
         assert alice.device.flush().waiting == alice.device.standing().vouchers == waiting
@@ -266,7 +266,7 @@ def test_a_cheat_that_cannot_be_remembered_stops_the_message(
     def full(*_: object) -> None:
         raise StoreError("the disk is full")
 
-    monkeypatch.setattr(AdoptionRecord, "doubt", full)
+    monkeypatch.setattr(AdoptionRecord, "add_doubt", full)
     with pytest.raises(StoreError, match="the disk is full"):
         alice.device.send_picture("bob", LISTED)
     assert world.relay.queues["bob"] == []

@@ -334,7 +334,7 @@ def test_a_table_that_is_not_what_the_log_shows_everybody_is_refused() -> None:
     batches, others = ([(signed(every, by), every)] for by in (NAMES[:2], NAMES[1:]))
     files = {FILE: file_of(others, len(every))}
     config = DeviceConfig("alice", DESIGN, CURATOR.public, endorsement=POLICY)
-    endorsing = Endorsing.of(config)
+    endorsing = Endorsing.from_config(config)
     assert endorsing is not None
     manifest = EpochManifest(info.name, info.version, 1, 0, bytes(32), 1, 2, len(every), (), (), ())
 

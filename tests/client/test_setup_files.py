@@ -42,7 +42,7 @@ class Fetching(NamedTuple):
         return self.store.complete(self.manifest(), self.egress, Party.MATCHER)
 
     def here(self) -> SetupFiles | None:
-        return self.store.whole(self.manifest())
+        return self.store.open_whole(self.manifest())
 
 
 @pytest.fixture

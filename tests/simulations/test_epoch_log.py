@@ -323,13 +323,13 @@ def test_who_forgives_the_matcher_launders_no_forked_log(world: World) -> None:
     the doubt of a log that showed two histories, whatever came after it."""
     alice, bob = world.device("alice").device, world.device("bob").device
     tell(world, alice, note := forged(world, 2, *world.log_parties[1:]))
-    bob._matcher.record.doubt(Doubt.ROLES, "a bad reply")
+    bob._matcher.record.add_doubt(Doubt.ROLES, "a bad reply")
     bob.forgive(Doubt.ROLES)
     next_epoch(world, 4)
     with pytest.raises(EpochRefusedError, match="does not continue"):
         bob.refresh()
     assert bob.log_distrust and bob.distrust is None
-    bob._matcher.record.doubt(Doubt.ROLES, "a bad reply after it")
+    bob._matcher.record.add_doubt(Doubt.ROLES, "a bad reply after it")
     bob.forgive(Doubt.ROLES)
     with pytest.raises(DistrustError):
         bob.refresh()

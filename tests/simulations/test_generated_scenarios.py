@@ -142,7 +142,7 @@ def operated(world: World, steps: Iterable[Step]) -> Iterator[Operation]:
     for step in steps:
         match step:
             case Suspect(account, of):
-                world.of(account).watched.device._matcher.record.doubt(of, "of a test")
+                world.of(account).watched.device._matcher.record.add_doubt(of, "of a test")
             case Forgive(account):
                 device = world.of(account).watched.device
                 device.forgive(Doubt.ROLES)

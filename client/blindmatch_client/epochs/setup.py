@@ -1,10 +1,11 @@
-"""The set-up files of an epoch on the device: fetched once, checked, kept until the next one is adopted.
+"""Fetch the set-up files of an epoch once, check them, and keep them until the next epoch is adopted.
 
 setup/oprf-psi-1/epoch-7/        whole; checked.json says which bytes were compared, and with which manifest
-setup/oprf-psi-1/epoch-8.part/   being fetched; goes on where it stopped
+setup/oprf-psi-1/epoch-8.part/   being fetched; an interrupted fetch continues there
 
-Every byte is compared with the manifest once, when it was fetched; a start compares lengths and a set file's
-last bytes, which hold a digest that stands for all of it. Everything is compared once the set is suspected.
+Every byte is compared with the manifest once, after it was fetched. A start compares only lengths and the
+last bytes of each set file, which hold a digest of the whole file. After a fault every byte is compared
+again.
 """
 
 from __future__ import annotations
@@ -44,43 +45,55 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 
 
 class SetupStore:
-    """The epochs of one design under `root`, a folder of the device that is made if it is missing."""
+    """The set-up files of one design's epochs, in a folder under `root` that is made if it is missing."""
 
     def __init__(self, root: Path, design: AnyDesign) -> None:
         info = design.info
         self._folder = root / f"{info.name}-{info.version}"
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def whole(self, manifest: EpochManifest) -> SetupFiles | None:
-        """The files of an epoch if they are here as its manifest says, without asking anybody."""
-        folder = self._of(manifest.epoch)
-        return _opened(folder, manifest) if _is_whole(folder, manifest) else None
+    def open_whole(self, manifest: EpochManifest) -> SetupFiles | None:
+        """Open the files of an epoch, asking nobody; None unless all are here as its manifest says."""
+        folder = self._locate(manifest.epoch)
+        endings = _read_endings(folder, manifest)
+        if not _is_whole(folder, manifest, endings):
+            return None
+        if endings is None:  # every byte was compared just now: the next start need not do it again
+            with contextlib.suppress(OSError):  # on a disk that cannot be written every start reads all
+                _note_checked(folder, manifest)
+        return _open_files(folder, manifest)
 
     def suspect(self, epoch: int) -> None:
-        """Compare every byte of an epoch again before it counts as whole, since one may be wrong."""
-        (self._of(epoch) / _CHECKED).unlink(missing_ok=True)
+        """Have every byte of an epoch compared again before it counts as whole, since one may be wrong."""
+        (self._locate(epoch) / _CHECKED).unlink(missing_ok=True)
 
     def complete(self, manifest: EpochManifest, egress: Egress, party: Party) -> SetupFiles:
-        """The files of an epoch; what is missing or damaged is fetched from `party`, and nothing else;
-        `ServiceError` if the party cannot be reached or refuses, or sends other bytes than the manifest's;
-        `SetFileError` if the manifest names files that cannot be."""
+        """Open the files of an epoch, after fetching from `party` what is missing or damaged, and no more.
+
+        Raises:
+            ServiceError: The party cannot be reached, refuses, or sends other bytes than the manifest's.
+            SetFileError: The manifest names files that cannot be.
+        """
         names = [file.name for file in manifest.files]
         if not all(_NAME.fullmatch(name) and name != _CHECKED for name in names):
             raise SetFileError("set-up: a file's name is letters, digits, dots, - and _")
         if sum(file.size for file in manifest.files) > MOST_SETUP_BYTES:
             raise SetFileError(f"set-up: all files together have at most {MOST_SETUP_BYTES >> 30} GiB")
-        whole = self._of(manifest.epoch)
-        if not _is_whole(whole, manifest):
-            self._fetch(whole, manifest, _Source(egress, party, manifest.epoch))
-        return _opened(whole, manifest)
+        files = self.open_whole(manifest)
+        if files is not None:
+            return files
+        folder = self._locate(manifest.epoch)
+        self._fetch(folder, manifest, _Source(egress, party, manifest.epoch))
+        return _open_files(folder, manifest)
 
     def keep_only(self, epoch: int) -> None:
+        """Delete the files of all other epochs."""
         for folder in list(self._folder.iterdir()):
-            if folder != self._of(epoch):
+            if folder != self._locate(epoch):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _fetch(self, whole: Path, manifest: EpochManifest, source: _Source) -> None:
-        """Fetch into the partial folder (which begins as the damaged whole one, if there is one)."""
+        """Fetch into the partial folder, which starts as the damaged whole one if there is one; rename it."""
         part = whole.with_name(whole.name + ".part")
         if whole.exists() and not part.exists():
             whole.rename(part)
@@ -95,26 +108,32 @@ class SetupStore:
         reach("setup.rename.after")
         sync_folder(whole.parent)
 
-    def _of(self, epoch: int) -> Path:
+    def _locate(self, epoch: int) -> Path:
         return self._folder / f"epoch-{epoch}"
 
 
 class _Source(Struct, frozen=True):
+    """The host from which one epoch's files are fetched."""
+
     egress: Egress
     party: Party
     epoch: int
 
     def complete(self, path: Path, file: ManifestFile) -> None:
-        """Bring `path` to what `file` describes; `MisbehavedError` if what was fetched is something else."""
-        resumed = path.exists()
-        if resumed and (path.stat().st_size > file.size or not path.is_file()):
+        """Fetch what `path` lacks of the file that `file` describes.
+
+        Raises:
+            MisbehavedError: The host sent other bytes.
+        """
+        was_resumed = path.exists()
+        if was_resumed and (path.stat().st_size > file.size or not path.is_file()):
             path.unlink()
         self._append(path, file)
-        if resumed and _digest(path) != file.digest:
-            # what was here before may be what is wrong: once more from the first byte on
+        if was_resumed and _compute_digest(path) != file.digest:
+            # the bytes from before may be the wrong ones: fetch all of them again
             path.unlink()
             self._append(path, file)
-        if _digest(path) != file.digest:
+        if _compute_digest(path) != file.digest:
             path.unlink()
             raise MisbehavedError(
                 self.party,
@@ -122,7 +141,7 @@ class _Source(Struct, frozen=True):
             )
 
     def _append(self, path: Path, file: ManifestFile) -> None:
-        """Fetch what is missing at the end; each attempt goes on where the one before stopped."""
+        """Fetch what is missing at the end; each attempt continues where the one before stopped."""
         path.touch(mode=0o600)
 
         def request() -> pb.SetupRequest:
@@ -140,30 +159,30 @@ class _Source(Struct, frozen=True):
         _sync_file(path)
 
 
-def _is_whole(folder: Path, manifest: EpochManifest) -> bool:
-    """Tell if every file is there with the bytes described; reads no more than it must."""
-    noted = _noted(folder, manifest)
-    if not folder.is_dir() or not all(
-        _is_right(folder / file.name, file, (noted or {}).get(file.name)) for file in manifest.files
-    ):
+def _is_whole(folder: Path, manifest: EpochManifest, endings: Mapping[str, str] | None) -> bool:
+    """Tell if every file is there with the bytes that the manifest describes.
+
+    A file whose ending is among the noted `endings` is not read further.
+    """
+    if not folder.is_dir():
         return False
-    if noted is None:
-        with contextlib.suppress(OSError):  # on a disk that cannot be written every start reads all
-            _note_checked(folder, manifest)
-    return True
+    noted = {} if endings is None else endings
+    return all(_is_right(folder / file.name, file, noted.get(file.name)) for file in manifest.files)
 
 
-def _is_right(path: Path, file: ManifestFile, noted: str | None) -> bool:
+def _is_right(path: Path, file: ManifestFile, noted_ending: str | None) -> bool:
     if not path.is_file() or path.stat().st_size != file.size:
         return False
-    return (noted is not None and _ending(path) == noted) or _digest(path) == file.digest
+    if noted_ending is not None and _read_ending(path) == noted_ending:
+        return True
+    return _compute_digest(path) == file.digest
 
 
-def _noted(folder: Path, manifest: EpochManifest) -> Mapping[str, str] | None:
-    """The endings of the set files, if every byte was compared with this very manifest."""
+def _read_endings(folder: Path, manifest: EpochManifest) -> Mapping[str, str] | None:
+    """Read the noted endings of the set files; None unless every byte was compared with this manifest."""
     try:
-        noted = json.loads((folder / _CHECKED).read_bytes())
-        endings = noted["endings"] if noted["manifest"] == manifest.digest.hex() else None
+        note = json.loads((folder / _CHECKED).read_bytes())
+        endings = note["endings"] if note["manifest"] == manifest.digest.hex() else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return endings if isinstance(endings, dict) else None
@@ -171,8 +190,8 @@ def _noted(folder: Path, manifest: EpochManifest) -> Mapping[str, str] | None:
 
 def _note_checked(folder: Path, manifest: EpochManifest) -> None:
     """Note the endings of the set files, each of which was compared byte by byte."""
-    endings = {file.name: _ending(folder / file.name) for file in manifest.files}
-    kept = {name: found for name, found in endings.items() if found is not None}
+    endings = {file.name: _read_ending(folder / file.name) for file in manifest.files}
+    kept = {name: digest for name, digest in endings.items() if digest is not None}
     new = folder / f"{_CHECKED}.new"
     new.write_text(json.dumps({"manifest": manifest.digest.hex(), "endings": kept}))
     _sync_file(new)
@@ -180,26 +199,26 @@ def _note_checked(folder: Path, manifest: EpochManifest) -> None:
     sync_folder(folder)
 
 
-def _ending(path: Path) -> str | None:
-    """The overall digest at a set file's end, which stands for all its bytes; None for another file."""
+def _read_ending(path: Path) -> str | None:
+    """Read the digest of all bytes at a set file's end; None if the file is no set file."""
     with path.open("rb") as file:
-        found = ending(file)
-    return None if found is None else found.hex()
+        digest = ending(file)
+    return None if digest is None else digest.hex()
 
 
-def _opened(folder: Path, manifest: EpochManifest) -> SetupFiles:
-    return SetupFiles(manifest.epoch, {file.name: _mapped(folder / file.name) for file in manifest.files})
+def _open_files(folder: Path, manifest: EpochManifest) -> SetupFiles:
+    return SetupFiles(manifest.epoch, {file.name: _map_file(folder / file.name) for file in manifest.files})
 
 
-def _mapped(path: Path) -> Buffer:
-    """A read-only map; an empty file cannot be mapped."""
+def _map_file(path: Path) -> Buffer:
+    """Map a file read-only; an empty one, which cannot be mapped, gives no bytes."""
     with path.open("rb") as file:
         if path.stat().st_size == 0:
             return b""
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def _digest(path: Path) -> bytes:
+def _compute_digest(path: Path) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
 

@@ -1,4 +1,4 @@
-"""What a device trusts of an epoch that is offered: sans-IO, as python-tuf's `TrustedMetadataSet`.
+"""Decide, step by step, if an offered epoch may be adopted; sans-IO, as python-tuf's `TrustedMetadataSet`.
 
     ASKED --manifest--> SIGNED --order--> ORDERED --log--> LOGGED --files--> ENDORSED --setup--> TRUSTED
 
@@ -8,8 +8,8 @@
     files     each entry endorsed, and none dropped since the epoch before
     setup     the files say what the manifest says; every section checked by the design
 
-A step that is refused leaves the offer REFUSED, and says what is kept as evidence. Whoever takes the steps
-fetches, keeps and tells the time (adoption.py).
+A step that fails leaves the offer REFUSED, and its error has what to keep as evidence. The caller fetches,
+stores and reads the clock (adoption.py).
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ T = TypeVar("T")
 
 
 class Kind(StrEnum):
+    """Why an offer was refused, a set is not used any more, or a match was dropped."""
+
     UNSIGNED = "not signed by the curator"
     OLDER = "an older epoch"
     FORKED = "two histories"
@@ -63,7 +65,7 @@ class Kind(StrEnum):
 
 
 ALWAYS_KEPT: Final = frozenset({Kind.FORKED, Kind.SPLIT, Kind.ENTRY, Kind.RESERVED})
-"""What convicts whoever signed it, or who published the set: none is dropped for how many there are."""
+"""Proof that the signer or the publisher of a set cheated: kept however many there are."""
 
 
 class Adopted(Struct, frozen=True):
@@ -71,7 +73,7 @@ class Adopted(Struct, frozen=True):
 
     Attributes:
         fault: why nothing is asked with it any more; None while it is used.
-        examined: whether all its bytes were found right after the fault.
+        examined: True if every byte was compared after the fault, and found right.
     """
 
     signed: SignedManifest
@@ -87,11 +89,11 @@ class Evidence(Struct, frozen=True):
     """Something that an account was shown and refused, or a set that failed.
 
     Attributes:
-        epoch: of the set it is about; 0 if that could not be read.
+        epoch: number of the set it is about; 0 if that could not be read.
         words: what happened, for people.
         found_at_ms: when it was seen first, in Unix milliseconds.
-        shown: the encoded signed manifest that was refused, as far as there was one; of an entry its label.
-        held: the manifest it contradicts, or of the epoch the entry is in; empty if there is none.
+        shown: what was refused: an encoded signed manifest or, of an entry, its label.
+        held: the manifest that it contradicts, or the one of the epoch that the entry is in; empty if none.
     """
 
     kind: Kind
@@ -103,25 +105,25 @@ class Evidence(Struct, frozen=True):
 
     @property
     def name(self) -> bytes:
-        """A name that does not depend on when it was found."""
+        """Name of the row: the same for the same evidence, whenever it was found."""
         parts = (self.kind.encode(), self.words.encode(), self.shown, self.held)
         return sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).digest()
 
 
 class Doubt(StrEnum):
-    """Whom a device distrusts; each is ended by the user, apart from the other."""
+    """A party that the device distrusts. The user ends each doubt by itself."""
 
     ROLES = "distrust"
     LOG = "distrust-log"
 
 
-TELLING: Final = {
+DOUBT_BY_KIND: Final = {
     **dict.fromkeys((Kind.UNSIGNED, Kind.OLDER, Kind.FORKED, Kind.BYTES), Doubt.ROLES),
     **dict.fromkeys((Kind.SPLIT, Kind.UNCONTINUED), Doubt.LOG),
 }
-"""What only a party that cheats offers, and who is doubted then. A clock may be wrong, and a faulty set is
-the curator's mistake."""
-_TELL: Final = "Tell whoever runs it; nothing is asked any more until you say so."
+"""The party to doubt after what only a cheating party offers. The other kinds have innocent causes: a wrong
+clock, or a mistake of the curator's."""
+_TELL_OPERATOR: Final = "Tell whoever runs it; nothing is asked any more until you say so."
 SHOW: Final = (
     "Both are kept on this device, in `status`: show them to whoever oversees the list. Nothing is asked any "
     "more until you say so."
@@ -131,12 +133,16 @@ DISMISSED: Final = (
     "A quorum cosigned that, and you said to go on when it was held. Both are kept, in `status`: show them "
     "to whoever oversees the list."
 )
-_OVERSEE: Final = "Its manifest is kept on this device, in `status`: show it to whoever oversees the list."
-_LOGGED: Final = "What was adopted stays in use until it ends. If the clock is right, ask the publisher."
-_LONGER: Final = (
+_SHOW_MANIFEST: Final = (
+    "Its manifest is kept on this device, in `status`: show it to whoever oversees the list."
+)
+_ASK_PUBLISHER: Final = (
+    "What was adopted stays in use until it ends. If the clock is right, ask the publisher."
+)
+_AWAIT_LONGER: Final = (
     "A peer was shown that, cosigned by a quorum: no other is taken before it, unless you say so."
 )
-_CLOCK: Final = "It is not used before; if that time has passed, set this device's clock."
+_CHECK_CLOCK: Final = "It is not used before; if that time has passed, set this device's clock."
 
 
 class Stage(StrEnum):
@@ -164,14 +170,14 @@ TRANSITIONS: Final[Mapping[tuple[Stage, Step], Stage]] = {
     (Stage.LOGGED, Step.FILES): Stage.ENDORSED,
     (Stage.ENDORSED, Step.SETUP): Stage.TRUSTED,
 }
-"""All there are; a step that fails leads to REFUSED."""
+"""Every legal step. A step that fails leads to REFUSED instead."""
 
 
 class RefusalError(BlindmatchError):
-    """Something offered is refused.
+    """An offer, or a part of it, is refused.
 
     Attributes:
-        error: for whoever asked for it.
+        error: what the caller raises in its place.
         kind, epoch, shown, held: as of `Evidence`.
     """
 
@@ -185,12 +191,12 @@ class RefusalError(BlindmatchError):
 
 
 class Held(Struct, frozen=True):
-    """What was adopted before, as far as an epoch is held against it.
+    """The adopted epochs that an offered one is compared with.
 
     Attributes:
-        newest: the highest epoch.
-        near: the epoch itself, or the one it continues, or the newest.
-        digests: of manifests, by epoch, from the one on that it continues.
+        newest: the highest adopted epoch.
+        near: the offered epoch itself if it was adopted, else the one it continues, else the newest.
+        digests: digests of the manifests from the continued epoch on, by epoch.
     """
 
     newest: Adopted | None
@@ -206,23 +212,30 @@ class SetupFiles(Redacted, Struct, frozen=True):
 
 
 class Endorsing(Struct, frozen=True):
-    """The terms of one device; use `of`."""
+    """The endorsements that one device demands; made by `from_config`."""
 
     terms: Terms
     design: AnyDesign
 
     @classmethod
-    def of(cls, config: DeviceConfig) -> Endorsing | None:
-        """None where entries need no endorsement, or the device neither learns of matches nor makes vouchers:
-        of a table with other entries than the list these would say more than is declared."""
+    def from_config(cls, config: DeviceConfig) -> Endorsing | None:
+        """Return what the device demands; None if it demands nothing.
+
+        That is so where entries need no endorsement, and where the device neither learns of matches nor makes
+        vouchers. The table of such a device has other entries than the list, so endorsements beside it would
+        disclose more than the design declares.
+        """
         uses_set = Learner.DEVICE in config.design.info.learns or bool(config.design.vouchers)
         if config.endorsement is None or not uses_set:
             return None
         return cls(Terms(config.curator, config.design.info.name, config.endorsement), config.design)
 
-    def table(self, files: Buffers, epoch: int) -> EndorsedTable:
-        """The endorsements beside an epoch's set; `SetFileError` if there are none, or they are not of this
-        epoch and policy."""
+    def open_table(self, files: Buffers, epoch: int) -> EndorsedTable:
+        """Open the endorsements beside an epoch's set.
+
+        Raises:
+            SetFileError: There are none, or they are of another epoch or policy.
+        """
         if FILE not in files:
             raise SetFileError("the set bears no endorsements, and this device takes none without")
         keys = len(self.terms.policy.organisations)
@@ -231,9 +244,9 @@ class Endorsing(Struct, frozen=True):
     def verify(
         self, leaf: EpochLeaf | None, manifest: EpochManifest, files: Buffers, before: SetupFiles | None
     ) -> Verdict:
-        """Whether an epoch is endorsed, as its leaf says, and so what it leaves out of `before`."""
+        """Verify that an epoch is endorsed as its leaf says, and continues the endorsements of `before`."""
         try:
-            table = self.table(files, manifest.epoch)
+            table = self.open_table(files, manifest.epoch)
         except SetFileError as error:
             return Failed(str(error))
         verdict = verify_table(table, self.terms, manifest.entries)
@@ -244,15 +257,16 @@ class Endorsing(Struct, frozen=True):
             return Failed("everybody is shown other endorsements in the log")
         if before is None or FILE not in before.files:
             return verdict
-        return verify_none_dropped(self.table(before.files, before.epoch), table)
+        return verify_none_dropped(self.open_table(before.files, before.epoch), table)
 
 
 class Demands(Redacted, Struct, frozen=True):
     """What a device demands of an epoch of its design.
 
     Attributes:
-        curator: whose key must have signed it, Ed25519, 32 bytes.
-        endorsing: None where entries need no endorsement.
+        party: the host that offers it.
+        curator: public key that must have signed it, Ed25519, 32 bytes.
+        endorsing: the endorsements it needs; None if none.
     """
 
     design: AnyDesign
@@ -261,34 +275,47 @@ class Demands(Redacted, Struct, frozen=True):
     endorsing: Endorsing | None
 
     def open(self, manifest: EpochManifest, files: Buffers) -> tuple[Any, int]:
-        """The set-up, and from when on nothing is asked with it, in Unix seconds; `SetFileError` if the
-        design cannot use the files."""
+        """Open an epoch's set-up.
+
+        Returns:
+            The design's set-up, and the Unix time in seconds from which on nothing is asked with it.
+
+        Raises:
+            SetFileError: The design cannot use the files.
+        """
         of_design = {name: data for name, data in files.items() if name != FILE}
         setup = self._guard(lambda: self.design.open_setup(of_design, manifest.epoch))
         ends = self._guard(lambda: self.design.expires(setup))
         return setup, min(manifest.valid_until, ends or manifest.valid_until)
 
     def check_setup(self, manifest: EpochManifest, setup: Any) -> None:
-        """Raise `SetFileError` unless a set-up is what its manifest says, in every section."""
+        """Check that a set-up is what its manifest says, in every section.
+
+        Raises:
+            SetFileError: It is not.
+        """
         match verify_stated(manifest, self.design.stated(setup)):
             case Failed(reason):
                 raise SetFileError(f"set-up of epoch {manifest.epoch}: {reason}")
         self._guard(lambda: self.design.check_setup(setup))
 
-    def label_check(self, files: Buffers, epoch: int, setup: Any) -> Callable[[Label], Verdict]:
-        """What says whether the entry of an opened label is endorsed; `SetFileError` if nothing of the set
-        can be, or its endorsements were altered."""
+    def build_label_check(self, files: Buffers, epoch: int, setup: Any) -> Callable[[Label], Verdict]:
+        """Build the check that the entry of an opened label is endorsed.
+
+        Raises:
+            SetFileError: No entry of the set can be endorsed, or its endorsements were altered.
+        """
         if self.endorsing is None:
             return lambda label: Passed()
         if self._guard(lambda: self.design.unconfirmed(setup)):
             raise SetFileError("a set of kind filter opens no label, so none of its entries can be endorsed")
-        table = self.endorsing.table(files, epoch)
+        table = self.endorsing.open_table(files, epoch)
         terms = self.endorsing.terms
-        table.check_intact()  # now, for all pictures: not at the first match
+        table.check_intact()  # once for all pictures: at the first match it would delay that one picture
         return lambda label: verify_label(table, terms, label)
 
     def _guard(self, run: Callable[[], T]) -> T:
-        """Whatever a design raises on hostile files becomes `SetFileError`."""
+        """Run a step of the design; whatever it raises on hostile files becomes `SetFileError`."""
         try:
             return run()
         except BlindmatchError:
@@ -299,8 +326,12 @@ class Demands(Redacted, Struct, frozen=True):
 
 
 class TrustedSet:
-    """One offer of an epoch; `seen` is what is to be kept of the log with it, once it is LOGGED. Every step
-    raises `RefusalError` if the offer must not be adopted."""
+    """One offer of an epoch. Every step raises `RefusalError` if the offer must not be adopted.
+
+    Attributes:
+        signed: the offered manifest, once it is SIGNED.
+        seen: what to keep of the log if the epoch is adopted, once it is LOGGED.
+    """
 
     signed: SignedManifest
     seen: Seen
@@ -313,13 +344,18 @@ class TrustedSet:
 
     @property
     def trusted(self) -> tuple[SignedManifest, Seen]:
-        """What is adopted of it, and kept of the log with it; `RuntimeError` unless every step was taken."""
+        """The manifest to adopt, and what to keep of the log with it.
+
+        Raises:
+            RuntimeError: A step was not taken yet, or failed.
+        """
         if self.stage is not Stage.TRUSTED:
             raise RuntimeError(f"an offer that is {self.stage} is not adopted")
         return self.signed, self.seen
 
     @contextmanager
     def _take(self, step: Step) -> Iterator[None]:
+        """Take one step: the stage moves on only if nothing is raised inside."""
         after = TRANSITIONS.get((self.stage, step))
         if after is None:
             raise RuntimeError(f"an offer that is {self.stage}: {step} is not next")
@@ -328,8 +364,11 @@ class TrustedSet:
         self.stage = after
 
     def take_manifest(self, raw: bytes) -> EpochManifest:
-        """Take what is said to be a signed manifest; `SetFileError` if it is of another design; nobody is to
-        blame for that."""
+        """Decode what is said to be a signed manifest, and verify its signature.
+
+        Raises:
+            SetFileError: It is of another design; nobody is to blame for that.
+        """
         demands = self._demands
         signed = None
         with self._take(Step.MANIFEST):
@@ -339,50 +378,59 @@ class TrustedSet:
             if signed is None or isinstance(verify_signature(signed, demands.curator), Failed):
                 rule = "the epoch's manifest must be signed by the curator whose key this device has"
                 error = MisbehavedError(demands.party, rule)
-                raise RefusalError(error, Kind.UNSIGNED, 0 if signed is None else signed.manifest.epoch, raw)
+                claimed_epoch = 0 if signed is None else signed.manifest.epoch
+                raise RefusalError(error, Kind.UNSIGNED, claimed_epoch, raw)
             info = demands.design.info
-            other = signed.manifest
-            if not other.is_of(info):
+            manifest = signed.manifest
+            if not manifest.is_of(info):
                 raise SetFileError(
                     f"set-up: must be of design {info.name} version {info.version}, not of "
-                    f"{other.design!r} version {other.version}: the server has another design than this "
-                    "device was made with"
+                    f"{manifest.design!r} version {manifest.version}: the server has another design than "
+                    "this device was made with"
                 )
             self.signed = signed
-        return signed.manifest
+        return manifest
 
     def check_order(self, held: Held, now: int) -> None:
-        """Compare it with what was adopted before, and with the time in Unix seconds."""
+        """Compare the manifest with what was adopted before, at `now` in Unix seconds."""
         with self._take(Step.ORDER):
             self._held = held
             manifest = self.signed.manifest
-            older = verify_not_older(manifest, held.newest.epoch if held.newest else 0)
-            self._expect(older, Kind.OLDER, held.newest, _TELL)
+            newest_epoch = 0 if held.newest is None else held.newest.epoch
+            not_older = verify_not_older(manifest, newest_epoch)
+            self._expect(not_older, Kind.OLDER, held.newest, _TELL_OPERATOR)
             self._expect(verify_consistent(manifest, held.digests), Kind.FORKED, held.near, SHOW)
-            self._expect(verify_begun(manifest, now), Kind.EARLY, None, _CLOCK)
+            self._expect(verify_begun(manifest, now), Kind.EARLY, None, _CHECK_CLOCK)
 
     def check_log(self, described: pb.Description, log: LogView, now: int) -> None:
-        """Compare it with the log, at `now` in Unix seconds."""
+        """Compare the manifest with the log, at `now` in Unix seconds."""
         with self._take(Step.LOG):
             try:
                 self.seen = log.check(self.signed, described, now)
             except UnloggedError as error:
-                two = Kind.SPLIT if log.is_split(error) else Kind.UNCONTINUED
-                kind = two if error.held else Kind.UNLOGGED
-                remedy = SHOW if error.held else _LONGER if error.longer else _LOGGED
+                if error.held:
+                    kind = Kind.SPLIT if log.is_split(error) else Kind.UNCONTINUED
+                    remedy = SHOW
+                else:
+                    kind = Kind.UNLOGGED
+                    remedy = _AWAIT_LONGER if error.longer else _ASK_PUBLISHER
                 self._refuse(str(error), kind, remedy, error.shown, error.held or error.longer)
             self._leaf = EpochLeaf.decode(described.leaf) if log.policy is not None else None
 
     def check_files(self, files: Buffers, before: SetupFiles | None) -> None:
-        """Compare its endorsements, if the device demands any, with those of the epoch before."""
+        """Verify the endorsements, if the device demands any, also against those of the epoch before."""
         with self._take(Step.FILES):
             if self._demands.endorsing is not None:
                 manifest = self.signed.manifest
                 verdict = self._demands.endorsing.verify(self._leaf, manifest, files, before)
-                self._expect(verdict, Kind.UNENDORSED, self._held.newest, _OVERSEE)
+                self._expect(verdict, Kind.UNENDORSED, self._held.newest, _SHOW_MANIFEST)
 
     def check_setup(self, setup: Any) -> None:
-        """Compare the opened files with the manifest; `SetFileError` if the set is faulty."""
+        """Compare the opened set-up with the manifest.
+
+        Raises:
+            SetFileError: The set is faulty.
+        """
         with self._take(Step.SETUP):
             self._demands.check_setup(self.signed.manifest, setup)
 

@@ -255,7 +255,7 @@ class MatchingClient:
         log = self._transparency.view
         stops = log.can_stop(shown.note)
         cosigned = log.select_signatures(shown.note) is not None
-        earlier = [evidence for evidence in self.record.evidence() if evidence.kind is Kind.SPLIT]
+        earlier = [evidence for evidence in self.record.list_evidence() if evidence.kind is Kind.SPLIT]
         views = (
             raw
             for evidence in earlier
@@ -270,7 +270,7 @@ class MatchingClient:
         words += SHOW if stops else DISMISSED if cosigned else UNWITNESSED
         self.record.keep(Evidence(Kind.SPLIT, size, words, self._base.clock_ms(), shown.shown, held.shown))
         if stops:
-            self.record.doubt(Doubt.LOG, words)
+            self.record.add_doubt(Doubt.LOG, words)
 
     def ask(self, item: Item, number: int, request_id: bytes, binding: Binding) -> Asked:
         """Ask about a picture, up to the step that gives its outcome.
@@ -319,7 +319,7 @@ class MatchingClient:
         exchange = self._open_exchange(number, b"")
         detection = detector.match(item, number, exchange, CERTIFYING)
         self._detector = None  # its account's state may be another one now
-        adopted = self.record.of(self.epoch)
+        adopted = self.record.find(self.epoch)
         if isinstance(self._judge(detection, self.epoch), Undecided) or adopted is None:
             raise DeviceError("the roles gave no answer that can be verified")
         return adopted.signed, sessions[-1]
@@ -329,7 +329,7 @@ class MatchingClient:
         if not isinstance(detection, Undecided):
             return detection
         if detection.cause is Cause.CHEATED:
-            self.record.doubt(Doubt.ROLES, str(detection.error))
+            self.record.add_doubt(Doubt.ROLES, str(detection.error))
         if detection.cause is not Cause.BROKEN or isinstance(detection.error, DeviceError):
             return detection
         self._detector = None
@@ -344,14 +344,14 @@ class MatchingClient:
 
     def _check_trusted(self) -> None:
         for doubt in Doubt:
-            if (reason := self.record.doubted(doubt)) is not None:
+            if (reason := self.record.get_reason(doubt)) is not None:
                 raise DistrustError(reason)
 
     def _require_detector(self) -> Detector:
         """Return the detector of a set that has not ended; adopts, prepares and enrols if that is due."""
         self._check_trusted()
         if self._detector is None:
-            here = self._adoption.here()
+            here = self._adoption.open_adopted()
             if here is None:
                 self.refresh()
             else:
@@ -396,7 +396,7 @@ class MatchingClient:
         info = self._design.info
         if not self._design.vouchers or not has_state_of_epoch(self._base.store, info.name, info.version):
             return
-        here = self._adoption.here()
+        here = self._adoption.open_adopted()
         if here is not None:
             self._open_state(here)
 

@@ -40,7 +40,7 @@ def start(folder: str) -> Mapping[str, Any]:
 
     def as_a_device() -> None:
         signed = SignedManifest.decode((place / SIGNED).read_bytes())
-        whole = SetupStore(place, DESIGN).whole(signed.manifest)
+        whole = SetupStore(place, DESIGN).open_whole(signed.manifest)
         if whole is None:
             raise AloneError("there is no whole set-up")
         found.append(whole)
