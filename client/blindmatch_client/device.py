@@ -158,7 +158,7 @@ class Device(Messages):
     @property
     def registered(self) -> bool:
         """Has the relay taken the account's keys?"""
-        return self._upkeep.published
+        return self._upkeep.is_published
 
     @property
     def distrust(self) -> str | None:
@@ -172,7 +172,7 @@ class Device(Messages):
 
     def close(self) -> None:
         if self._cover is not None:
-            self._cover.note()
+            self._cover.note_arrived()
         self._sender.close()
         self._matcher.close()
         self._base.egress.close()
@@ -224,8 +224,8 @@ class Device(Messages):
         try:
             received = self._receiver.receive(wait_ms, on_complete)
             self._expiry.ask()
-            self._recovery.ask(self._receiver.unopened())
-            self._sender.advance(self._recovery.queued())
+            self._recovery.ask(self._receiver.list_unopened())
+            self._sender.advance(self._recovery.take_queued())
             self._look_after_keys()
             return self._receiver.read_again(received)
         finally:
@@ -237,17 +237,17 @@ class Device(Messages):
         return self._cover is not None and self._cover.tick()
 
     def inbox(self) -> list[Received]:
-        return self._receiver.inbox()
+        return self._receiver.list_inbox()
 
     def standing(self) -> Standing:
         """Queued messages, reports, and complaint outcomes. Nothing is sent."""
         record = self._matcher.record
-        complaints = tuple(self.complaints.all())
+        complaints = tuple(self.complaints.list_all())
         doubts = (self.distrust, self.log_distrust)
         evidence = tuple(record.list_evidence())
         waiting = self._outbox.count()
-        vouchers = self._reporting.vouchers()
-        reports = self._reporting.standing()
+        vouchers = self._reporting.count_vouchers()
+        reports = self._reporting.list_reports()
         return Standing(*doubts, record.find_newest(), evidence, waiting, vouchers, reports, complaints)
 
     def prove_absence(self, recipient: str, data: bytes) -> AbsenceProof:
@@ -268,7 +268,7 @@ class Device(Messages):
         matched the others are not tried, since each would wait as long."""
         self._expiry.ask()
         advanced = self._sender.advance(self._outbox.list_waiting())
-        ends = self._told([one for one in advanced if not one.row.unopened])
+        ends = self._describe_all([one for one in advanced if not one.row.unopened])
         messages = [sent for sent, error in ends if error is None]
         problems = [str(error) for _, error in ends if error is not None]
         problems += map(str, self._submit())
@@ -277,7 +277,7 @@ class Device(Messages):
         if self._cover is not None:
             self._cover.prepare()
         self._settle()
-        waiting = self._outbox.count() + self._reporting.waiting() + self.complaints.waiting()
+        waiting = self._outbox.count() + self._reporting.count_waiting() + self.complaints.count_waiting()
         return Flushed(tuple(messages), tuple(problems), waiting)
 
     def _submit(self) -> Sequence[BlindmatchError]:

@@ -60,7 +60,7 @@ def test_one_that_could_not_leave_is_kept_and_leaves_once_with_flush(world: Worl
     assert again.device.standing().complaints[0].stage == ComplaintState.WAITING
     flushed = again.device.flush()
     assert (flushed.waiting, flushed.problems) == (0, ())
-    assert again.device.complaints.all()[0].stage == ComplaintState.RECEIVED
+    assert again.device.complaints.list_all()[0].stage == ComplaintState.RECEIVED
     again.device.flush()
     assert len(world.centre.complaints) == 4
     assert {one.SerializeToString() for one in world.centre.complaints} == {
@@ -86,7 +86,7 @@ def test_what_is_refused_for_good_is_not_sent_again(
             alice.device.complaints.complain(REPORT, WORDS)
     else:
         assert "no such report" in alice.device.complaints.complain(REPORT, WORDS).words
-    (held,) = alice.device.complaints.all()
+    (held,) = alice.device.complaints.list_all()
     assert held.stage == stage
     calls = len(world.centre.complaints)
     assert alice.device.flush().waiting == (stage == ComplaintState.WAITING)
@@ -115,7 +115,7 @@ def test_a_complaint_that_breaks_a_rule_is_neither_kept_nor_sent(
     alice = world.device("alice")
     with pytest.raises(DeviceError, match=rule):
         alice.device.complaints.complain(report, text)
-    assert alice.device.complaints.all() == [] and world.centre.complaints == []
+    assert alice.device.complaints.list_all() == [] and world.centre.complaints == []
 
 
 def test_an_answer_about_another_complaint_is_not_believed(world: World) -> None:

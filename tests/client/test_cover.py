@@ -120,7 +120,7 @@ def test_at_a_slots_time_no_report_is_read_and_nothing_is_noted_of_one(
 ) -> None:
     """Both take time that cover does not, and what comes after a slot leaves later by that."""
     seen: list[str] = []
-    for name in ("oldest_report", "fragment_received"):
+    for name in ("load_oldest", "note_fragment"):
         whole = getattr(Reporting, name)
 
         def noted(*given: object, name: str = name, whole: Callable[..., object] = whole) -> object:

@@ -6,7 +6,7 @@ import grpc
 import pytest
 from blindmatch_client.device import Device, OutcomeKind
 from blindmatch_client.messages import expiry, recovery
-from blindmatch_client.messages.notices import expired as notice_of
+from blindmatch_client.messages.notices import describe_expired
 from blindmatch_client.settings import Consequence, FailureMode
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -69,7 +69,7 @@ def test_a_message_that_expired_is_told_at_the_next_connection_and_until_it_was_
     for _ in range(2):
         (kept,) = alice.device.outcomes()
         assert (kept.outcome, kept.delivered) == ("not delivered: expired", False)
-        assert kept.notice == notice_of("bob", AT_MS) and "2023-11-14 22:13 UTC" in kept.notice
+        assert kept.notice == describe_expired("bob", AT_MS) and "2023-11-14 22:13 UTC" in kept.notice
         alice = world.device("alice", fresh=False)
     alice.device.mark_shown(alice.device.outcomes())
     wait_an_hour(alice.device)

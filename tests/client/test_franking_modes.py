@@ -49,7 +49,7 @@ def account(name: str, mode: FrankingMode) -> Account:
 
 
 def bundle(owner: Account) -> PreKeys:
-    keys = owner.published()
+    keys = owner.get_published_keys()
     return replace(keys, one_time=keys.one_time[:1])
 
 
@@ -93,15 +93,15 @@ def test_a_message_of_another_mode_is_refused_and_uses_nothing_up(
 
 
 def another_commitments(franks: Account, commitment: bytes, key: tuple[bytes, ...]) -> bytes:
-    return franks._franking.proof(bytes(32), key)
+    return franks._franking.prove(bytes(32), key)
 
 
 def another_accounts(franks: Account, commitment: bytes, key: tuple[bytes, ...]) -> bytes:
-    return account("mallory", franks._franking._mode)._franking.proof(commitment, key)
+    return account("mallory", franks._franking._mode)._franking.prove(commitment, key)
 
 
 def altered(franks: Account, commitment: bytes, key: tuple[bytes, ...]) -> bytes:
-    proof = franks._franking.proof(commitment, key)
+    proof = franks._franking.prove(commitment, key)
     return proof[:-1] + bytes([proof[-1] ^ 1])
 
 
@@ -116,7 +116,7 @@ def test_what_the_centre_would_refuse_the_recipient_does_and_uses_nothing_up(
         with monkeypatch.context() as patch:
             honest = replaced(alice)
             patch.setattr(
-                alice._franking, "proof", lambda commitment, key, of=honest: made(of, commitment, key)
+                alice._franking, "prove", lambda commitment, key, of=honest: made(of, commitment, key)
             )
             sealed, _ = say(alice, bob)
         before = bob.dump()
@@ -153,7 +153,7 @@ def test_a_signature_convinces_anybody_and_a_designated_proof_the_judge_alone() 
         alice, bob = pair(mode)
         sealed, commitment = say(alice, bob)
         bob.decrypt("alice", sealed)
-        proof = alice.sender_proof("bob", commitment)
+        proof = alice.prove_sender("bob", commitment)
         assert proof is not None
         if mode is SIGNATURE:
             assert verify_signature(commitment, proof.proof, alice.identity) == Passed()
@@ -169,14 +169,14 @@ def test_a_signature_convinces_anybody_and_a_designated_proof_the_judge_alone() 
             verify_designated(commitment, replace(proof, recipient_key=()), alice.identity, JUDGE),
             verify_designated(commitment, replace(proof, key=()), alice.identity, JUDGE),
             verify_designated(
-                commitment, replace(proof, key=bob.published().franking_key), alice.identity, JUDGE
+                commitment, replace(proof, key=bob.get_published_keys().franking_key), alice.identity, JUDGE
             ),
             verify_designated(
                 commitment, replace(proof, recipient_key=(amf.public_key(other),)), alice.identity, JUDGE
             ),
         ):
             assert isinstance(wrong, Failed)
-    assert account("alice", STAMP).sender_proof("bob", bytes(32)) is None
+    assert account("alice", STAMP).prove_sender("bob", bytes(32)) is None
 
 
 def test_each_recipient_of_a_group_gets_a_proof_of_its_own() -> None:
@@ -186,7 +186,7 @@ def test_each_recipient_of_a_group_gets_a_proof_of_its_own() -> None:
     for one in (bob, carol):
         sealed, commitment = say(alice, one)
         one.decrypt("alice", sealed)
-        proofs[one.name] = commitment, alice.sender_proof(one.name, commitment)
+        proofs[one.name] = commitment, alice.prove_sender(one.name, commitment)
     for commitment, proof in proofs.values():
         assert proof is not None
         assert verify_designated(commitment, proof, alice.identity, JUDGE) == Passed()
@@ -198,10 +198,10 @@ def test_each_recipient_of_a_group_gets_a_proof_of_its_own() -> None:
 @pytest.mark.parametrize("how", ["none", "the relay's", "unsigned", "no element"])
 def test_a_relay_cannot_hand_out_another_franking_key(how: str) -> None:
     alice, bob = pair(DESIGNATED)
-    (key,) = bob.published().franking_key
+    (key,) = bob.get_published_keys().franking_key
     shown = {
         "none": (),
-        "the relay's": account("bob", DESIGNATED).published().franking_key,
+        "the relay's": account("bob", DESIGNATED).get_published_keys().franking_key,
         "unsigned": (replace(key, signature=bytes(64)),),
         "no element": (FrankingKey.signed(bytes(32), b"\1" * 32, bytes(64)),),
     }[how]
@@ -219,7 +219,7 @@ def test_a_peer_with_another_identity_has_another_franking_key() -> None:
     new = account("bob", DESIGNATED)
     alice.trust("bob", new.identity)
     with pytest.raises(MessengerError):
-        alice.sender_proof("bob", bytes(32))
+        alice.prove_sender("bob", bytes(32))
     assert new.decrypt("alice", say(alice, new)[0]).text == "words"
 
 
@@ -231,13 +231,13 @@ def test_a_designated_mode_needs_a_judge() -> None:
 
 def test_no_secret_shows() -> None:
     alice = account("alice", DESIGNATED)
-    alice.published()
+    alice.get_published_keys()
     assert "OwnFranking" in repr(alice._franking) and "0x" not in repr(alice._franking)
 
 
 def test_a_signature_of_one_use_is_none_of_another() -> None:
     alice = account("alice", SIGNATURE)
-    (key,) = alice.published().franking_key
+    (key,) = alice.get_published_keys().franking_key
     assert not is_signed(alice.identity, key.key, key.signature), "tags keep the two apart"
 
 

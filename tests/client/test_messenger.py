@@ -19,7 +19,7 @@ from blindmatch_client.errors import (
 from blindmatch_client.messenger.account import Account
 from blindmatch_client.messenger.peers import Plain, Session, start
 from blindmatch_client.messenger.state import SESSIONS_MOST, Chain
-from blindmatch_client.messenger.suite import AGREEMENT_TAG, SKIP_MOST, KeyAgreement, dumped
+from blindmatch_client.messenger.suite import AGREEMENT_TAG, SKIP_MOST, KeyAgreement, dump_ratchet
 from blindmatch_protocol.codec import Text
 from blindmatch_protocol.messages.content import NAME_MOST, pad_text
 from blindmatch_protocol.messages.franking import commit
@@ -86,7 +86,7 @@ def test_what_is_stored_of_a_ratchet_is_what_its_library_says_of_it() -> None:
     deliver(alice, bob, "arrives")
     for account_, peer in ((alice, "bob"), (bob, "alice")):
         ratchet = account_.peers()[peer].sessions[0].ratchet
-        stored = dumped(ratchet)
+        stored = dump_ratchet(ratchet)
         model = ratchet.model
         moving = model.diffie_hellman_ratchet
         chains = moving.symmetric_key_ratchet

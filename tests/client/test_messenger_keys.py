@@ -78,8 +78,8 @@ def test_a_one_time_pre_key_is_accepted_once_also_after_a_restart(restart: bool)
         bob = Account.load(bob.dump())
     with pytest.raises(PreKeyUnavailableError):
         bob.decrypt("carol", carol.encrypt("bob", say("y"), shared))
-    assert shared.one_time[0] not in bob.published().one_time
-    assert len(bob.published().one_time) == 3
+    assert shared.one_time[0] not in bob.get_published_keys().one_time
+    assert len(bob.get_published_keys().one_time) == 3
 
 
 @pytest.mark.parametrize("restart", [False, True])
@@ -107,15 +107,15 @@ def test_a_first_message_computes_none_of_its_sender_s_one_time_pre_keys(
     monkeypatch.undo()
     assert computed == []
     assert bob.decrypt("alice", first).text == "x"
-    assert len(alice.published().one_time) == 4
+    assert len(alice.get_published_keys().one_time) == 4
     deliver(bob, alice, "back")
 
 
 def test_new_one_time_pre_keys_are_those_to_publish() -> None:
     bob = account("bob", 2)
-    before = set(bob.published().one_time)
+    before = set(bob.get_published_keys().one_time)
     bob.add_one_time_pre_keys(3)
-    assert set(bob.published().one_time) > before and len(bob.published().one_time) == 5
+    assert set(bob.get_published_keys().one_time) > before and len(bob.get_published_keys().one_time) == 5
     with pytest.raises(ValueError, match="1000"):
         bob.add_one_time_pre_keys(1000)
 

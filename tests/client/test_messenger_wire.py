@@ -86,7 +86,7 @@ def test_a_first_message_opens_by_the_page_alone(one_time: int) -> None:
     alice = Account.create("alice", 0)
     bob = Account.create("bob", 0)
     keys = private_keys(bob)
-    shown = bob.published()
+    shown = bob.get_published_keys()
     bundle = replace(shown, one_time=shown.one_time[:one_time])
     content = compose("from the trip", (), 1, system_randomness())
     message = SealedMessage.decode(alice.encrypt("bob", content, bundle))

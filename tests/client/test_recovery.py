@@ -297,7 +297,7 @@ def test_a_sender_whom_a_request_cannot_reach_is_not_said_to_be_asked(world: Wor
     world.relay.fail_next(Fail(grpc.StatusCode.NOT_FOUND), method="Send")
     (shown,) = bob.device.receive()
     assert shown.problem.endswith(REQUESTS[Asked.NO]) and bob.device.outcomes() == []
-    bob.device._recovery._known_asks().clear()  # as if a day went by
+    bob.device._recovery._load_asks().clear()  # as if a day went by
     assert bob.device.receive() == [] and problems(bob.device) == [ASKED]
 
 
@@ -359,7 +359,7 @@ def test_a_relay_that_spoils_messages_has_each_sent_again_a_few_times_and_to_the
     alice = world.device("alice")
     bob = world.device("bob")
     talk(alice, bob)
-    identity = alice.device.contacts.identity("bob")
+    identity = alice.device.contacts.get_identity("bob")
     world.relay.deliveries = spoiling(world, "bob")
     alice.device.send_text("bob", "a text")
     before = alice.methods().count("Send")
@@ -372,8 +372,8 @@ def test_a_relay_that_spoils_messages_has_each_sent_again_a_few_times_and_to_the
     assert alice.methods().count("Send") - before == RESENT_MOST
     assert bob.methods().count("Send") - asks == RESENT_MOST + 1
     assert (
-        alice.device.contacts.identity("bob") == identity
-        and alice.device.contacts.contact("bob").offered == ""
+        alice.device.contacts.get_identity("bob") == identity
+        and alice.device.contacts.look_up("bob").offered == ""
     )
     assert [one.problem[:14] for one in alice.device.inbox() if one.problem][-1] == "could not open"
 
@@ -441,14 +441,14 @@ def test_a_relay_that_says_a_store_is_old_is_believed_once_a_day(world: World) -
     alice = world.device("alice")
     bob = world.device("bob")
     talk(alice, bob)
-    identity = alice.device.contacts.identity("bob")
+    identity = alice.device.contacts.get_identity("bob")
     lie = Fail(grpc.StatusCode.ALREADY_EXISTS)
     world.relay.fail_next(lie, method="Send")
     assert alice.device.send_text("bob", "first").delivered
     world.relay.fail_next(lie, method="Send")
     with pytest.raises(RefusedError):
         alice.device.send_text("bob", "second")
-    assert alice.methods().count("FetchBundle") == 2 and alice.device.contacts.identity("bob") == identity
+    assert alice.methods().count("FetchBundle") == 2 and alice.device.contacts.get_identity("bob") == identity
     assert texts(bob.device) == ["first"]
 
 

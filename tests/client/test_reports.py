@@ -120,7 +120,7 @@ def test_without_the_centres_key_a_report_is_refused_and_not_asked_for_then(benc
     confirmed = ConfirmedMatch(ECHO, 1, Picture.from_bytes(LISTED), 0, Match(label(MINE)))
     with pytest.raises(ReportRefusedError, match="configured without the centre's key"):
         bench.reporting.queue(confirmed, Outgoing(0, bytes(16), 1, SendState.SENT, "bob"), LISTED, 1)
-    assert bench.reporting.waiting() == 0
+    assert bench.reporting.count_waiting() == 0
 
 
 def test_no_report_is_made_of_a_picture_that_was_altered_on_the_disk(make_world: MakeWorld) -> None:

@@ -59,9 +59,9 @@ def test_what_was_sealed_to_a_key_of_the_relay_s_is_sealed_again_to_the_one_that
     relay.be_honest()
     alice.device.reset_session("bob")
     alice.device.flush()  # finds out that the key is another one
-    bob.device.contacts.contact("alice")
-    number = bob.device.contacts.contact("alice").number
-    assert alice.device.contacts.contact("bob").offered == number
+    bob.device.contacts.look_up("alice")
+    number = bob.device.contacts.look_up("alice").number
+    assert alice.device.contacts.look_up("bob").offered == number
     alice.device.contacts.trust("bob", number)
     world.relay.heal()
     alice.device.send_text("bob", "and now")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from blindmatch_client.errors import IdentityChangedError
-from blindmatch_client.messages.contacts import DIGITS, DeviceError, digits, grouped, safety_number
+from blindmatch_client.messages.contacts import DIGITS, DeviceError, group_digits, parse_number, safety_number
 from blindmatch_client.messenger.account import Account
-from blindmatch_client.messenger.state import PreKeys, framed
+from blindmatch_client.messenger.state import PreKeys, frame_name
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.messages.content import compose
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -21,7 +21,7 @@ from .conftest import MakeWorld
 A = bytes(range(32))
 B = bytes(range(1, 33))
 C = bytes(range(2, 34))
-ALICE, BOB, CAROL = (framed(name) for name in ("alice", "bob", "carol"))
+ALICE, BOB, CAROL = (frame_name(name) for name in ("alice", "bob", "carol"))
 VECTOR = "04099 33529 37423 57666 05308 06215 54475 02136 21895 41935 47885 08687"
 
 
@@ -31,7 +31,7 @@ VECTOR = "04099 33529 37423 57666 05308 06215 54475 02136 21895 41935 47885 0868
 def test_both_sides_have_one_number_and_it_does_not_change() -> None:
     number = safety_number(ALICE, A, BOB, B)
     assert number == safety_number(BOB, B, ALICE, A) and len(number) == DIGITS
-    assert grouped(number) == VECTOR
+    assert group_digits(number) == VECTOR
 
 
 @pytest.mark.parametrize(
@@ -44,10 +44,10 @@ def test_another_name_or_key_on_either_side_gives_another_number(other: tuple[by
 
 def test_a_number_is_typed_with_blanks_or_without_and_nothing_else_is_one() -> None:
     number = safety_number(ALICE, A, BOB, B)
-    for typed in (grouped(number), f" {number}\n", grouped(number).replace(" ", "-")):
-        assert digits(typed) == number
+    for typed in (group_digits(number), f" {number}\n", group_digits(number).replace(" ", "-")):
+        assert parse_number(typed) == number
     for said in ("", number[1:], number + "0", number[:-1] + "x", number[:-1] + "\u0661"):
-        assert digits(said) is None
+        assert parse_number(said) is None
 
 
 # contacts
@@ -88,7 +88,7 @@ class Between:
 
 
 def registered(account: Account) -> pb.RegisterRequest:
-    keys = account.published()
+    keys = account.get_published_keys()
     return pb.RegisterRequest(
         identity_key=keys.identity,
         signed_pre_key=keys.signed_pre_key,
@@ -112,23 +112,23 @@ def test_a_malicious_relay_reads_along_until_the_numbers_are_compared_and_never_
     # before a comparison the attack succeeds; that is declared, and listed as not claimed
     alice.device.send_text("bob", "private words")
     assert [one.text for one in bob.device.receive()] == ["private words"] == between.read
-    hers = alice.device.contacts.contact("bob")
-    his = bob.device.contacts.contact("alice")
+    hers = alice.device.contacts.look_up("bob")
+    his = bob.device.contacts.look_up("alice")
     assert hers.number != his.number and not hers.verified
     with pytest.raises(DeviceError, match="somebody may have put another key in between"):
         alice.device.contacts.trust("bob", his.number)
-    assert not alice.device.contacts.contact("bob").verified
+    assert not alice.device.contacts.look_up("bob").verified
 
     # the real keys are refused as others than those seen first, until their number was compared
     between.be_honest()
-    bob_real = safety_number(framed("alice"), _own(alice), framed("bob"), _own(bob))
+    bob_real = safety_number(frame_name("alice"), _own(alice), frame_name("bob"), _own(bob))
     for device, peer in ((alice, "bob"), (bob, "alice")):
         device.device.reset_session(peer)
         with pytest.raises(IdentityChangedError):
             device.device.send_text(peer, "again")
-        offered = device.device.contacts.contact(peer).offered
+        offered = device.device.contacts.look_up(peer).offered
         assert offered == bob_real
-        assert device.device.contacts.trust(peer, grouped(offered)).verified
+        assert device.device.contacts.trust(peer, group_digits(offered)).verified
     alice.device.send_text("bob", "private again")
     assert [one.text for one in bob.device.receive()] == ["private again"]
     assert "private again" not in between.read
@@ -140,7 +140,7 @@ def test_a_malicious_relay_reads_along_until_the_numbers_are_compared_and_never_
     alice.device.reset_session("bob")
     with pytest.raises(IdentityChangedError):
         alice.device.send_text("bob", "never read")
-    assert alice.device.contacts.contact("bob").verified
+    assert alice.device.contacts.look_up("bob").verified
     forged = Account.create("bob", 1).encrypt("alice", _said("it is me"), bundle_of(between.honest["alice"]))
     world.relay.queues["alice"].append(pb.Delivery(sequence=999, sender="bob", sealed=forged))
     (problem,) = (one for one in alice.device.receive() if one.sequence == 999)
@@ -152,40 +152,40 @@ def test_first_contact_and_a_changed_key_are_told_until_they_were_shown_each_wit
 ) -> None:
     alice, bob = pair(world)
     alice.device.send_text("bob", "hello")
-    (first,) = alice.device.contacts.news()
+    (first,) = alice.device.contacts.list_news()
     assert "First contact with bob" in first
-    assert grouped(alice.device.contacts.contact("bob").number) in first
+    assert group_digits(alice.device.contacts.look_up("bob").number) in first
     bob.device.receive()
-    assert len(bob.device.contacts.news()) == 1
+    assert len(bob.device.contacts.list_news()) == 1
     alice.device.close()
     alice = world.device("alice", fresh=False)
-    assert alice.device.contacts.news() == [first], "nobody said that it was shown"
+    assert alice.device.contacts.list_news() == [first], "nobody said that it was shown"
     alice.device.contacts.mark_news_shown()
-    assert alice.device.contacts.news() == []
+    assert alice.device.contacts.list_news() == []
     alice.device.close()
     alice = world.device("alice", fresh=False)
-    assert alice.device.contacts.news() == []
+    assert alice.device.contacts.list_news() == []
     Between(world)
     alice.device.reset_session("bob")
     with pytest.raises(IdentityChangedError):
         alice.device.send_text("bob", "hello")
-    (changed,) = alice.device.contacts.news()
+    (changed,) = alice.device.contacts.list_news()
     assert "another key as that of bob than the one seen first" in changed
-    assert grouped(alice.device.contacts.contact("bob").offered) in changed
-    assert alice.device.contacts.news() == [changed]
+    assert group_digits(alice.device.contacts.look_up("bob").offered) in changed
+    assert alice.device.contacts.list_news() == [changed]
     alice.device.contacts.mark_news_shown()
-    assert alice.device.contacts.news() == []
+    assert alice.device.contacts.list_news() == []
 
 
 def test_a_compared_key_is_told_of_as_such_and_stays_compared_over_restarts(world: World) -> None:
     alice, bob = pair(world)
-    number = alice.device.contacts.contact("bob").number
-    assert bob.device.contacts.contact("alice").number == number
+    number = alice.device.contacts.look_up("bob").number
+    assert bob.device.contacts.look_up("alice").number == number
     assert alice.device.contacts.trust("bob", number).verified
-    assert alice.device.contacts.news() == []
+    assert alice.device.contacts.list_news() == []
     alice.device.close()
     alice = world.device("alice", fresh=False)
-    assert alice.device.contacts.contact("bob").verified
+    assert alice.device.contacts.look_up("bob").verified
     alice.device.send_text("bob", "hello")
     assert [one.text for one in bob.device.receive()] == ["hello"]
 
@@ -195,7 +195,7 @@ def test_a_number_that_is_none_or_another_changes_nothing(world: World, said: st
     alice, _ = pair(world)
     with pytest.raises(DeviceError, match="safety number"):
         alice.device.contacts.trust("bob", said)
-    assert all(not one.verified for one in alice.device.contacts.all() if one.peer == "bob")
+    assert all(not one.verified for one in alice.device.contacts.list_all() if one.peer == "bob")
 
 
 # the centre's notices
@@ -214,7 +214,7 @@ def test_a_forged_notice_is_refused_and_suppresses_no_real_one(world: World) -> 
     forged, real = alice.device.receive()
     assert (forged.text, real.text) == ("", "a report was unfounded")
     assert "identity key is not the one known so far" in forged.problem
-    contact = alice.device.contacts.contact(NOTICES.name)
+    contact = alice.device.contacts.look_up(NOTICES.name)
     assert contact.verified and contact.offered
     assert (forged.from_centre, real.from_centre) == (False, True), "the inbox marks what is the centre's"
     with pytest.raises(DeviceError, match="comes with the configuration"):
@@ -274,5 +274,5 @@ def test_a_new_account_can_be_made_from_an_identity_that_others_know() -> None:
     made = Account.create("centre-notices", 1, 1, secret)
     assert made.identity == X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
     alice = Account.create("alice", 1, 1)
-    sealed = made.encrypt("alice", _said("x"), alice.published())
+    sealed = made.encrypt("alice", _said("x"), alice.get_published_keys())
     assert alice.decrypt("centre-notices", sealed).text == "x"

@@ -28,14 +28,14 @@ def substituted(world: World) -> tuple[Owned, Between, str]:
     alice.device.send_text("bob", "a secret")
     assert "compare the safety number" in alice.device.receive()[0].problem
     world.relay.queues["bob"].clear()
-    return alice, relay, alice.device.contacts.contact("bob").offered
+    return alice, relay, alice.device.contacts.look_up("bob").offered
 
 
 def test_a_program_that_runs_does_not_undo_the_trust_that_another_one_noted(world: World) -> None:
     alice, relay, number = substituted(world)
     alice.device.close()
     running, asking = (world.device("alice", fresh=False, beside=True) for _ in range(2))
-    assert running.device.contacts.contact("bob").offered == number  # it has read the peers' keys
+    assert running.device.contacts.look_up("bob").offered == number  # it has read the peers' keys
     assert asking.device.contacts.trust("bob", number).verified
     world.relay.heal()
     for _ in range(2):
@@ -45,7 +45,7 @@ def test_a_program_that_runs_does_not_undo_the_trust_that_another_one_noted(worl
     running.device.close()
     again = world.device("alice", fresh=False)
     again.device.flush()
-    assert again.device.contacts.contact("bob").verified
+    assert again.device.contacts.look_up("bob").verified
     assert len(world.relay.queues["bob"]) == 1
     for one in world.relay.queues["bob"]:
         with pytest.raises(MessengerError):
@@ -56,7 +56,7 @@ def test_while_one_writes_another_one_reads_and_deletes_no_file(world: World) ->
     alice, _, number = substituted(world)
     file = alice.device._files.write([b"on its way"])
     other = world.device("alice", fresh=False, beside=True)
-    assert other.device.contacts.contact("bob").offered == number
+    assert other.device.contacts.look_up("bob").offered == number
     with pytest.raises(StoreError, match=r"`device run`.*end that first"):
         other.device.contacts.trust("bob", number)
     assert alice.device._files.path(file).exists()

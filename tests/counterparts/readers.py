@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import xeddsa
-from blindmatch_client.messages.contacts import half
+from blindmatch_client.messages.contacts import compute_half
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import system_randomness
@@ -218,7 +218,7 @@ def _public(secret: bytes) -> bytes:
 def fingerprint(name: str, mine: str, peer: str, theirs: str) -> str:
     """libsignal's number by our digits: version 0, typed key and identifier are what is hashed first."""
     typed = [(b"\5" + bytes.fromhex(key), bytes.fromhex(who)) for who, key in ((name, mine), (peer, theirs))]
-    return "".join(sorted(half(b"\0\0" + key + who, key) for key, who in typed))
+    return "".join(sorted(compute_half(b"\0\0" + key + who, key) for key, who in typed))
 
 
 def held_against_signal(given: dict[str, Any], said: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ KEY = bytes(range(32))
 
 def sealed_message(text: str) -> tuple[bytes, bytes]:
     """A message of Alice's to Bob as the relay gets it, and its commitment."""
-    alice, bob = Account.create("alice", 0), Account.create("bob", 0, one_time=1).published()
+    alice, bob = Account.create("alice", 0), Account.create("bob", 0, one_time=1).get_published_keys()
     content = compose(text, (), 17, system_randomness())
     return alice.encrypt("bob", content, bob), commit(content, "alice", "bob")
 

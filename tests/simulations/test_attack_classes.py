@@ -135,7 +135,7 @@ def test_a_request_under_keys_of_its_own_opens_no_more_than_is_declared() -> Non
 
 def test_whoever_had_the_account_before_it_received_reads_what_was_recorded() -> None:
     alice, bob = (recorded.Account.create(name, recorded.NOW, 1) for name in (recorded.ALICE, recorded.BOB))
-    bundle = bob.published()
+    bundle = bob.get_published_keys()
     before = recorded.Account.load(bob.dump())
     sealed = alice.encrypt("bob", compose("hello", (), recorded.NOW, seeded("content")), bundle)
     bob.decrypt("alice", sealed)

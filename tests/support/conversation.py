@@ -16,7 +16,7 @@ def account(name: str, one_time: int = 4) -> Account:
 
 
 def bundle(owner: Account, one_time: int = 1) -> PreKeys:
-    published = owner.published()
+    published = owner.get_published_keys()
     return replace(published, one_time=published.one_time[:one_time])
 
 

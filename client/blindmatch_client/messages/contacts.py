@@ -1,4 +1,4 @@
-"""Whose identity key is whose: safety numbers, and what the user is told of keys.
+"""Pin the identity keys of peers, compare safety numbers, and tell the user of new keys.
 
     first seen, from a bundle or a first message --> pinned, not compared: told once, with the number
     number compared (`trust`)                    --> verified: another key is refused from now on, whoever
@@ -29,7 +29,7 @@ from msgspec import Struct
 
 from blindmatch_client.errors import DeviceError
 from blindmatch_client.messages.relay import RelayClient
-from blindmatch_client.messenger.state import AccountKeeper, framed
+from blindmatch_client.messenger.state import AccountKeeper, frame_name
 
 if TYPE_CHECKING:
     from blindmatch_client.messenger.peers import Peer
@@ -43,24 +43,36 @@ DIGITS: Final = 60
 
 
 def safety_number(mine: bytes, my_key: bytes, theirs: bytes, their_key: bytes) -> str:
-    """The number of two accounts, 60 digits, the same whichever is `mine`: of their names, framed as in
-    account.py, and identity keys, Curve25519, 32 bytes."""
-    return "".join(sorted(half(TAG + name + key, key) for name, key in ((mine, my_key), (theirs, their_key))))
+    """Compute the safety number of two accounts, 60 digits; the same whichever is `mine`.
+
+    Args:
+        mine: The one account's name, framed as in account.py.
+        my_key: Its identity key, Curve25519, 32 bytes.
+        theirs: The other account's name, framed likewise.
+        their_key: Its identity key.
+    """
+    parties = ((mine, my_key), (theirs, their_key))
+    return "".join(sorted(compute_half(TAG + name + key, key) for name, key in parties))
 
 
-def grouped(number: str) -> str:
+def group_digits(number: str) -> str:
+    """Write a safety number in groups of five digits, for people."""
     return " ".join(number[at : at + 5] for at in range(0, len(number), 5))
 
 
-def digits(said: str) -> str | None:
-    """The number that somebody typed, with blanks and hyphens anywhere; None if it is none."""
-    number = said.translate({ord(one): None for one in " \t\n-"})
+def parse_number(typed: str) -> str | None:
+    """Read a safety number that somebody typed, with blanks and hyphens anywhere; None if it is none."""
+    number = typed.translate({ord(character): None for character in " \t\n-"})
     return number if len(number) == DIGITS and number.isascii() and number.isdigit() else None
 
 
-def half(begun: bytes, key: bytes) -> str:
-    """The 30 digits of one party: `begun`, then again and again its key."""
-    value = begun
+def compute_half(first: bytes, key: bytes) -> str:
+    """Compute the 30 digits of one party.
+
+    The hash is iterated, v_0 = `first` and v_i = SHA-512(v_(i-1) || key), so that each guess at a key with
+    the same digits costs 5,200 hashes.
+    """
+    value = first
     for _ in range(ITERATIONS):
         value = sha512(value + key).digest()
     parts = (int.from_bytes(value[5 * at : 5 * at + 5], "big") % 100_000 for at in range(GROUPS))
@@ -72,7 +84,7 @@ class Contact(Struct, frozen=True):
 
     Attributes:
         number: the safety number with the key that is in use, 60 digits.
-        verified: whether it was compared, or came with the configuration.
+        verified: True if it was compared, or came with the configuration.
         offered: the number with another key that somebody has shown as the peer's; empty if nobody has.
     """
 
@@ -83,8 +95,7 @@ class Contact(Struct, frozen=True):
 
 
 class Contacts:
-    """The keys of one account's peers, of which `configured` ones, by account, are pinned now; `requeue`
-    queues again what is sealed for a peer, with the account in one transaction."""
+    """The keys of one account's peers."""
 
     def __init__(
         self,
@@ -93,6 +104,12 @@ class Contacts:
         configured: Mapping[str, bytes],
         requeue: Callable[[str], None],
     ) -> None:
+        """Pin the configured keys.
+
+        Args:
+            configured: Keys that come with the configuration, by account.
+            requeue: Queues again what is sealed for a peer, in the transaction that saves the account.
+        """
         self._keeper = keeper
         self._relay = relay
         self._requeue = requeue
@@ -101,40 +118,48 @@ class Contacts:
             if not keeper.was_trusted(name, key):
                 self._pin(name, key)
 
-    def all(self) -> list[Contact]:
-        return [self._contact(name, peer) for name, peer in sorted(self._keeper.account.peers().items())]
+    def list_all(self) -> list[Contact]:
+        return [self._describe(name, peer) for name, peer in sorted(self._keeper.account.peers().items())]
 
-    def contact(self, peer: str) -> Contact:
-        """A peer. One that is not known is asked for at the relay, which uses one of its pre-keys up, and its
-        key is pinned, as with a first message; `ServiceError` if it is not known, and the relay cannot be
-        reached or knows it neither; `MessengerError` if what the relay hands out for it is not in order."""
+    def look_up(self, peer: str) -> Contact:
+        """Return what is known of a peer's key; fetch it from the relay if nothing is.
+
+        Fetching uses up one of the peer's pre-keys and pins its key, as a first message does.
+
+        Raises:
+            ServiceError: The peer is not known here, and the relay cannot be reached or does not know it.
+            MessengerError: What the relay hands out for the peer is malformed.
+        """
         if peer not in self._keeper.account.peers():
             bundle = self._relay.fetch_bundle(peer)
-            bundle.checked()
+            bundle.check()
             with self._keeper.saving() as account:
                 account.note_identity(peer, bundle.identity)
-        return self._contact(peer, self._keeper.account.peers()[peer])
+        return self._describe(peer, self._keeper.account.peers()[peer])
 
-    def identity(self, peer: str) -> bytes | None:
-        """The identity key that is pinned for a peer, public, 32 bytes; None if none was seen."""
+    def get_identity(self, peer: str) -> bytes | None:
+        """Return the public identity key that is pinned for a peer, 32 bytes; None if none was seen."""
         return self._keeper.account.peer_identity(peer)
 
     def trust(self, peer: str, number: str) -> Contact:
-        """Take the key whose safety number the user has compared with the peer by other means; `DeviceError`
-        if it is not the number of a key of this peer, or the key is configured; `ServiceError`,
-        `MessengerError` as `contact`."""
-        said = digits(number)
-        if said is None:
+        """Pin the key whose safety number the user has compared with the peer by other means.
+
+        Raises:
+            DeviceError: It is not the number of a key of this peer, or the key is configured.
+            ServiceError, MessengerError: As `look_up`.
+        """
+        compared = parse_number(number)
+        if compared is None:
             raise DeviceError("a safety number is 60 digits")
         if peer in self._configured:
             raise DeviceError(f"the key of {peer} comes with the configuration")
-        known = self.contact(peer)
+        known = self.look_up(peer)
         held = self._keeper.account.peers()[peer]
         numbers = zip((held.identity, *held.offered), (known.number, known.offered), strict=False)
-        for key, mine in numbers:
-            if hmac.compare_digest(mine.encode(), said.encode()):
+        for key, shown_number in numbers:
+            if hmac.compare_digest(shown_number.encode(), compared.encode()):
                 self._pin(peer, key)
-                return self.contact(peer)
+                return self.look_up(peer)
         raise DeviceError(
             f"this is not the safety number with {peer}: somebody may have put another key in between. "
             "Nothing was changed; do not send what nobody else may read"
@@ -146,40 +171,40 @@ class Contacts:
                 self._requeue(peer)
             account.trust(peer, key)
 
-    def news(self) -> list[str]:
-        """Return what the user must be told of keys, until `mark_news_shown`."""
+    def list_news(self) -> list[str]:
+        """List what the user must be told of keys, until `mark_news_shown`."""
         peers = sorted(self._keeper.account.peers().items())
-        return [words for name, peer in peers for words in self._words(name, peer)]
+        return [words for name, peer in peers for words in self._describe_news(name, peer)]
 
     def mark_news_shown(self) -> None:
-        """Forget the news of now. Call it once they were shown: before that a crash must find them here."""
+        """Forget the present news. Call it after showing them: a crash before that must not lose them."""
         for name, peer in self._keeper.account.peers().items():
-            if self._words(name, peer):
+            if self._describe_news(name, peer):
                 with self._keeper.saving() as account:
                     account.note_told(name)
 
-    def _words(self, name: str, peer: Peer) -> list[str]:
+    def _describe_news(self, name: str, peer: Peer) -> list[str]:
         words: list[str] = []
         if peer.identity not in peer.told and not peer.verified:
             words.append(
                 f"First contact with {name}. The relay handed out the key; whether it is {name}'s, only you "
                 f"two can tell. Compare this safety number with {name} by other means: "
-                f"{grouped(self._number(name, peer.identity))}"
+                f"{group_digits(self._compute_number(name, peer.identity))}"
             )
-        was = "the one you compared" if peer.verified else "the one seen first"
+        pinned = "the one you compared" if peer.verified else "the one seen first"
         words += [
-            f"Somebody has shown another key as that of {name} than {was}; it was refused. If {name} has a "
-            "new device, compare the safety number with it by other means, then trust it: "
-            f"{grouped(self._number(name, key))}"
+            f"Somebody has shown another key as that of {name} than {pinned}; it was refused. If {name} has "
+            "a new device, compare the safety number with it by other means, then trust it: "
+            f"{group_digits(self._compute_number(name, key))}"
             for key in peer.offered
             if key not in peer.told
         ]
         return words
 
-    def _contact(self, name: str, peer: Peer) -> Contact:
-        offered = "".join(self._number(name, key) for key in peer.offered)
-        return Contact(name, self._number(name, peer.identity), peer.verified, offered)
+    def _describe(self, name: str, peer: Peer) -> Contact:
+        offered = "".join(self._compute_number(name, key) for key in peer.offered)
+        return Contact(name, self._compute_number(name, peer.identity), peer.verified, offered)
 
-    def _number(self, name: str, key: bytes) -> str:
+    def _compute_number(self, name: str, key: bytes) -> str:
         account = self._keeper.account
-        return safety_number(framed(account.name), account.identity, framed(name), key)
+        return safety_number(frame_name(account.name), account.identity, frame_name(name), key)

@@ -1,9 +1,9 @@
-"""What a user sends: texts, pictures and files, to one or to several, and what became of them.
+"""Send texts, pictures and files, to one account or to several, and return what became of them.
 
-What came of a message that has ended is kept until whoever shows it says so (`mark_shown`): a call's result
-may be lost with the process. A proof that a picture is not on the list is made of a session of its own, once
-the picture was sent and did not match: there is no way to ask about a picture without what follows from a
-match, nor without counting against the limits of a key.
+What became of a message that has ended is kept until the caller has shown it (`mark_shown`), since a call's
+result may be lost with the process. A proof that a picture is not on the list is made in a session of its
+own, after the picture was sent and did not match. So nobody can ask about a picture without the consequences
+of a match, or without counting against the limits on queries.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from blindmatch_client.errors import DeviceError, MalformedError, MessengerError
 from blindmatch_client.matching.matching import MatchingClient
 from blindmatch_client.messages.notices import (
     UNREADABLE_TYPE,
-    ended_notice,
-    outcome_kind,
-    sent_notice,
-    unreadable,
+    classify_outcome,
+    describe_ended,
+    describe_progress,
+    describe_unreadable,
 )
 from blindmatch_client.messages.notices import OutcomeKind as OutcomeKind
 from blindmatch_client.messages.sending import Progress, Sender
@@ -68,15 +68,17 @@ class Sent(Struct, frozen=True):
 
 
 class Standing(Struct, frozen=True):
-    """How a device stands.
+    """The state of a device, for its user.
 
     Attributes:
-        distrust: how a matching role cheated, if one did.
-        log_distrust: how the log did.
+        distrust: how a matching role cheated; None if none did.
+        log_distrust: how the log cheated; None if it did not.
         adopted: the highest epoch that was adopted; None before there is one.
         evidence: sets that were refused or failed, oldest first.
-        reports: all it ever made, oldest first.
-        complaints: all its user ever made, oldest first.
+        messages: number of messages that wait.
+        vouchers: number of vouchers that wait.
+        reports: all reports it made, oldest first; of those handed in, the newest ones.
+        complaints: all complaints of its user, oldest first.
     """
 
     distrust: str | None
@@ -90,7 +92,13 @@ class Standing(Struct, frozen=True):
 
 
 class Flushed(Struct, frozen=True):
-    """What `flush` did, and how many messages, reports, vouchers and complaints still wait."""
+    """What `flush` did.
+
+    Attributes:
+        messages: those that it worked on and that nothing stopped.
+        problems: what went wrong, in words.
+        waiting: number of messages, reports, vouchers and complaints that still wait.
+    """
 
     messages: tuple[Sent, ...]
     problems: tuple[str, ...]
@@ -100,11 +108,11 @@ class Flushed(Struct, frozen=True):
 MOST_ATTACHMENT_BYTES: Final = 100 << 20
 Ending: TypeAlias = tuple[Sent, BlindmatchError | None]
 Taken: TypeAlias = tuple[Attached, str]
-"""What the user attaches, sealed on the disk, and what the user must be told."""
+"""An attachment, sealed on the disk, and the notice to the user that goes with it, which may be empty."""
 
 
 class Messages:
-    """The messages of one account; a `Device` is one."""
+    """The methods of a `Device` that send messages."""
 
     _base: Base
     _keeper: AccountKeeper
@@ -115,58 +123,101 @@ class Messages:
     _reporting: Reporting
 
     def outcomes(self) -> list[Sent]:
-        """Return what came of messages that have ended, oldest first, of which nobody said yet that the user
-        was shown it: all that bore an attachment, all that were not delivered, and texts that had waited. Of
-        more than `MOST_ENDED` those that ended first are dropped."""
-        return [self._sent_of(ended) for ended in self._ended.all()]
+        """Return what became of ended messages that are not marked as shown, oldest first.
+
+        These are messages with an attachment, messages that were not delivered, and texts that had waited. If
+        there are more than `MOST_ENDED`, those that ended first are dropped.
+        """
+        return [self._describe_ended(ended) for ended in self._ended.all()]
 
     def mark_shown(self, shown: Iterable[Sent]) -> None:
-        """Forget what the user was shown of messages that have ended; durable on return. Call it once it was
-        shown: before that a crash must find it here."""
+        """Forget outcomes that the user was shown; durable on return.
+
+        Call it only after showing them: a crash before that must not lose them.
+        """
         self._ended.forget([sent.number for sent in shown])
 
     def send_text(self, to: str, text: str) -> Sent:
-        """Send a text; `RefusedError` if the relay will never take it, such as for an account it does not
-        know; `MessengerError` if it cannot be sealed for `to`."""
+        """Send a text.
+
+        Raises:
+            RefusedError: The relay will never take it, for example since it does not know the account.
+            MessengerError: It cannot be sealed for `to`.
+        """
+        ids = self._draw_ids([to])
         if self._keeper.account.has_session(to):
-            return _only(self._told(self._sender.send_texts(self._ids([to]), text)))
-        return _only(self._told(self._sender.advance(self._queue(self._ids([to]), text))))
+            progress = self._sender.send_texts(ids, text)
+        else:
+            progress = self._sender.advance(self._queue(ids, text))
+        return _return_only(self._describe_all(progress))
 
     def send_text_to(self, group: Sequence[str], text: str) -> list[Sent]:
-        """Send a text to each of `group` through a session of its own; what cannot be sent says so;
-        `MalformedError` if the text is too long; nothing is queued then."""
-        ids = self._ids(group)
-        known = {to: name for to, name in ids.items() if self._keeper.account.has_session(to)}
+        """Send a text to each account of `group`, through a session of its own.
+
+        Returns:
+            What became of each; the notice of one that cannot be sent says why.
+
+        Raises:
+            MalformedError: The text is too long; nothing is queued.
+        """
+        ids = self._draw_ids(group)
+        known = {to: message_id for to, message_id in ids.items() if self._keeper.account.has_session(to)}
         sent: list[Progress] = []
-        with suppress(MessengerError):  # none of them then: each is tried by itself
+        with suppress(MessengerError):  # then none of them was queued, and each is tried by itself below
             sent = self._sender.send_texts(known, text) if known else []
-        done = {one.row.recipient for one in sent}
-        others = self._queue({to: name for to, name in ids.items() if to not in done}, text)
-        told = {one.row.recipient: self._sent(one) for one in (*sent, *self._sender.advance(others))}
-        return [told[to] for to in ids]
+        done = {progress.row.recipient for progress in sent}
+        rest = {to: message_id for to, message_id in ids.items() if to not in done}
+        advanced = self._sender.advance(self._queue(rest, text))
+        described = {progress.row.recipient: self._describe(progress) for progress in (*sent, *advanced)}
+        return [described[to] for to in ids]
 
     def send_picture(self, to: str, data: bytes, text: str = "") -> Sent:
-        """Match a picture and send it. `PictureError` if it cannot be decoded and the policy is to refuse;
-        nothing was sent; `RefusedError`, `MessengerError` as `send_text`; `ReportRefusedError` if a report
-        was owed that cannot be made; the message was delivered."""
-        return _only(self._attach([to], *self._take_picture(to, data), text))
+        """Match a picture and send it.
+
+        Raises:
+            PictureError: It cannot be decoded and the policy is to refuse such; nothing was sent.
+            RefusedError, MessengerError: As `send_text`.
+            ReportRefusedError: A report is due that cannot be made; the message was delivered.
+        """
+        attached, notice = self._take_picture(to, data)
+        return _return_only(self._send_attached([to], attached, notice, text))
 
     def send_picture_to(self, group: Sequence[str], data: bytes, text: str = "") -> list[Sent]:
-        """Match a picture once and send it to each of `group`; what cannot be sent says so. `PictureError` as
-        `send_picture`."""
+        """Match a picture once and send it to each account of `group`.
+
+        Returns:
+            What became of each; the notice of one that cannot be sent says why.
+
+        Raises:
+            PictureError: As `send_picture`.
+        """
         attached, notice = self._take_picture(", ".join(group), data)
-        return [sent for sent, _ in self._attach(group, attached, notice, text)]
+        return [sent for sent, _ in self._send_attached(group, attached, notice, text)]
 
     def send_file(self, to: str, path: Path, text: str = "") -> Sent:
-        """Send a file of up to 100 MiB. One that may be a picture is sent as one; a larger one is never
-        whole in memory.
-        Raises as `send_picture`; `StoreError` if it cannot be read, or not be kept until it is sent."""
-        return _only(self._attach([to], *self._take_file(to, path), text))
+        """Send a file of up to 100 MiB.
+
+        A file that may be a picture is sent as one. A larger one is never whole in memory.
+
+        Raises:
+            StoreError: It cannot be read, or not be kept until it is sent.
+            PictureError, RefusedError, MessengerError, ReportRefusedError: As `send_picture`.
+        """
+        attached, notice = self._take_file(to, path)
+        return _return_only(self._send_attached([to], attached, notice, text))
 
     def send_files(self, group: Sequence[str], paths: Sequence[Path], text: str = "") -> list[Sent]:
-        """Send files to each of `group`, one message for each; what cannot be sent says so. All are handed
-        over before the outcome of any is looked at, so that the time in between tells nothing; raises as
-        `send_file` for the first that cannot be taken, and names it: nothing was sent."""
+        """Send files to each account of `group`, one message for each file.
+
+        All are handed over before any outcome is looked at, so that the time in between tells nothing.
+
+        Returns:
+            What became of each; the notice of one that cannot be sent says why.
+
+        Raises:
+            PictureError, StoreError: As `send_file`, for the first file that cannot be taken. Nothing was
+                sent.
+        """
         files: list[Taken] = []
         for path in paths:
             try:
@@ -176,21 +227,22 @@ class Messages:
         queued = [
             (row, notice)
             for attached, notice in files
-            for row in self._queue(self._ids(group), text, attached)
+            for row in self._queue(self._draw_ids(group), text, attached)
         ]
-        ends = self._sender.advance([row for row, _ in queued])
-        return [self._sent(end, notice) for end, (_, notice) in zip(ends, queued, strict=True)]
+        advanced = self._sender.advance([row for row, _ in queued])
+        return [
+            self._describe(progress, notice) for progress, (_, notice) in zip(advanced, queued, strict=True)
+        ]
 
-    def _ids(self, group: Sequence[str]) -> dict[str, bytes]:
+    def _draw_ids(self, group: Sequence[str]) -> dict[str, bytes]:
         return {to: self._base.rng.take(MESSAGE_ID_LENGTH) for to in group}
 
     def _queue(
         self, message_ids: Mapping[str, bytes], text: str, attached: Attached | None = None
     ) -> list[Outgoing]:
-        """Compose and queue a message to each recipient: its commitment is made before anything is asked."""
-        ref = None if attached is None else attached.ref
+        """Compose and queue a message to each recipient; its commitment is made before anything is asked."""
         now = self._base.clock_ms()
-        refs = () if ref is None else (ref,)
+        refs = () if attached is None or attached.ref is None else (attached.ref,)
         contents = {
             to: compose(text, refs, now, self._base.rng, self._sender.choose_checkpoint(to))
             for to in message_ids
@@ -201,46 +253,49 @@ class Messages:
             raise MalformedError(error) from error
 
     def _take_picture(self, to: str, data: bytes) -> Taken:
-        """Seal a picture for the accounts in `to` onto the disk, before anything is queued."""
-        data = bytes(data)  # whatever the caller does with it
+        """Seal a picture onto the disk, before anything is queued; `to` names the recipients in a notice."""
+        data = bytes(data)  # a copy: the caller may change its buffer later
         picture = Picture.from_bytes(data)
         try:
             _ = picture.pixels
         except PictureError:
             if self._base.config.unreadable is Unreadable.REFUSE:
                 raise
-            return self._sealed(pieces(data), UNREADABLE_TYPE, MatchState.SKIPPED), unreadable(to)
-        attached = self._sealed(pieces(data), f"image/{container.sniff(data).lower()}", MatchState.DUE)
+            attached = self._seal_file(pieces(data), UNREADABLE_TYPE, MatchState.SKIPPED)
+            return attached, describe_unreadable(to)
+        attached = self._seal_file(pieces(data), f"image/{container.sniff(data).lower()}", MatchState.DUE)
         attached.taken = picture
         return attached, ""
 
     def _take_file(self, to: str, path: Path) -> Taken:
-        """Seal a file likewise; one that is too large for a picture is never whole in memory."""
+        """Seal a file likewise. One that is too large for a picture is never whole in memory."""
         chunks = read_chunks(path)
         size = path.stat().st_size if path.is_file() else 0
         if size <= MOST_BYTES:
             return self._take_picture(to, b"".join(chunks))
         if self._base.config.unreadable is Unreadable.REFUSE or size > MOST_ATTACHMENT_BYTES:
             raise PictureError(f"a file of {size} bytes is too large")
-        return self._sealed(chunks, UNREADABLE_TYPE, MatchState.SKIPPED), unreadable(to)
+        return self._seal_file(chunks, UNREADABLE_TYPE, MatchState.SKIPPED), describe_unreadable(to)
 
-    def _sealed(self, data: Iterable[bytes], media_type: str, matching: MatchState) -> Attached:
+    def _seal_file(self, data: Iterable[bytes], media_type: str, matching: MatchState) -> Attached:
         sealing = AttachmentSealing(self._base.rng)
         file = self._files.write(sealing.blob(data))
         return Attached(0, matching, file, sealing.ref(media_type))
 
-    def _attach(self, group: Sequence[str], attached: Attached, notice: str, text: str) -> list[Ending]:
-        rows = self._queue(self._ids(group), text, attached)
-        return self._told(self._sender.advance(rows), notice)
+    def _send_attached(
+        self, group: Sequence[str], attached: Attached, notice: str, text: str
+    ) -> list[Ending]:
+        rows = self._queue(self._draw_ids(group), text, attached)
+        return self._describe_all(self._sender.advance(rows), notice)
 
-    def _told(self, ends: Sequence[Progress], notice: str = "") -> list[Ending]:
-        return [(self._sent(one, notice), one.error) for one in ends]
+    def _describe_all(self, advanced: Sequence[Progress], notice: str = "") -> list[Ending]:
+        return [(self._describe(progress, notice), progress.error) for progress in advanced]
 
-    def _sent(self, progress: Progress, notice: str = "") -> Sent:
+    def _describe(self, progress: Progress, notice: str = "") -> Sent:
         row = progress.row
         report_id = progress.report_id
-        kind = outcome_kind(progress.row)
-        reported = report_id is not None and self._reporting.is_received(report_id)
+        kind = classify_outcome(progress.row)
+        is_reported = report_id is not None and self._reporting.is_received(report_id)
         if progress.error is not None:
             notice = str(progress.error)
         return Sent(
@@ -251,12 +306,12 @@ class Messages:
             delivered=row.state in (SendState.SENT, SendState.DONE),
             outcome=kind,
             report_id=report_id,
-            reported=reported,
-            notice=notice or sent_notice(progress, kind, reported, self._base.config),
+            reported=is_reported,
+            notice=notice or describe_progress(progress, kind, is_reported, self._base.config),
         )
 
-    def _sent_of(self, ended: Ended) -> Sent:
-        reported = bool(ended.report_id) and not self._reporting.is_waiting(ended.report_id)
+    def _describe_ended(self, ended: Ended) -> Sent:
+        is_reported = bool(ended.report_id) and not self._reporting.is_waiting(ended.report_id)
         return Sent(
             number=ended.number,
             message_id=ended.message_id,
@@ -265,22 +320,26 @@ class Messages:
             delivered=ended.state is EndState.DELIVERED,
             outcome=OutcomeKind(ended.outcome),
             report_id=ended.report_id or None,
-            reported=reported,
-            notice=ended_notice(ended, reported, self._base.config),
+            reported=is_reported,
+            notice=describe_ended(ended, is_reported, self._base.config),
         )
 
 
-def _only(ends: list[Ending]) -> Sent:
-    ((sent, error),) = ends
+def _return_only(endings: list[Ending]) -> Sent:
+    """Return what became of the only message, or raise what stopped it."""
+    ((sent, error),) = endings
     if error is not None:
         raise error
     return sent
 
 
 def check_provable(design: AnyDesign, item: Picture) -> None:
-    """Make sure, before anything is sent, that a session could prove something; `PictureError` if the picture
-    cannot be decoded, `DeviceError` if the design's sessions prove nothing, or the picture is not one that
-    is matched."""
+    """Check, before anything is sent, that a session about the picture could prove its absence.
+
+    Raises:
+        PictureError: The picture cannot be decoded.
+        DeviceError: The design's sessions prove nothing, or the picture's quality is too low to be matched.
+    """
     if not can_prove(design):
         raise DeviceError(f"a session of {design.info.name} proves no absence; see docs/accountability.md")
     if item.quality < design.info.relation.minimum_quality:
@@ -288,14 +347,19 @@ def check_provable(design: AnyDesign, item: Picture) -> None:
 
 
 def prove_absence(matcher: MatchingClient, item: Picture, sent: Sent) -> AbsenceProof:
-    """The proof for a picture that was sent and came to no match; `DeviceError` if it came to anything else,
-    with the notice of what followed, or the list has changed since, or the roles give no answer that can be
-    verified."""
+    """Prove that a picture which was sent, and did not match, is not on the list.
+
+    Raises:
+        DeviceError: It had any other outcome, the list has changed since, or the roles give no answer that
+            can be verified.
+    """
     if sent.outcome is not OutcomeKind.NO_MATCH or sent.item is None:
         why = f"the message came to: {sent.outcome}; only what does not match can be shown to be absent"
         raise DeviceError(f"{why}. {sent.notice}" if sent.notice else why)
     signed, trace = matcher.record_session(item, sent.item)
     if not isinstance(trace.outcome, NoMatch):
         raise DeviceError("the picture is on the list now")
-    replies = tuple(AbsenceReply(role, body) for one in trace.rounds for role, body in one.replies.items())
+    replies = tuple(
+        AbsenceReply(role, body) for exchanged in trace.rounds for role, body in exchanged.replies.items()
+    )
     return AbsenceProof(signed, item.hash, trace.state_before, trace.tape, replies)

@@ -1,4 +1,4 @@
-"""What the user is told of a message: what came of its picture, and what follows.
+"""Word what the user is told of a message: what came of its picture, and what follows.
 
 Notices name the other person and the report, never a hash.
 """
@@ -38,7 +38,8 @@ class OutcomeKind(StrEnum):
     EXPIRED = "not delivered: expired"
 
 
-def outcome_kind(row: Outgoing) -> OutcomeKind:
+def classify_outcome(row: Outgoing) -> OutcomeKind:
+    """Return what came of the picture of an outgoing message so far."""
     if row.matching is not MatchState.DECIDED or row.attached is None:
         return {
             MatchState.NONE: OutcomeKind.NO_PICTURE,
@@ -57,109 +58,124 @@ def outcome_kind(row: Outgoing) -> OutcomeKind:
             return OutcomeKind.NO_MATCH
 
 
-def sent_notice(progress: Progress, kind: OutcomeKind, received: bool, config: DeviceConfig) -> str:
-    """Return what the user must be told after a message was worked on, of which the centre may have
-    `received` a report; empty if nothing."""
-    found = _found(kind, config)
-    return _of_outcome(progress.row, kind, found, config) or _of_progress(progress, found, received, config)
+def describe_progress(progress: Progress, kind: OutcomeKind, is_received: bool, config: DeviceConfig) -> str:
+    """Describe to the user what became of a message that was worked on; empty if there is nothing to tell.
+
+    Args:
+        is_received: True if the centre has the report that was made of it.
+    """
+    predicate = _word_match(kind, config)
+    words = _describe_outcome(progress.row, kind, predicate, config)
+    return words or _describe_steps(progress, predicate, is_received, config)
 
 
-def ended_notice(ended: Ended, received: bool, config: DeviceConfig) -> str:
-    """Return what the user must be told of a message that has ended, of which the centre may have `received`
-    a report; empty if nothing."""
+def describe_ended(ended: Ended, is_received: bool, config: DeviceConfig) -> str:
+    """Describe to the user what became of a message that has ended; empty if there is nothing to tell.
+
+    Args:
+        is_received: True if the centre has the report that was made of it.
+    """
     to = ended.recipient
     kind = OutcomeKind(ended.outcome)
-    found = _found(kind, config)
+    predicate = _word_match(kind, config)
     if ended.state is EndState.EXPIRED:
-        return expired(to, ended.queued_at_ms)
+        return describe_expired(to, ended.queued_at_ms)
     if ended.state is EndState.FAILED:
-        return refused(to, found) if ended.words == REFUSED else failed(to, ended.words)
+        if ended.words == REFUSED:
+            return describe_refused(to, predicate)
+        return describe_failed(to, ended.words)
     if kind is OutcomeKind.UNCONFIRMED:
-        return unconfirmed(to)
+        return describe_unconfirmed(to)
     if ended.report_id:
-        return reported(to, ended.named, found, ended.report_id, received, config.cover is not None)
+        on_schedule = config.cover is not None
+        return describe_reported(to, ended.named, predicate, ended.report_id, is_received, on_schedule)
     if kind in (OutcomeKind.MATCH, OutcomeKind.FLAG):
-        return warned(to, found)
+        return describe_warned(to, predicate)
     return ended.words
 
 
-def skipped_words(row: Outgoing, failure: Undecided | None) -> str:
-    """Return what the user is told of an attachment that was sent without being matched; empty for others."""
+def describe_skipped(row: Outgoing, failure: Undecided | None) -> str:
+    """Describe an attachment that was sent without being matched; empty for any other message."""
     if row.matching is not MatchState.SKIPPED or row.attached is None:
         return ""
     if row.attached.ref is not None and row.attached.ref.media_type == UNREADABLE_TYPE:
-        return unreadable(row.recipient)
+        return describe_unreadable(row.recipient)
     if failure is not None:
-        return undecided(row.recipient, FailureMode.SEND_UNMATCHED, failure)
+        return describe_undecided(row.recipient, FailureMode.SEND_UNMATCHED, failure)
     return f"The picture for {row.recipient} could not be checked. It was sent all the same."
 
 
-def _found(kind: OutcomeKind, config: DeviceConfig) -> str:
+def _word_match(kind: OutcomeKind, config: DeviceConfig) -> str:
+    """Return the predicate of a sentence that begins with the picture."""
     if kind is OutcomeKind.FLAG:
         return f"is taken by this device for one of the category {config.design.info.relation.words}"
     return "matches an entry of the list of known abuse material"
 
 
-def _of_outcome(row: Outgoing, kind: OutcomeKind, found: str, config: DeviceConfig) -> str:
-    """What the user is told of the outcome itself, where no report is made of it."""
+def _describe_outcome(row: Outgoing, kind: OutcomeKind, predicate: str, config: DeviceConfig) -> str:
+    """Describe an outcome of which no report is made; empty for any other."""
     to = row.recipient
     consequence = config.consequence
     match kind:
         case OutcomeKind.UNCONFIRMED:
-            return unconfirmed(to)
+            return describe_unconfirmed(to)
         case OutcomeKind.MATCH | OutcomeKind.FLAG if consequence is Consequence.REFUSE:
-            return refused(to, found)
+            return describe_refused(to, predicate)
         case OutcomeKind.MATCH | OutcomeKind.FLAG if (
             consequence is Consequence.WARN and row.state is SendState.DONE
         ):
-            return warned(to, found)
+            return describe_warned(to, predicate)
         case _:
             return ""
 
 
-def _of_progress(progress: Progress, found: str, received: bool, config: DeviceConfig) -> str:
+def _describe_steps(progress: Progress, predicate: str, is_received: bool, config: DeviceConfig) -> str:
+    """Describe a report, a failure to match, or why the message waits; empty if none of these."""
     row = progress.row
     problem = progress.problem
     if progress.report_id is not None:
         on_schedule = config.cover is not None
-        return reported(row.recipient, row.named, found, progress.report_id, received, on_schedule)
+        return describe_reported(
+            row.recipient, row.named, predicate, progress.report_id, is_received, on_schedule
+        )
     if progress.failure is not None:
-        late = config.mode is FailureMode.HOLD and row.state is SendState.SENT
-        mode = FailureMode.SEND_AND_MATCH_LATER if late else config.mode
-        return undecided(row.recipient, mode, progress.failure)
+        # the message was handed over before its picture could be matched: nothing is held any more
+        was_sent = config.mode is FailureMode.HOLD and row.state is SendState.SENT
+        mode = FailureMode.SEND_AND_MATCH_LATER if was_sent else config.mode
+        return describe_undecided(row.recipient, mode, progress.failure)
     if problem is None or row.state is SendState.FAILED:
         return str(problem or "")
     words = f"The message to {row.recipient} waits on this device: {problem}."
     return f"{words} It is sent as soon as that is possible."
 
 
-def unconfirmed(to: str) -> str:
+def describe_unconfirmed(to: str) -> str:
     return (
         f"The picture you sent to {to} matches by a filter alone, which cannot confirm it. "
         "It is not reported."
     )
 
 
-def refused(to: str, found: str) -> str:
+def describe_refused(to: str, predicate: str) -> str:
     return (
-        f"The picture for {to} was not sent: it {found}, and this device is set to refuse what does. "
+        f"The picture for {to} was not sent: it {predicate}, and this device is set to refuse what does. "
         "It is not reported. Who watches both your messages and what is asked about them can tell."
     )
 
 
-def warned(to: str, found: str) -> str:
+def describe_warned(to: str, predicate: str) -> str:
     return (
-        f"The picture you sent to {to} {found}. "
+        f"The picture you sent to {to} {predicate}. "
         "This device is set to warn you and to tell nobody else: it is not reported."
     )
 
 
-def failed(to: str, problem: str) -> str:
+def describe_failed(to: str, problem: str) -> str:
     return f"The message to {to} was not delivered: {problem}."
 
 
-def expired(to: str, at_ms: int) -> str:
-    """A message was handed over at `at_ms`, and its recipient did not fetch it in time."""
+def describe_expired(to: str, at_ms: int) -> str:
+    """Describe a message that was handed over at `at_ms` and not fetched in time."""
     when = f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
     return (
         f"The message to {to}, which the relay took on {when}, was not delivered: {to} did not fetch it in "
@@ -168,18 +184,25 @@ def expired(to: str, at_ms: int) -> str:
     )
 
 
-def reported(to: str, named: bool, found: str, report_id: bytes, received: bool, on_schedule: bool) -> str:
-    """A picture was, or will be, reported; `named` if the report names the recipient, `on_schedule` in the
-    slots of a cover schedule."""
+def describe_reported(
+    to: str, named: bool, predicate: str, report_id: bytes, is_received: bool, on_schedule: bool
+) -> str:
+    """Describe a picture that was, or will be, reported.
+
+    Args:
+        named: True if the report names the recipient.
+        is_received: True if the centre has the report.
+        on_schedule: True if reports leave in the slots of a cover schedule.
+    """
     how = "This device has reported it to the centre"
-    if not received:
+    if not is_received:
         when = (
             "piece by piece in the next slots of its cover schedule, while it stays connected"
             if on_schedule
             else "as soon as the centre can be reached"
         )
         how = f"This device will report it to the centre {when}"
-    seen = (
+    visible = (
         " A complaint leaves at once: whoever watches this device's traffic can see it. The relay sees when"
         " the centre writes to you about it."
         if on_schedule
@@ -187,15 +210,15 @@ def reported(to: str, named: bool, found: str, report_id: bytes, received: bool,
     )
     names = "your name, the recipient's and the time" if named else "your name alone and the time"
     return (
-        f"The picture you sent to {to} {found}. {how}, "
+        f"The picture you sent to {to} {predicate}. {how}, "
         f"with {names}; nothing else of the message is in the report. "
         "People there check every report before anything follows from it. "
-        f"You can complain at the centre under report number {report_id.hex()}.{seen}"
+        f"You can complain at the centre under report number {report_id.hex()}.{visible}"
     )
 
 
-def undecided(recipient: str, mode: FailureMode, failure: Undecided) -> str:
-    """A picture could not be matched, and what happens to it."""
+def describe_undecided(recipient: str, mode: FailureMode, failure: Undecided) -> str:
+    """Describe why a picture could not be matched, and what happens to it."""
     why = {
         Cause.UNAVAILABLE: "could not be checked for now",
         Cause.CHEATED: "could not be checked: an answer broke the rules, so who gave it is not asked again",
@@ -206,10 +229,10 @@ def undecided(recipient: str, mode: FailureMode, failure: Undecided) -> str:
         FailureMode.SEND_AND_MATCH_LATER: "It is sent all the same and checked as soon as that is possible.",
         FailureMode.SEND_UNMATCHED: "It is sent all the same and will not be checked.",
     }[mode]
-    reason = str(failure.error).rstrip(".")  # a sentence of its own may end in a full stop
+    reason = str(failure.error).rstrip(".")  # an error that is a whole sentence ends in a full stop
     return f"The picture for {recipient} {why} ({reason}). {what}"
 
 
-def unreadable(recipient: str) -> str:
-    """An attachment is no picture that can be decoded."""
+def describe_unreadable(recipient: str) -> str:
+    """Describe an attachment that is no picture this device can decode."""
     return f"The attachment for {recipient} is no picture this device can read. It is sent without a check."

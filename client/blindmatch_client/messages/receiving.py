@@ -1,9 +1,9 @@
-"""Messages on their way in: opened, saved with the account's new state, then acknowledged.
+"""Receive messages: open them, save them with the account's new state, then acknowledge them.
 
     relay --Receive--> open --save content and account--> Download attachments --> complete, shown
                                                      +--sync--> Acknowledge
 
-A message that cannot be opened is kept as a problem and acknowledged too (recovery.py).
+A message that cannot be opened is kept as a problem, and acknowledged too (recovery.py).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from msgspec.structs import replace
 
 from blindmatch_client import errors
 from blindmatch_client.messages.recovery import Recovery, Unopened
-from blindmatch_client.messages.relay import RelayClient, stamp_of
+from blindmatch_client.messages.relay import RelayClient, build_stamp
 from blindmatch_client.messenger.state import AccountKeeper
 from blindmatch_client.settings import Base
 from blindmatch_client.store.incoming import Asked, Came
@@ -38,24 +38,32 @@ if TYPE_CHECKING:
 
 
 class ReceivedFile(Redacted, Struct, frozen=True):
-    """An attachment that came; it lies sealed on the device and is opened when it is read."""
+    """An attachment that came. It is kept sealed on the device and opened when it is read."""
 
     path: Path
     ref: AttachmentRef
 
     @property
     def media_type(self) -> str:
-        """As the sender says."""
+        """The media type that the sender gave."""
         return self.ref.media_type
 
     def read(self) -> bytes:
-        """All of it, in memory; `AttachmentError` if the file was altered on the device, `StoreError` if it
-        cannot be read."""
+        """Return the whole content.
+
+        Raises:
+            AttachmentError: The file was altered on the device.
+            StoreError: It cannot be read.
+        """
         return b"".join(opened(read_chunks(self.path), self.ref))
 
     def save(self, path: Path) -> None:
-        """Write it to `path`, piece by piece; nothing stands there unless all of it is authentic. Raises as
-        `read`, and `StoreError` if it cannot be written."""
+        """Write the content to `path`, piece by piece; nothing is left there unless all of it is authentic.
+
+        Raises:
+            AttachmentError: The file was altered on the device.
+            StoreError: It cannot be read, or `path` cannot be written.
+        """
         part = path.with_name(path.name + ".part")
         try:
             with part.open("wb") as file:
@@ -74,11 +82,11 @@ class Received(Redacted, Struct, frozen=True):
     Attributes:
         sequence: the relay's number of it.
         sender: who sent it, as the relay says and the session proves.
-        attachments: in order; one that could not be had is left out.
+        attachments: in order; one that could not be fetched is left out.
         sent_at_ms: by the sender's clock; 0 if it could not be opened.
         problem: what was wrong with it; empty if nothing.
-        stamp: the relay's, for the centre, should the recipient ever complain; None if it gave none.
-        from_centre: it was opened under the key that the centre's notices come from.
+        stamp: the relay's stamp on it, which lets the recipient complain to the centre; None if it gave none.
+        from_centre: True if it was opened under the key of the centre's notices.
     """
 
     sequence: int
@@ -102,22 +110,22 @@ REQUESTS: Final = {
     Asked.QUEUED: "a request to send it again waits on this device",
     Asked.SENT: ASKED,
 }
-"""What is true, when a problem is shown, of a message that could not be opened."""
+"""Words about the request for an unopened message, by how far it is when the problem is shown."""
 
 ANSWERED: Final = "could not open messages of yours; they were queued to be sent again"
 REPEATED: Final = "the message came before, under another id"
 MOST_ATTACHMENT_BYTES: Final = 128 << 20
 ACKNOWLEDGE_EVERY: Final = 200
-"""While messages keep coming, so many are acknowledged at a time: the relay keeps no more of them."""
+"""Messages after which an acknowledgement is sent while more keep coming: the relay stores no more."""
 
 
 class Receiver(Struct, frozen=True):
     """Receives an account's messages.
 
     Attributes:
-        hear: takes note of the checkpoint that a message of a peer bears, which may be none.
-        recovery: of messages that cannot be opened.
-        _came: what this call of `receive` saved and is to show, so that it is not read again.
+        hear: notes the checkpoint in a message of a peer, which may be empty.
+        recovery: asks for messages that cannot be opened.
+        _came: messages that this call of `receive` saved and will show, so that they are not read again.
     """
 
     base: Base
@@ -129,18 +137,26 @@ class Receiver(Struct, frozen=True):
     _came: dict[int, Came] = field(default_factory=dict)
 
     def receive(self, wait_ms: int, on_complete: Callable[[int], None]) -> list[Received]:
-        """Messages that are complete now and were not shown before; more are waited for until none came for
-        `wait_ms`. `on_complete` is told of every so many more that are saved with all that belongs to them.
-        `ServiceError` if the relay cannot be reached; what came before that is kept and shown next time."""
-        owed = 0
+        """Receive messages until none came for `wait_ms`.
 
-        def take(some: Sequence[pb.Delivery]) -> None:
-            nonlocal owed
-            self._take(some, on_complete)
-            owed += len(some)
-            if owed >= ACKNOWLEDGE_EVERY:
+        Args:
+            on_complete: Called with the number of messages that were just saved with all their attachments.
+
+        Returns:
+            The messages that are complete now and were not shown before.
+
+        Raises:
+            ServiceError: The relay cannot be reached; what came before is kept and shown next time.
+        """
+        unacknowledged = 0
+
+        def take(deliveries: Sequence[pb.Delivery]) -> None:
+            nonlocal unacknowledged
+            self._take(deliveries, on_complete)
+            unacknowledged += len(deliveries)
+            if unacknowledged >= ACKNOWLEDGE_EVERY:
                 self._acknowledge()
-                owed = 0
+                unacknowledged = 0
 
         try:
             try:
@@ -148,76 +164,78 @@ class Receiver(Struct, frozen=True):
             finally:
                 self._acknowledge()
             self._fetch_attachments()
-            found = self._messages(f"{_COMPLETE} AND shown = 0 ORDER BY sequence")
-            shown = [(message.sequence,) for message in found]
+            messages = self._list_messages(f"{_COMPLETE} AND shown = 0 ORDER BY sequence")
+            shown = [(message.sequence,) for message in messages]
             self.base.store.run_each("UPDATE incoming SET shown = 1 WHERE sequence = ?", shown)
-            return found
+            return messages
         finally:
             self._came.clear()
 
-    def inbox(self) -> list[Received]:
-        return self._messages(f"{_COMPLETE} ORDER BY sequence")
+    def list_inbox(self) -> list[Received]:
+        """List all messages that are complete, shown or not."""
+        return self._list_messages(f"{_COMPLETE} ORDER BY sequence")
 
-    def _take(self, some: Sequence[pb.Delivery], on_complete: Callable[[int], None]) -> None:
-        """Open and save messages, with the account's new state, in one transaction; fetch what they bear."""
+    def _take(self, deliveries: Sequence[pb.Delivery], on_complete: Callable[[int], None]) -> None:
+        """Open and save messages, with the account's new state, in one transaction; fetch attachments."""
         plain = 0
-        bearing = set[int]()
+        with_attachments = set[int]()
         with self.keeper.saving(synced=False) as account:
-            known = self._known(some)
-            for delivery in some:
+            known = self._reopen_known(deliveries)
+            for delivery in deliveries:
                 if delivery.sequence in known:
                     continue
                 known.add(delivery.sequence)
                 if self._open(account, delivery):
-                    bearing.add(delivery.sequence)
+                    with_attachments.add(delivery.sequence)
                 else:
                     plain += 1
         if plain:
             on_complete(plain)
-        if bearing:
-            missing = self._fetch_attachments(min(bearing))
-            on_complete(len(bearing - missing))
+        if with_attachments:
+            missing = self._fetch_attachments(min(with_attachments))
+            on_complete(len(with_attachments - missing))
 
-    def _known(self, some: Sequence[pb.Delivery]) -> set[int]:
-        """Numbers of messages that came before; since they come again, the relay was not told so. The relay
-        counts upwards, so most are above all that came."""
+    def _reopen_known(self, deliveries: Sequence[pb.Delivery]) -> set[int]:
+        """Mark messages that came before as not acknowledged, since they come again; return their numbers."""
         (newest,) = self.base.store.one("SELECT max(sequence) FROM incoming") or (None,)
-        if newest is None or all(delivery.sequence > newest for delivery in some):
+        # the relay counts upwards, so most deliveries are above all that came: no search is needed
+        if newest is None or all(delivery.sequence > newest for delivery in deliveries):
             return set()
         query = "UPDATE incoming SET acknowledged = 0 WHERE sequence IN (SELECT value FROM json_each(?))"
-        numbers = json.dumps([delivery.sequence for delivery in some])
+        numbers = json.dumps([delivery.sequence for delivery in deliveries])
         return {sequence for (sequence,) in self.base.store.all(f"{query} RETURNING sequence", numbers)}
 
     def _open(self, account: Account, delivery: pb.Delivery) -> bool:
+        """Open and save a message, or save the problem; return True if it has attachments to fetch."""
         try:
-            opened = self._plain(account, delivery)
+            opened = self._read_plain(account, delivery)
         except (errors.MessengerError, ProtocolError) as error:
             if isinstance(error, errors.IdentityChangedError):
                 account.note_identity(delivery.sender, error.identity)
-            # the account is as it was, and so are the others' messages; a repeat was shown when it came first
-            repeat = isinstance(error, errors.ReplayedMessageError) and self._is_copy(delivery)
-            named = len(delivery.message_id) == MESSAGE_ID_LENGTH
-            lost = isinstance(error, errors.UNOPENED) and named and not repeat
-            self._save(delivery, None, str(error), repeat, lost)
+            # the account is unchanged, so other messages are not affected; a copy was shown as it came first
+            is_copy = isinstance(error, errors.ReplayedMessageError) and self._is_copy(delivery)
+            has_id = len(delivery.message_id) == MESSAGE_ID_LENGTH
+            is_lost = isinstance(error, errors.UNOPENED) and has_id and not is_copy
+            self._save(delivery, None, str(error), is_copy, is_lost)
             return False
         content = opened.content
         problem = self.recovery.hear(delivery.sender, opened.unopened)
         if opened.unopened and not content.text and not content.attachments:
             self._save(delivery, None, problem or ANSWERED, shown=not problem)
             return False
-        # sealed again, where the session ended before the relay said that it has it
+        # a sender seals a message again if its session ended before the relay acknowledged it
         rows = self.base.store.all("SELECT sequence FROM incoming WHERE content_id = ?", content.id)
         if any(self._read(sequence).sender == delivery.sender for (sequence,) in rows):
             self._save(delivery, None, REPEATED, shown=True)
             return False
-        if delivery.sender == NOTICES:  # all have one size on their way, and no length to be known by here
+        if delivery.sender == NOTICES:  # the centre pads notices to one size, so that none shows its length
             content = replace(content, text=content.text.rstrip(" "))
         self._save(delivery, content, problem)
         self.hear(delivery.sender, content.checkpoint)
         return bool(content.attachments)
 
     def _is_copy(self, delivery: pb.Delivery) -> bool:
-        """Did the relay deliver the same message before? It says when it accepted one."""
+        """Tell if the relay delivered the same message before, accepted at the same time."""
         query = "SELECT sequence FROM incoming WHERE accepted_at_ms = ?"
         rows = self.base.store.all(query, delivery.accepted_at_ms)
         named = (delivery.sender, delivery.message_id)
@@ -225,19 +243,24 @@ class Receiver(Struct, frozen=True):
         return any((came.sender, came.message_id) == named for came in before)
 
     def read_again(self, received: Sequence[Received]) -> list[Received]:
-        """Return the messages with what is true of their problems now, such as that a sender was asked."""
+        """Return the messages with their problems as they stand now, such as that a sender was asked."""
         return [
-            self._received(one.sequence, self._read(one.sequence)) if one.problem else one for one in received
+            self._describe(message.sequence, self._read(message.sequence)) if message.problem else message
+            for message in received
         ]
 
-    def unopened(self) -> list[Unopened]:
+    def list_unopened(self) -> list[Unopened]:
+        """List the latest unopened messages that no sender was asked for yet, in the order they came."""
         query = "SELECT sequence FROM incoming WHERE asked = 0 ORDER BY sequence DESC LIMIT ?"
         came = {sequence: self._read(sequence) for (sequence,) in self.base.store.all(query, UNOPENED_MOST)}
-        return [Unopened(sequence, one.sender, one.message_id) for sequence, one in sorted(came.items())]
+        return [
+            Unopened(sequence, message.sender, message.message_id)
+            for sequence, message in sorted(came.items())
+        ]
 
-    def _plain(self, account: Account, delivery: pb.Delivery) -> Franked:
-        """What a message says; one in the clear is taken only where the design has no end-to-end encryption,
-        and there no other. A sender that no account can be called is not believed."""
+    def _read_plain(self, account: Account, delivery: pb.Delivery) -> Franked:
+        """Open a message. One in the clear is accepted if the design has no end-to-end encryption, and then
+        no other; a sender must have the name of an account."""
         if delivery.sender != NOTICES and not is_user(delivery.sender):
             raise ProtocolError("delivery", "must be the name of an account", "sender")
         if self.base.design.info.end_to_end:
@@ -250,18 +273,19 @@ class Receiver(Struct, frozen=True):
         content: Content | None,
         problem: str,
         shown: bool = False,
-        lost: bool = False,
+        is_lost: bool = False,
     ) -> None:
-        stamp = stamp_of(delivery.message_id, delivery.accepted_at_ms, delivery.stamp)
-        said = () if content is None else (content,)
+        stamp = build_stamp(delivery.message_id, delivery.accepted_at_ms, delivery.stamp)
+        contents = () if content is None else (content,)
         stamps = () if stamp is None else (stamp,)
         sender = delivery.sender if is_account(delivery.sender) else ascii(delivery.sender)[:NAME_MOST]
-        came = self._came[delivery.sequence] = Came(sender, said, problem, stamps, delivery.message_id[:16])
+        came = Came(sender, contents, problem, stamps, delivery.message_id[:16])
+        self._came[delivery.sequence] = came
         self.base.store.run(
             "INSERT INTO incoming (sequence, accepted_at_ms, shown, content_id, asked, body)"
             " VALUES (?, ?, ?, ?, ?, ?)",
             *(delivery.sequence, delivery.accepted_at_ms, shown, None if content is None else content.id),
-            Asked.NO if lost else None,
+            Asked.NO if is_lost else None,
             self.base.store.sealed(came.encode(), "incoming.body", delivery.sequence),
         )
         for position in range(0 if content is None else len(content.attachments)):
@@ -270,7 +294,7 @@ class Receiver(Struct, frozen=True):
             )
 
     def _acknowledge(self) -> None:
-        """Bring what is saved to the disk, and acknowledge it; what fails here comes again."""
+        """Sync what was saved to the disk, and acknowledge it; if that fails the relay delivers it again."""
         query = "UPDATE incoming SET acknowledged = 1 WHERE acknowledged = 0 RETURNING sequence"
         with self.base.store.transaction():
             rows = self.base.store.all(query)
@@ -278,7 +302,7 @@ class Receiver(Struct, frozen=True):
             self.relay.acknowledge(sorted(sequence for (sequence,) in rows))
 
     def _fetch_attachments(self, since: int = 0) -> set[int]:
-        """Get what is missing of messages from sequence `since` on; those that still lack something."""
+        """Fetch missing attachments of messages from `since` on; return the messages that still lack some."""
         missing = self.base.store.all(
             "SELECT sequence, position FROM attachment"
             " WHERE file IS NULL AND problem IS NULL AND sequence >= ? ORDER BY sequence, position",
@@ -291,6 +315,7 @@ class Receiver(Struct, frozen=True):
         }
 
     def _fetch(self, sequence: int, position: int, ref: AttachmentRef) -> bool:
+        """Fetch an attachment, or note why it never will be; return False if it can be tried again later."""
         name = None
         problem = None
         if ref.padded_size > MOST_ATTACHMENT_BYTES:
@@ -317,9 +342,9 @@ class Receiver(Struct, frozen=True):
         )
         return True
 
-    def _messages(self, query: str) -> list[Received]:
+    def _list_messages(self, query: str) -> list[Received]:
         numbers = [sequence for (sequence,) in self.base.store.all(query)]
-        return [self._received(number, self._read(number)) for number in numbers]
+        return [self._describe(number, self._read(number)) for number in numbers]
 
     def _read(self, sequence: int) -> Came:
         if sequence in self._came:
@@ -329,32 +354,38 @@ class Receiver(Struct, frozen=True):
         return Came.decode(body)
 
     def list_files(self) -> set[str]:
-        """Sealed attachments of messages that came."""
+        """List the files of sealed attachments of messages that came."""
         return {name for (name,) in self.base.store.all("SELECT file FROM attachment WHERE file IS NOT NULL")}
 
-    def _received(self, sequence: int, came: Came) -> Received:
+    def _describe(self, sequence: int, came: Came) -> Received:
         if not came.content:
             query = "SELECT asked FROM incoming WHERE sequence = ?"
             (asked,) = self.base.store.one(query, sequence) or (None,)
             problem = "; ".join(filter(None, [came.problem, REQUESTS.get(asked)]))
             return Received(sequence, came.sender, "", (), 0, problem)
-        (said,) = came.content
+        (content,) = came.content
         stamp = next(iter(came.stamp), None)
         centre = self.base.config.centre
-        # what was opened of the centre's own account was under the configured key
-        official = centre is not None and self.base.design.info.end_to_end and came.sender == centre.account
-        if not said.attachments:
-            return Received(sequence, came.sender, said.text, (), said.sent_at, came.problem, stamp, official)
+        # a session with the centre's account is always under the configured key
+        from_centre = (
+            centre is not None and self.base.design.info.end_to_end and came.sender == centre.account
+        )
+        if not content.attachments:
+            return Received(
+                sequence, came.sender, content.text, (), content.sent_at, came.problem, stamp, from_centre
+            )
         rows: Sequence[tuple[str | None, str | None]] = self.base.store.all(
             "SELECT file, opened(problem, 'attachment.problem', sequence || '/' || position) FROM attachment"
             " WHERE sequence = ? ORDER BY position",
             sequence,
         )
-        pairs = zip(rows, said.attachments, strict=True)
+        pairs = zip(rows, content.attachments, strict=True)
         files = tuple(ReceivedFile(self.files.path(name), ref) for (name, _), ref in pairs if name)
         problems = filter(None, [came.problem, *(text for _, text in rows)])
         problem = "; ".join(problems)
-        return Received(sequence, came.sender, said.text, files, said.sent_at, problem, stamp, official)
+        return Received(
+            sequence, came.sender, content.text, files, content.sent_at, problem, stamp, from_centre
+        )
 
 
 _COMPLETE: Final = (
@@ -362,4 +393,4 @@ _COMPLETE: Final = (
     " WHERE NOT EXISTS (SELECT 1 FROM attachment"
     " WHERE attachment.sequence = incoming.sequence AND file IS NULL AND attachment.problem IS NULL)"
 )
-"""Messages of which nothing is missing any more."""
+"""Query for the messages of which no attachment is missing any more."""

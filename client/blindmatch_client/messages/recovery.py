@@ -1,4 +1,4 @@
-"""Messages that their recipient cannot open, as after one of both devices was put back from a backup.
+"""Ask for messages again that cannot be opened, as after a device was restored from a backup.
 
     Bob cannot open a message of Alice's: he is shown a problem, and asks her for it in a new session, at
     once or, if he asked a short time before, later; the problem says whether the relay has the request
@@ -6,9 +6,9 @@
       Alice -- the same contents, in that session, under other ids --> Bob
 
     the relay has another message in a message's place (session, ratchet key, number), or under its id:
-      this store is older than what was sent from it; all sessions end, and what waits is sealed again
+      this store is an old copy, which was put back; all sessions end, and what waits is sealed again
 
-What the relay can make of that, and its bounds: docs/messenger.md.
+How a relay could abuse this, and what bounds that: docs/messenger.md.
 """
 
 from __future__ import annotations
@@ -37,11 +37,13 @@ KEPT_MS: Final = 32 * DAY_MS
 """How long they are kept: as long as the relay keeps messages, and two days in which it says what expired."""
 
 RESENT_MOST: Final = 3
+"""Times that one message is sent again, at most."""
+
 ASKS_MOST: Final = 16
-"""Asks of one peer in a day."""
+"""Requests to one peer in a day, at most."""
 
 PEERS_MOST: Final = 256
-"""Peers whose asks are counted; of more, those asked last."""
+"""Peers whose requests are counted, at most; the one asked longest ago is forgotten first."""
 
 _ASKS: Final = "asks"
 _SET_ASKED: Final = "UPDATE incoming SET asked = ? WHERE sequence = ?"
@@ -57,7 +59,11 @@ class Unopened(Struct, frozen=True):
 
 
 class Expired(Struct, frozen=True):
-    """A message that expired at the relay; one that is not `by_user` only asked for others."""
+    """A message that expired at the relay.
+
+    Attributes:
+        by_user: False if the device itself wrote it, only to ask for others.
+    """
 
     recipient: str
     by_user: bool
@@ -73,7 +79,7 @@ class _Handed(Message, tag=0xED, name="device/handed-over"):
 
 
 class _Ask(Message, tag=0xEE, name="device/ask"):
-    """Since when a peer was asked, how often, and whether it was heard after the last time."""
+    """The requests to one peer: when the first of a day was, how many, and if the peer was heard since."""
 
     peer: Annotated[str, Text(NAME_MOST)]
     began_at_ms: Annotated[int, UInt(64)]
@@ -82,26 +88,31 @@ class _Ask(Message, tag=0xEE, name="device/ask"):
 
 
 class _Asks(Message, tag=0xEF, name="device/asks"):
-    """All of them, the last one at the end."""
+    """The requests to all peers; the peer asked last is at the end."""
 
     asks: Annotated[tuple[_Ask, ...], Several(Nested(_Ask), PEERS_MOST)]
 
 
 class Recovery(Struct):
-    """What one account asks for again, and what it sends again; `hasten` is called when the store turns out
-    to be an older one."""
+    """Asks for an account's unopened messages again, and sends its own again when asked.
+
+    Attributes:
+        hasten: called when the store turns out to be an old copy; makes publishing the pre-keys due.
+    """
 
     base: Base
     keeper: AccountKeeper
     outbox: Outbox
     hasten: Callable[[], None]
     _asks: dict[str, _Ask] | None = None
-    _pending: bool = True
+    _is_pending: bool = True
 
     def keep(self, row: Outgoing) -> None:
-        """Keep a message that was handed over, not one in the clear, which needs no session; written with
-        what is written next. A device that does not send what matches keeps no picture: which ones it sent
-        would tell what came of them."""
+        """Keep a message that was handed over, with the next transaction.
+
+        A message in the clear, which needs no session, is not kept. Nor is a picture on a device that refuses
+        to send what matches: the pictures it sent would tell the outcomes.
+        """
         refuses = self.base.config.consequence is Consequence.REFUSE and row.attached is not None
         if row.content is None or refuses or not self.base.design.info.end_to_end:
             return
@@ -115,98 +126,107 @@ class Recovery(Struct):
         self.base.store.later(query, KEPT_MOST)
 
     def forget(self) -> None:
-        """Keep nothing longer than `KEPT_MS`."""
+        """Forget messages that were kept longer than `KEPT_MS`."""
         before = self.base.clock_ms() - KEPT_MS
         self.base.store.run("DELETE FROM handed_over WHERE queued_at_ms < ?", before)
 
     def forget_expired(self, message_id: bytes) -> Expired | None:
-        """Forget a message that nobody will ask for, since the relay has deleted it; what is known of it."""
-        kept = self._handed_over(message_id)
+        """Forget a message that the relay has deleted; return what was known of it, or None."""
+        kept = self._find_handed_over(message_id)
         if kept is None:
             return None
         self.base.store.run("DELETE FROM handed_over WHERE message_id = ?", message_id)
-        said = kept.content
-        return Expired(kept.recipient, bool(said.text or said.attachments) or not kept.unopened)
+        content = kept.content
+        by_user = bool(content.text or content.attachments) or not kept.unopened
+        return Expired(kept.recipient, by_user)
 
-    def _handed_over(self, message_id: bytes) -> _Handed | None:
+    def _find_handed_over(self, message_id: bytes) -> _Handed | None:
         query = "SELECT opened(body, 'handed_over.body', message_id) FROM handed_over WHERE message_id = ?"
-        found = self.base.store.one(query, message_id)
-        return None if found is None else _Handed.decode(found[0])
+        row = self.base.store.one(query, message_id)
+        return None if row is None else _Handed.decode(row[0])
 
     def ask(self, unopened: Sequence[Unopened]) -> None:
-        """Queue a message to each peer that asks for those of its messages again, unless it is too early."""
+        """Queue a request to each sender for its unopened messages, unless it was asked too recently."""
         by_sender: dict[str, list[Unopened]] = {}
-        for one in unopened:
-            if self.can_ask(one.sender) and self._may_ask(one.sender):
-                by_sender.setdefault(one.sender, []).append(one)
+        for message in unopened:
+            if self.can_ask(message.sender) and self._is_ask_due(message.sender):
+                by_sender.setdefault(message.sender, []).append(message)
         now = self.base.clock_ms()
         for sender, lost in by_sender.items():
             content = compose("", (), now, self.base.rng)
             name = self.base.rng.take(MESSAGE_ID_LENGTH)
             row = Outgoing(0, name, now, SendState.QUEUED, sender, content)
-            row.unopened = tuple(dict.fromkeys(one.message_id for one in lost))
+            row.unopened = tuple(dict.fromkeys(message.message_id for message in lost))
             with self.base.store.transaction():
                 self._add(row)
-                self.base.store.run_each(_SET_ASKED, [(Asked.QUEUED, one.sequence) for one in lost])
-                ask = self._known_asks().get(sender)
+                queued = [(Asked.QUEUED, message.sequence) for message in lost]
+                self.base.store.run_each(_SET_ASKED, queued)
+                ask = self._load_asks().get(sender)
                 if ask is None or abs(now - ask.began_at_ms) > DAY_MS:
                     ask = _Ask(sender, now, 0, False)
                 self._save_ask(replace(ask, count=ask.count + 1, heard=False))
 
-    def request_sent(self, row: Outgoing) -> None:
-        """Note that the relay has a request, if `row` is one; written with what is written next."""
-        for sequence in self._asked_for(row):
+    def note_request_sent(self, row: Outgoing) -> None:
+        """Note, with the next transaction, that the relay has a request, if `row` is one."""
+        for sequence in self._list_requested(row):
             self.base.store.later(_SET_ASKED, Asked.SENT, sequence)
 
-    def request_failed(self, row: Outgoing) -> None:
+    def note_request_failed(self, row: Outgoing) -> None:
         """Note that a request, if `row` is one, will never leave; its messages are asked for again later."""
-        self.base.store.run_each(_SET_ASKED, [(Asked.NO, sequence) for sequence in self._asked_for(row)])
+        failed = [(Asked.NO, sequence) for sequence in self._list_requested(row)]
+        self.base.store.run_each(_SET_ASKED, failed)
 
-    def _asked_for(self, row: Outgoing) -> list[int]:
-        """Return the numbers of the messages that a request asks for."""
+    def _list_requested(self, row: Outgoing) -> list[int]:
+        """List the numbers of the messages that a request asks for; none if `row` is no request."""
         if not row.unopened:
             return []
         query = "SELECT sequence, opened(body, 'incoming.body', sequence) FROM incoming WHERE asked = ?"
         came = [(sequence, Came.decode(body)) for sequence, body in self.base.store.all(query, Asked.QUEUED)]
         return [
             sequence
-            for sequence, one in came
-            if one.sender == row.recipient and one.message_id in row.unopened
+            for sequence, message in came
+            if message.sender == row.recipient and message.message_id in row.unopened
         ]
 
     def can_ask(self, sender: str) -> bool:
-        """Is it a peer, whose key is pinned? The centre's account sends notices alone, and reads nothing."""
+        """Tell if the sender is a peer whose key is pinned, and not the centre, which reads no messages."""
         centre = self.base.config.centre
         return sender in self.keeper.account.peers() and (centre is None or sender != centre.account)
 
     def hear(self, sender: str, unopened: Sequence[bytes]) -> str:
-        """Note that a message of a peer was opened, and queue again what it asks for; with the account in one
-        transaction. What the user is to be told; empty for nothing."""
-        ask = self._known_asks().get(sender)
+        """Note that a message of a peer was opened, and queue again the messages that it asks for.
+
+        Call it in the transaction that saves the account.
+
+        Returns:
+            What the user is told; empty if nothing.
+        """
+        ask = self._load_asks().get(sender)
         if ask is not None and not ask.heard:
             self._save_ask(replace(ask, heard=True))
         if not unopened:
             return ""
         waiting = {row.message_id for row in self.outbox.list_waiting() if row.recipient == sender}
-        again = [self._send_again(sender, one, waiting) for one in dict.fromkeys(unopened)]
+        repeated = [self._repeat(sender, message_id, waiting) for message_id in dict.fromkeys(unopened)]
         self.outbox.requeue(sender)
-        count = again.count(False)
+        count = repeated.count(False)
         return f"could not open {count} of your messages that are not kept: send them again" if count else ""
 
-    def queued(self) -> list[Outgoing]:
-        if not self._pending:
+    def take_queued(self) -> list[Outgoing]:
+        """Return requests and repeated messages that wait; none if none was queued since the last call."""
+        if not self._is_pending:
             return []
-        self._pending = False
+        self._is_pending = False
         return [row for row in self.outbox.list_waiting() if row.unopened or row.resent]
 
-    def may_restart(self) -> bool:
-        """Is the relay believed that this store is an older one?"""
-        at = self.base.store.get(_RESTARTED)
-        since = self.base.clock_ms() - int.from_bytes(at or b"", "big")
-        return self.base.design.info.end_to_end and (at is None or abs(since) > DAY_MS)
+    def can_restart(self) -> bool:
+        """Tell if sessions may restart on the relay's word, which a lying relay gets at most once a day."""
+        restarted_at = self.base.store.get(_RESTARTED)
+        since = self.base.clock_ms() - int.from_bytes(restarted_at or b"", "big")
+        return self.base.design.info.end_to_end and (restarted_at is None or abs(since) > DAY_MS)
 
     def restart(self) -> None:
-        """End all sessions, and queue again what was sealed in them."""
+        """End all sessions, and queue again what was sealed in them and waits."""
         with self.keeper.saving() as account:
             for peer in account.peers():
                 account.reset_sessions(peer)
@@ -214,8 +234,9 @@ class Recovery(Struct):
             self.base.store.put(_RESTARTED, self.base.clock_ms().to_bytes(8, "big"))
             self.hasten()
 
-    def _send_again(self, to: str, message_id: bytes, waiting: set[bytes]) -> bool:
-        kept = self._handed_over(message_id)
+    def _repeat(self, to: str, message_id: bytes, waiting: set[bytes]) -> bool:
+        """Queue a message again; return False if it is neither kept nor waiting."""
+        kept = self._find_handed_over(message_id)
         if kept is None or kept.recipient != to or kept.resent >= RESENT_MOST:
             return message_id in waiting
         name = self.base.rng.take(MESSAGE_ID_LENGTH)
@@ -228,21 +249,22 @@ class Recovery(Struct):
 
     def _add(self, row: Outgoing) -> None:
         self.outbox.insert(row)
-        self._pending = True
+        self._is_pending = True
 
-    def _may_ask(self, peer: str) -> bool:
-        ask = self._known_asks().get(peer)
+    def _is_ask_due(self, peer: str) -> bool:
+        """Tell if a peer may be asked: once a day, and up to `ASKS_MOST` times if it was heard in between."""
+        ask = self._load_asks().get(peer)
         now = self.base.clock_ms()
         return ask is None or abs(now - ask.began_at_ms) > DAY_MS or (ask.heard and ask.count < ASKS_MOST)
 
-    def _known_asks(self) -> dict[str, _Ask]:
+    def _load_asks(self) -> dict[str, _Ask]:
         if self._asks is None:
             kept = self.base.store.get(_ASKS)
             self._asks = {ask.peer: ask for ask in (() if kept is None else _Asks.decode(kept).asks)}
         return self._asks
 
     def _save_ask(self, ask: _Ask) -> None:
-        asks = self._known_asks()
+        asks = self._load_asks()
         asks.pop(ask.peer, None)
         asks[ask.peer] = ask
         self.base.store.put(_ASKS, _Asks(tuple(asks.values())[-PEERS_MOST:]).encode())

@@ -35,7 +35,7 @@ from msgspec.structs import replace
 from blindmatch_client import errors
 from blindmatch_client.matching.detector import Decided, Detection, Undecided, Verified
 from blindmatch_client.matching.matching import MatchingClient
-from blindmatch_client.messages.notices import REFUSED, OutcomeKind, outcome_kind, skipped_words
+from blindmatch_client.messages.notices import REFUSED, OutcomeKind, classify_outcome, describe_skipped
 from blindmatch_client.messages.recovery import Recovery
 from blindmatch_client.messages.relay import SEAL_BYTES, RelayClient
 from blindmatch_client.messenger.state import AccountKeeper
@@ -309,12 +309,12 @@ class Sender(Struct, frozen=True):
             The attachment's file, if no message needs it any more.
         """
         try:
-            progress.report_id = self.reporting.owe(progress.row, self._load)
+            progress.report_id = self.reporting.queue_owed(progress.row, self._load)
         except (errors.ReportRefusedError, AttachmentError) as error:
             progress.error = error
             self.outbox.save_whole(progress.row)
             return None
-        words = skipped_words(progress.row, progress.failure)
+        words = describe_skipped(progress.row, progress.failure)
         file = self.outbox.finish(progress.row)
         self.ended.keep(_describe_end(progress.row, EndState.DELIVERED, words))
         return file
@@ -393,12 +393,12 @@ class Sender(Struct, frozen=True):
         problem = progress.problem
         if problem is None:
             if row.state is SendState.SEALED:
-                self.recovery.request_sent(row)
+                self.recovery.note_request_sent(row)
                 self.recovery.keep(row)
                 self.outbox.mark_sent(row)
             if row.state is SendState.DONE and row.waited and _is_from_user(row):
                 self.ended.keep_later(_describe_end(row, EndState.DELIVERED))
-        elif _read_status(problem) == "ALREADY_EXISTS" and self.recovery.may_restart():
+        elif _read_status(problem) == "ALREADY_EXISTS" and self.recovery.can_restart():
             progress.taken = True
         elif _read_status(problem) in _PERMANENT:
             self._fail(row, str(problem))
@@ -410,7 +410,7 @@ class Sender(Struct, frozen=True):
     def _fail(self, row: Outgoing, problem: str) -> None:
         with self.base.store.transaction():
             file = self.outbox.fail(row, problem)
-            self.recovery.request_failed(row)
+            self.recovery.note_request_failed(row)
             if not row.unopened:
                 self.ended.keep(_describe_end(row, EndState.FAILED, problem))
         if file is not None:
@@ -437,7 +437,7 @@ def _is_from_user(row: Outgoing) -> bool:
 
 
 def _describe_end(row: Outgoing, state: EndState, words: str = "") -> Ended:
-    kind = outcome_kind(row)
+    kind = classify_outcome(row)
     if kind is OutcomeKind.DUE:  # and never will be
         kind = OutcomeKind.SKIPPED
     report_id = b"" if row.attached is None or state is not EndState.DELIVERED else row.attached.owed

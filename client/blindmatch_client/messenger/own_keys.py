@@ -1,7 +1,7 @@
-"""An account's own keys: its identity, pre-keys (X3DH, section 3.1), and its franking.
+"""Hold an account's own keys: its identity, its pre-keys (X3DH, section 3.1), and its franking key.
 
-The key for asymmetric franking follows from the identity key's secret, so there is nothing more to keep; its
-public half is signed by the identity key, which safety numbers are of.
+The key for asymmetric franking is derived from the secret identity key, so there is nothing more to store.
+Its public half is signed by the identity key, which safety numbers authenticate.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from blindmatch_client.messenger.state import ONE_TIME_MOST, WITHDRAWN_KEPT_MS, 
 from blindmatch_client.messenger.suite import AGREEMENT_TAG, KeyAgreement
 
 _RNG: Final[Randomness] = system_randomness()
-"""The messenger's keys draw for themselves, as its libraries do (suite.py)."""
+"""The messenger draws its own randomness, as its libraries do (suite.py)."""
 
 
 class OwnFranking:
-    """The franking of one account."""
+    """Proves and checks who sent a message, in one mode, for one account."""
 
     def __init__(self, franking: Franking, identity: bytes) -> None:
         self._mode = franking.mode
@@ -59,12 +59,15 @@ class OwnFranking:
 
     @property
     def needs_keys(self) -> bool:
-        """Does a message need the franking keys of both ends?"""
+        """True if a message needs the franking keys of both ends."""
         return self._mode is FrankingMode.DESIGNATED
 
-    def proof(self, commitment: bytes, recipient_key: tuple[bytes, ...]) -> bytes:
-        """What goes into a message for the holder of this key; `NotFrankedError` if a key is needed, and
-        missing or none."""
+    def prove(self, commitment: bytes, recipient_key: tuple[bytes, ...]) -> bytes:
+        """Make the proof that goes into a message for the holder of this key; empty if the mode has none.
+
+        Raises:
+            NotFrankedError: The mode needs the recipient's key, which is missing or malformed.
+        """
         match self._mode:
             case FrankingMode.STAMP:
                 return b""
@@ -78,38 +81,54 @@ class OwnFranking:
                 raise NotFrankedError
 
     def check(self, commitment: bytes, proof: bytes, identity: bytes, sender_key: tuple[bytes, ...]) -> None:
-        """Check what a message from the holder of these public keys bears; `NotFrankedError` if it is not
-        what every message must bear in this mode."""
-        right = len(proof) == PROOF_LENGTHS[self._mode]
+        """Check the proof in a message from the holder of these public keys.
+
+        Raises:
+            NotFrankedError: It is not the proof that every message must have in this mode.
+        """
+        is_proven = len(proof) == PROOF_LENGTHS[self._mode]
         if self._mode is FrankingMode.SIGNATURE:
-            right = right and is_signed(identity, proven(commitment), proof)
+            is_proven = is_proven and is_signed(identity, proven(commitment), proof)
         elif self._mode is FrankingMode.DESIGNATED:
-            keys = [amf.Keys(key, self.key.key, self._judge) for key in sender_key]
-            right = right and any(amf.verify(self._secret, one, proven(commitment), proof) for one in keys)
-        if not right:
+            key_sets = [amf.Keys(key, self.key.key, self._judge) for key in sender_key]
+            is_proven = is_proven and any(
+                amf.verify(self._secret, keys, proven(commitment), proof) for keys in key_sets
+            )
+        if not is_proven:
             raise NotFrankedError
 
 
-def private_identity(keys: KeyAgreement) -> bytes:
-    """The private identity key, X25519, 32 bytes."""
+def extract_identity(keys: KeyAgreement) -> bytes:
+    """Extract the private identity key, X25519, 32 bytes."""
     return IdentityKeyPair.from_model(keys.model.identity_key).as_priv().priv
 
 
-def key_of(identity: bytes, shown: tuple[FrankingKey, ...]) -> tuple[bytes, ...]:
-    """The franking key of the account with this identity key, if one is shown; `BundleRefusedError` if it is
-    none, or the identity key has not signed it."""
+def verify_key(identity: bytes, shown: tuple[FrankingKey, ...]) -> tuple[bytes, ...]:
+    """Verify the franking key that is shown for the account with this identity key.
+
+    Args:
+        shown: The key, or nothing.
+
+    Returns:
+        Its 32 bytes, or nothing.
+
+    Raises:
+        BundleRefusedError: It is malformed, or the identity key has not signed it.
+    """
     try:
-        for one in shown:
-            one.check_owner(identity)
+        for franking_key in shown:
+            franking_key.check_owner(identity)
     except ProtocolError:
         raise BundleRefusedError from None
-    return tuple(one.key for one in shown)
+    return tuple(franking_key.key for franking_key in shown)
 
 
 AGREEMENT: Final = (x3dh.IdentityKeyFormat.CURVE_25519, x3dh.HashFunction.SHA_256, AGREEMENT_TAG)
 
 
 class OwnKeys(Peers):
+    """An account's own keys, beside its peers."""
+
     __slots__ = (
         "_core_changed",
         "_franking",
@@ -124,8 +143,8 @@ class OwnKeys(Peers):
         super().__init__()
         self.name = name
         self._keys = keys
-        # the library's bundle would compute the public key of every one-time pre-key
-        own = private_identity(keys)
+        # not from the library's bundle, which computes the public key of every one-time pre-key
+        own = extract_identity(keys)
         self.identity = xeddsa.priv_to_curve25519_pub(own)
         self.rotated_at = rotated_at
         self._withdrawn: dict[bytes, int] = {}
@@ -134,21 +153,21 @@ class OwnKeys(Peers):
 
     @property
     def franking_key(self) -> FrankingKey:
-        """The key for franking, with the identity key's signature."""
+        """The public franking key, with the identity key's signature."""
         return self._franking.key
 
     @property
     def one_time_left(self) -> int:
-        """One-time pre-keys that are published and that no message has used yet."""
+        """Number of one-time pre-keys that are published and that no message has used yet."""
         return self.one_time_kept - len(self._withdrawn)
 
     @property
     def one_time_kept(self) -> int:
-        """One-time pre-keys that no message has used yet, also those not published any more."""
+        """Number of one-time pre-keys that no message has used yet, withdrawn ones included."""
         return self._keys.get_num_visible_pre_keys()
 
-    def published(self) -> PreKeys:
-        """Return what the relay must hold, with all one-time pre-keys neither used nor withdrawn."""
+    def get_published_keys(self) -> PreKeys:
+        """Return the keys that the relay must hold, with all one-time pre-keys neither used nor withdrawn."""
         bundle = self._keys.bundle
         return PreKeys(
             identity=bundle.identity_key,
@@ -159,46 +178,56 @@ class OwnKeys(Peers):
         )
 
     def frank(self, franking: Franking) -> None:
-        """Frank and demand franking in this mode from now on; an account that was just made does neither."""
-        self._franking = OwnFranking(franking, private_identity(self._keys))
+        """Frank, and demand franking, in this mode from now on; a new account does neither."""
+        self._franking = OwnFranking(franking, extract_identity(self._keys))
 
     def add_one_time_pre_keys(self, count: int) -> None:
-        """Make `count` more one-time pre-keys; `ValueError` if the account would hold more than 1,000."""
+        """Make `count` more one-time pre-keys.
+
+        Raises:
+            ValueError: The account would hold more than 1,000.
+        """
         if not 0 <= count <= ONE_TIME_MOST - self.one_time_kept:
             raise ValueError(f"an account holds up to {ONE_TIME_MOST} one-time pre-keys")
         self._core_changed = True
         self._keys.generate_pre_keys(count)
 
     def withdraw_one_time_pre_keys(self) -> None:
-        """Publish none of the present one-time pre-keys any more; they still serve messages under way. Which
-        of them were handed out only the relay knows.
+        """Publish none of the present one-time pre-keys any more.
+
+        They still open messages under way: only the relay knows which of them it handed out.
         """
         self._core_changed = True
-        self._withdrawn |= dict.fromkeys(self.published().one_time, 0)
+        self._withdrawn |= dict.fromkeys(self.get_published_keys().one_time, 0)
 
     def note_published(self, now: int) -> None:
-        """The relay holds what `published` says: from now on it hands out none that are withdrawn, which are
-        deleted once no message can use them any more."""
+        """Note that the relay holds the published keys, so that it hands out no withdrawn ones any more.
+
+        Those are deleted once no message can use them.
+        """
         # a clock that was set back must not keep them for ever
         known = {key: min(since, now) or now for key, since in self._withdrawn.items()}
         kept = {key: since for key, since in known.items() if now - since <= WITHDRAWN_KEPT_MS}
         self._core_changed |= kept != self._withdrawn
         if len(kept) < len(known):
-            # the library would compute every public key once for each that is deleted
+            # all at once: for each deletion the library would compute the public keys of all the others
             model = self._keys.model
-            gone = known.keys() - kept.keys()
-            left = [key for key in model.pre_keys if PreKeyPair(key).pub not in gone]
+            deleted = known.keys() - kept.keys()
+            left = [key for key in model.pre_keys if PreKeyPair(key).pub not in deleted]
             model = model.model_copy(update={"pre_keys": frozenset(left)})
             self._keys = KeyAgreement.from_model(model, *AGREEMENT)
         self._withdrawn = kept
 
     def rotate_signed_pre_key(self, now: int) -> None:
-        """Replace the signed pre-key; the one before still serves messages that are under way. What peers
-        started with older ones is forgotten: nothing can be started with them again."""
+        """Replace the signed pre-key; the one before still opens messages under way.
+
+        Which sessions peers started with older ones is forgotten: those keys can start none again.
+        """
         self._core_changed = True
         self._keys.rotate_signed_pre_key()
         self.rotated_at = now
         serving = {self._keys.bundle.signed_pre_key, self._keys.old_signed_pre_key or b""}
         for name, peer in self._peers.items():
-            if (left := peer.serving(serving)) is not peer:
-                self._set_peer(name, left)
+            remaining = peer.forget_accepted(serving)
+            if remaining is not peer:
+                self._set_peer(name, remaining)

@@ -1,8 +1,8 @@
-"""What an account knows of its peers: of each its identity key, and its sessions, the current one first.
+"""Keep an account's peers: of each the identity key, and the sessions with it, the current one first.
 
-The key is pinned when it is first seen. Whether it is the peer's is known once its safety number was compared
-(`verified`); another key is refused, and kept as `offered` so that it can be compared, too. Its key for
-franking is the one that the identity key signed.
+The key is pinned when it is first seen. Comparing the safety number shows that it is the peer's (`verified`).
+Another key is refused, and kept as `offered` so that it can be compared, too. The peer's franking key is the
+one that its identity key signed.
 
 X3DH sets a session up, the Double Ratchet carries it::
 
@@ -12,10 +12,10 @@ X3DH sets a session up, the Double Ratchet carries it::
       S.decrypt(r0) <--------------------------------- S.encrypt -> r0
       S.encrypt -> m2 without ------------------------> S.decrypt(m2)
 
-Sessions and peers are never changed: each step returns the next one, and whoever called keeps the old one if
-what came out of the step is refused. Two sessions arise if both sides start one at once. As in Sesame,
-section 3.3, a message that decrypts makes its session the current one, so both sides end up on one of them;
-older ones still decrypt what is under way.
+Sessions and peers are never changed: each step returns the next one, and the caller keeps the old one if it
+refuses the step's result. If both sides start a session at once, there are two. As in Sesame, section 3.3, a
+message that decrypts makes its session the current one, so both sides end up on one of them; older ones still
+decrypt messages under way.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from blindmatch_client.messenger.state import (
     PeerState,
     PreKeys,
     SessionState,
-    framed,
+    frame_name,
 )
 
 _T = TypeVar("_T")
@@ -80,22 +80,26 @@ class Session(Redacted, Struct, frozen=True, eq=False):
     ratchet: suite.Ratchet
 
     def encrypt(self, plain: Plain) -> tuple[Session, SealedMessage]:
-        """The next state and the sealed message."""
+        """Return the next state and the sealed message."""
         ratchet = copy.deepcopy(self.ratchet)
-        binding = _binding(self.agreement, self.id, self.initial, plain.commitment)
+        binding = _encode_binding(self.agreement, self.id, self.initial, plain.commitment)
         encrypted = _run(ratchet.encrypt_message(plain.padded, binding))
-        sealed = _sealed(self.id, self.initial, encrypted, plain.commitment)
+        sealed = _build_message(self.id, self.initial, encrypted, plain.commitment)
         return Session(self.id, self.agreement, self.initial, self.seen, ratchet), sealed
 
     def decrypt(self, message: SealedMessage) -> tuple[Session, bytes]:
-        """The next state and the padded content; `NotAuthenticError` if anything of the message was altered;
-        `ReplayedMessageError` if it was decrypted before, or its key is no longer kept; `TooManySkippedError`
-        if it claims to follow more than `SKIP_MOST` lost ones."""
+        """Return the next state and the padded content.
+
+        Raises:
+            NotAuthenticError: Something of the message was altered.
+            ReplayedMessageError: It was decrypted before, or its key is no longer kept.
+            TooManySkippedError: It claims to follow more than `SKIP_MOST` lost ones.
+        """
         ratchet = copy.deepcopy(self.ratchet)
-        binding = _binding(self.agreement, self.id, message.initial, message.commitment)
+        binding = _encode_binding(self.agreement, self.id, message.initial, message.commitment)
         try:
-            with _quiet(message.header):
-                padded = _guarded(ratchet.decrypt_message(_encrypted(message), binding))
+            with _silence_warnings(message.header):
+                padded = _run_guarded(ratchet.decrypt_message(_to_library(message), binding))
         except errors.NotAuthenticError:
             if self._is_past(message.header):
                 raise errors.ReplayedMessageError from None
@@ -107,92 +111,109 @@ class Session(Redacted, Struct, frozen=True, eq=False):
     def _is_past(self, header: RatchetHeader) -> bool:
         """Tell if the message is of a chain that is over, and its key is not among the kept ones."""
         kept = self.ratchet.model.skipped_message_keys
-        if any((k.ratchet_pub, k.index) == (header.ratchet_key, header.number) for k in kept):
+        if any((key.ratchet_pub, key.index) == (header.ratchet_key, header.number) for key in kept):
             return False
         return header.ratchet_key in self.seen[:-1]
 
     def dump(self) -> SessionState:
-        return SessionState(self.id, self.agreement, self.initial, self.seen, suite.dumped(self.ratchet))
+        return SessionState(
+            self.id, self.agreement, self.initial, self.seen, suite.dump_ratchet(self.ratchet)
+        )
 
     @classmethod
     def load(cls, state: SessionState) -> Session:
-        """The session that was dumped; raises whatever the library raises."""
-        return cls(state.id, state.agreement, state.initial, state.seen, suite.restored(state.ratchet))
+        """Restore a session from its dump. Raises whatever the library raises."""
+        return cls(state.id, state.agreement, state.initial, state.seen, suite.load_ratchet(state.ratchet))
 
 
 def start(
     keys: suite.KeyAgreement, bundle: PreKeys, names: bytes, plain: Plain
 ) -> tuple[Session, SealedMessage]:
-    """Set up a session as its initiator (X3DH, section 3.3) and seal its first message; `BundleRefusedError`
-    if the bundle's signature or a key is not in order."""
-    agreed = keys.get_shared_secret_active(bundle.checked(), names, require_pre_key=False)
-    secret, agreement, header = _guarded(agreed, errors.BundleRefusedError, errors.BundleRefusedError)
+    """Set up a session as its initiator (X3DH, section 3.3), and seal its first message.
+
+    Args:
+        names: The framed names of both accounts, the initiator's first.
+
+    Raises:
+        BundleRefusedError: The bundle's signature is wrong, or a key is malformed.
+    """
+    agreed = keys.get_shared_secret_active(bundle.check(), names, require_pre_key=False)
+    secret, agreement, header = _run_guarded(agreed, errors.BundleRefusedError, errors.BundleRefusedError)
     one_time = () if header.pre_key is None else (header.pre_key,)
     initial = InitialHeader(header.identity_key, header.ephemeral_key, header.signed_pre_key, one_time)
-    binding = _binding(agreement, session_id(initial), (initial,), plain.commitment)
+    binding = _encode_binding(agreement, session_id(initial), (initial,), plain.commitment)
     first = suite.Ratchet.encrypt_initial_message(
         *suite.RATCHET_PARTS, secret, bundle.signed_pre_key, plain.padded, binding
     )
-    ratchet, encrypted = _guarded(first, errors.BundleRefusedError, errors.BundleRefusedError)
+    ratchet, encrypted = _run_guarded(first, errors.BundleRefusedError, errors.BundleRefusedError)
     session = Session(session_id(initial), agreement, (initial,), (), ratchet)
-    return session, _sealed(session.id, session.initial, encrypted, plain.commitment)
+    return session, _build_message(session.id, session.initial, encrypted, plain.commitment)
 
 
 def accept(keys: suite.KeyAgreement, message: SealedMessage, names: bytes) -> tuple[Session, bytes]:
-    """Set up a session as its responder (X3DH, section 3.4) and decrypt the padded content;
-    `PreKeyUnavailableError` if the message uses pre-keys that are not there (any more), `NotAuthenticError`,
-    `TooManySkippedError` as for `Session.decrypt`.
+    """Set up a session as its responder (X3DH, section 3.4), and decrypt the padded content.
 
-    `keys` is left as it is: deleting the one-time pre-key is the caller's, once all is accepted.
+    `keys` is not changed: the caller deletes the one-time pre-key once it has accepted everything.
+
+    Args:
+        names: The framed names of both accounts, the initiator's first.
+
+    Raises:
+        PreKeyUnavailableError: The message uses pre-keys that this account does not have, or no longer has.
+        NotAuthenticError, TooManySkippedError: As for `Session.decrypt`.
     """
     (initial,) = message.initial
     header = x3dh.Header(
         initial.identity, initial.ephemeral, initial.signed_pre_key, next(iter(initial.one_time), None)
     )
     agreed = keys.get_shared_secret_passive(header, names, require_pre_key=False)
-    secret, agreement, signed = _guarded(agreed)
-    binding = _binding(agreement, message.session, message.initial, message.commitment)
+    secret, agreement, signed = _run_guarded(agreed)
+    binding = _encode_binding(agreement, message.session, message.initial, message.commitment)
     first = suite.Ratchet.decrypt_initial_message(
-        *suite.RATCHET_PARTS, secret, signed.priv, _encrypted(message), binding
+        *suite.RATCHET_PARTS, secret, signed.priv, _to_library(message), binding
     )
-    ratchet, padded = _guarded(first)
+    ratchet, padded = _run_guarded(first)
     session = Session(message.session, agreement, (), (message.header.ratchet_key,), ratchet)
     return session, padded
 
 
-def _binding(
+def _encode_binding(
     agreement: bytes, session: bytes, initial: tuple[InitialHeader, ...], commitment: bytes
 ) -> bytes:
     return MessageBinding(agreement, WIRE_VERSION, session, initial, commitment).encode()
 
 
-def _sealed(
+def _build_message(
     session: bytes,
     initial: tuple[InitialHeader, ...],
     encrypted: doubleratchet.EncryptedMessage,
     commitment: bytes,
 ) -> SealedMessage:
-    header = suite.ratchet_header(encrypted.header)
+    header = suite.build_header(encrypted.header)
     return SealedMessage(WIRE_VERSION, session, initial, header, commitment, encrypted.ciphertext)
 
 
-def _encrypted(message: SealedMessage) -> doubleratchet.EncryptedMessage:
+def _to_library(message: SealedMessage) -> doubleratchet.EncryptedMessage:
+    """Return the message in the library's form."""
     key = message.header.ratchet_key
     number = message.header.number
     header = doubleratchet.Header(key, message.header.previous_chain_length, number)
     return doubleratchet.EncryptedMessage(header, message.ciphertext)
 
 
-def _quiet(header: RatchetHeader) -> AbstractContextManager[object]:
-    """Keeps the library from warning, where it can: it gives up the lost messages of a chain that is over and
-    goes on, as is wanted, and anybody can provoke it. Filters are global to the process: hence only here."""
+def _silence_warnings(header: RatchetHeader) -> AbstractContextManager[object]:
+    """Return a context in which the library does not warn that it gives up lost messages of an old chain.
+
+    Giving them up is wanted, and anybody can provoke the warning with a header. Filters of warnings are
+    global to the process, so they are set only for such headers.
+    """
     if header.previous_chain_length <= suite.SKIP_MOST:
         return nullcontext()
     return warnings.catch_warnings(action="ignore")
 
 
 def _run(step: Coroutine[Any, Any, _T]) -> _T:
-    """The result of a step of the libraries: a coroutine, though none of theirs ever suspends."""
+    """Return the result of a step of the libraries: a coroutine, though none of theirs ever suspends."""
     try:
         step.send(None)
     except StopIteration as done:
@@ -202,13 +223,17 @@ def _run(step: Coroutine[Any, Any, _T]) -> _T:
     raise RuntimeError("a coroutine of the messenger's libraries suspended")
 
 
-def _guarded(
+def _run_guarded(
     step: Coroutine[Any, Any, _T],
-    disagreed: type[errors.MessengerError] = errors.PreKeyUnavailableError,
-    otherwise: type[errors.MessengerError] = errors.NotAuthenticError,
+    on_disagreement: type[errors.MessengerError] = errors.PreKeyUnavailableError,
+    on_refusal: type[errors.MessengerError] = errors.NotAuthenticError,
 ) -> _T:
-    """`_run`, raising `disagreed` if X3DH refuses what the other party sent, and `otherwise` if the other
-    party's keys or ciphertext are not accepted."""
+    """Run a step as `_run`, and turn the libraries' errors into ours.
+
+    Args:
+        on_disagreement: Raised if X3DH refuses what the other party sent.
+        on_refusal: Raised if the other party's keys or ciphertext are not accepted.
+    """
     try:
         return _run(step)
     except doubleratchet.DuplicateMessageException:
@@ -216,19 +241,29 @@ def _guarded(
     except doubleratchet.DoSProtectionException:
         failure = errors.TooManySkippedError
     except x3dh.KeyAgreementException:
-        failure = disagreed
+        failure = on_disagreement
     except (
         doubleratchet.AuthenticationFailedException,
         doubleratchet.DecryptionFailedException,
         xeddsa.XEdDSAException,
         ValueError,
     ):
-        failure = otherwise
-    raise failure()  # after the except clauses, so that the library's error is not its context
+        failure = on_refusal
+    raise failure()  # here, so that the library's error, which may hold secrets, is not its context
 
 
 class Peer(Redacted, Struct, frozen=True, eq=False):
-    """A peer; never changed, each step returns the next one."""
+    """A peer. It is never changed: each step returns the next one.
+
+    Attributes:
+        identity: its pinned identity key.
+        sessions: the sessions with it, the current one first.
+        accepted: sessions that it started without a one-time pre-key, so that none is started twice.
+        verified: True if the identity key was compared, or came with the configuration.
+        offered: another identity key that was shown as its own, if any.
+        told: the keys of which the user was told.
+        franking_key: its public franking key, if one is known.
+    """
 
     identity: bytes
     sessions: tuple[Session, ...] = ()
@@ -242,30 +277,47 @@ class Peer(Redacted, Struct, frozen=True, eq=False):
         return next((known for known in self.sessions if known.id == session), None)
 
     def with_current(self, session: Session) -> Peer:
-        """The peer with `session`, in its new state, as the current one."""
+        """Return the peer with `session`, in its new state, as the current one."""
         others = tuple(known for known in self.sessions if known.id != session.id)
         return replace(self, sessions=(session, *others)[:SESSIONS_MOST])
 
-    def serving(self, signed_pre_keys: Collection[bytes]) -> Peer:
-        """The peer without what was started with signed pre-keys that no longer serve: their replay fails."""
-        kept = tuple(one for one in self.accepted if one.signed_pre_key in signed_pre_keys)
+    def forget_accepted(self, serving: Collection[bytes]) -> Peer:
+        """Return the peer with only the accepted sessions of the signed pre-keys that are `serving`.
+
+        The others need not be remembered: a replay of their first messages fails, since the pre-key is gone.
+        """
+        kept = tuple(accepted for accepted in self.accepted if accepted.signed_pre_key in serving)
         return self if kept == self.accepted else replace(self, accepted=kept)
 
     def dump(self, name: str) -> PeerState:
         sessions = tuple(session.dump() for session in self.sessions)
-        known = (name, self.identity, self.verified, self.offered, self.told)
-        return PeerState(*known, sessions, self.accepted, self.franking_key)
+        return PeerState(
+            name=name,
+            identity=self.identity,
+            verified=self.verified,
+            offered=self.offered,
+            told=self.told,
+            sessions=sessions,
+            accepted=self.accepted,
+            franking_key=self.franking_key,
+        )
 
     @classmethod
     def load(cls, state: PeerState) -> Peer:
-        """The peer that was dumped; raises whatever the library raises."""
-        sessions = tuple(Session.load(session) for session in state.sessions)
-        known = (state.accepted, state.verified, state.offered, state.told, state.franking_key)
-        return cls(state.identity, sessions, *known)
+        """Restore a peer from its dump. Raises whatever the library raises."""
+        return cls(
+            identity=state.identity,
+            sessions=tuple(Session.load(session) for session in state.sessions),
+            accepted=state.accepted,
+            verified=state.verified,
+            offered=state.offered,
+            told=state.told,
+            franking_key=state.franking_key,
+        )
 
 
 class Peers:
-    """The peers, and which of them changed since they were stored."""
+    """The peers of an account, and which of them changed since they were stored."""
 
     __slots__ = ("_peers", "_peers_changed")
 
@@ -278,16 +330,19 @@ class Peers:
         return peer in self._peers and bool(self._peers[peer].sessions)
 
     def peer_identity(self, peer: str) -> bytes | None:
-        """The pinned identity key of `peer`: the first one seen (trust on first use), or the trusted one."""
+        """Return the pinned identity key of `peer`: the first one seen, or the trusted one; None if none."""
         return self._peers[peer].identity if peer in self._peers else None
 
     def peers(self) -> Mapping[str, Peer]:
         return self._peers
 
     def trust(self, peer: str, identity: bytes) -> None:
-        """Pin `identity` for `peer` as compared, by the user or by configuration; sessions with another key
-        end. `MalformedError` if it is no canonical key."""
-        framed(peer)
+        """Pin `identity` for `peer` as compared, by the user or by configuration; other keys' sessions end.
+
+        Raises:
+            MalformedError: It is not a canonical key.
+        """
+        frame_name(peer)
         try:
             Curve25519Key().write(identity, "messenger/trust", "identity")
         except ProtocolError as error:
@@ -298,15 +353,15 @@ class Peers:
         self._set_peer(peer, replace(known, verified=True, offered=()))
 
     def note_identity(self, peer: str, identity: bytes) -> None:
-        """Pin `identity` if none is pinned, as on first use; keep one that is refused, to be compared."""
-        framed(peer)
+        """Pin `identity` if none is pinned (trust on first use); else keep another one, to be compared."""
+        frame_name(peer)
         known = self._peers.get(peer, Peer(identity))
         other = (identity,) if identity != known.identity else known.offered
         if peer not in self._peers or other != known.offered:
             self._set_peer(peer, replace(known, offered=other))
 
     def note_told(self, peer: str) -> None:
-        """The user was told of the keys of `peer`."""
+        """Note that the user was told of the keys of `peer`."""
         known = self._peers[peer]
         self._set_peer(peer, replace(known, told=(known.identity, *known.offered)))
 

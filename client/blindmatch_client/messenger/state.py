@@ -1,8 +1,8 @@
-"""What an account's dump consists of, which is secret, and what keeps it in the store.
+"""Define the secret dump of an account, and keep it in the store.
 
-The keys of X3DH are in its library's own JSON; what a message changes is the state of one peer; each has a
-row of its own. X3DH allows a first message without a one-time pre-key (sections 3.1 and 3.2): only
-`Account`'s memory refuses its replay (section 4.2).
+The X3DH keys are in their library's own JSON. Each peer has a row of its own, since a message changes the
+state of one peer only. X3DH allows a first message without a one-time pre-key (sections 3.1 and 3.2); its
+replay (section 4.2) is refused only because the dump remembers accepted sessions.
 """
 
 from __future__ import annotations
@@ -47,9 +47,15 @@ WITHDRAWN_KEPT_MS: Final = 31 * 24 * 60 * 60 * 1000
 
 
 class PreKeys(Struct, frozen=True):
-    """What an account hands to the relay, public keys of 32 bytes and an XEdDSA signature of 64, and what the
-    relay hands out for a recipient; not to be trusted before `checked`. `franking_key`: none, or the one that
-    is signed by `identity`, as `Frankings` checks."""
+    """The public keys that an account publishes at the relay, or that the relay hands out for a recipient.
+
+    Do not trust the latter before `check`.
+
+    Attributes:
+        identity: 32 bytes, as all keys here.
+        signature: XEdDSA signature of the signed pre-key, 64 bytes.
+        franking_key: the one that `identity` signs, or none; `own_keys.verify_key` checks it.
+    """
 
     identity: bytes
     signed_pre_key: bytes
@@ -57,10 +63,13 @@ class PreKeys(Struct, frozen=True):
     one_time: tuple[bytes, ...]
     franking_key: tuple[FrankingKey, ...] = ()
 
-    def checked(self) -> x3dh.Bundle:
-        """The bundle for the library, which checks the signature and, given several one-time pre-keys, would
-        pick one; `BundleRefusedError` for lengths, keys that are not canonical, or several one-time
-        pre-keys."""
+    def check(self) -> x3dh.Bundle:
+        """Check the form of all keys, and return the bundle for the library, which checks the signature.
+
+        Raises:
+            BundleRefusedError: A length is wrong, a key is not canonical, or there are several one-time
+                pre-keys, of which the library would pick one.
+        """
         import x3dh
 
         try:
@@ -76,27 +85,27 @@ class PreKeys(Struct, frozen=True):
 DUMP_VERSION: Final = 5
 
 SESSIONS_MOST: Final = 8
-"""Sessions kept with one peer; the one that was unused longest goes first."""
+"""Sessions kept with one peer, at most; the one unused longest is dropped first."""
 
 ACCEPTED_MOST: Final = 64
-"""First messages without a one-time pre-key that are taken from one peer while a signed pre-key serves."""
+"""First messages without a one-time pre-key that one peer can send under one signed pre-key, at most."""
 
 KEPT_MOST: Final = 2000
-"""Keys of lost messages that are kept; the oldest go first."""
+"""Keys of lost messages that are kept, at most; the oldest are dropped first."""
 
 SEEN_MOST: Final = 64
-"""Ratchet keys of a peer that are remembered, so that a late repeat is named as such."""
+"""Ratchet keys of a peer that are remembered, so that the error for a late repeat says that it is one."""
 
 
 class Chain(Message, tag=0xE3, name="account/chain"):
-    """A chain of a ratchet: its key, and how often it moved on."""
+    """A chain of a ratchet: its key, and how many steps it has taken."""
 
     length: Annotated[int, UInt(32)]
     key: Annotated[bytes, Fixed(32)]
 
 
 class SkippedKey(Message, tag=0xE4, name="account/skipped-key"):
-    """The key of a message that has not come."""
+    """The key of a message that was skipped and may still come."""
 
     ratchet_key: Annotated[bytes, Fixed(32)]
     number: Annotated[int, UInt(32)]
@@ -104,7 +113,7 @@ class SkippedKey(Message, tag=0xE4, name="account/skipped-key"):
 
 
 class RatchetState(Message, tag=0xE5, name="account/ratchet"):
-    """A Double Ratchet (section 3.2, "State variables"); what may be absent is a sequence of one."""
+    """A Double Ratchet (section 3.2, "State variables"); an optional part is a sequence of at most one."""
 
     own_private: Annotated[bytes, Fixed(32)]
     other_public: Annotated[bytes, Fixed(32)]
@@ -126,14 +135,14 @@ class SessionState(Message, tag=0x6D, name="account/session"):
 
 
 class AcceptedState(Message, tag=0x6C, name="account/accepted"):
-    """A session that was started without a one-time pre-key, so that it is not started twice."""
+    """A session that was started without a one-time pre-key; remembered so that it is not started twice."""
 
     signed_pre_key: Annotated[bytes, Fixed(32)]
     session: Annotated[bytes, Fixed(SESSION_ID_LENGTH)]
 
 
 class PeerState(Message, tag=0x6E, name="account/peer"):
-    """What is known of a peer: its keys, the sessions with it, and those that must not be started again."""
+    """A peer: its keys, the sessions with it, and the sessions that must not be started again."""
 
     name: Annotated[str, Text(NAME_MOST)]
     identity: Annotated[bytes, Fixed(32)]
@@ -164,20 +173,23 @@ class AccountState(Message, tag=0x6F, name="account/dump"):
 
 
 class Changes(Redacted, Struct, frozen=True):
-    """What of an account changed since it was stored, in the encodings it is loaded from.
+    """The changes of an account since it was stored, in the encodings that it is loaded from.
 
     Attributes:
-        core: the `AccountState` without its peers; None if nothing of that changed.
-        peers: the `PeerState` of each peer that did, by name.
+        core: the `AccountState` without its peers; None if it did not change.
+        peers: the `PeerState` of each peer that changed, by name.
     """
 
     core: bytes | None
     peers: Mapping[str, bytes]
 
 
-def framed(name: str) -> bytes:
-    """A name behind its length, for the associated data of X3DH (X3DH, section 3.3); `MalformedError` if the
-    name is too long."""
+def frame_name(name: str) -> bytes:
+    """Encode a name behind its length, for the associated data of X3DH (X3DH, section 3.3).
+
+    Raises:
+        MalformedError: The name is too long.
+    """
     try:
         return Text(NAME_MOST).write(name, "messenger/account", "name")
     except ProtocolError as error:
@@ -188,15 +200,25 @@ ACCOUNT_NAME: Final = "account"
 
 
 class AccountKeeper:
-    """Keeps one account, the same in memory and in the store: one that had moved on in memory alone would
-    refuse a message that was never saved as a repeat; one that had not moved on in the store would seal two
-    messages under one key."""
+    """Keeps one account, the same in memory and in the store.
+
+    An account that is ahead in memory would refuse a message as a repeat that was never saved. One that is
+    behind in the store would, after a restart, seal two messages under one key.
+    """
 
     def __init__(
         self, store: Store, account: Account | None = None, franking: Franking | None = None
     ) -> None:
-        """The account that was saved, or `account`, which was just made; it franks as `franking` says;
-        `StoreError` if there is none, `MessengerError` if it cannot be read."""
+        """Keep the account that the store holds, or a new one.
+
+        Args:
+            account: The new account, which the store holds already; None loads it when it is needed.
+            franking: How it franks messages.
+
+        Raises:
+            StoreError: The store holds no account.
+            MessengerError: The account cannot be read.
+        """
         self._store = store
         self._account = account
         self._franking = franking or Franking()
@@ -204,11 +226,11 @@ class AccountKeeper:
             account.frank(self._franking)
         self._rows: dict[str, int] = {}
         self._trusted: dict[str, bytes] = {}
-        self.name = self._looked_at() if account is None else account.name
+        self.name = self._peek() if account is None else account.name
 
     @property
     def account(self) -> Account:
-        """The account; to be changed inside `saving` alone. It is read when it is first asked for."""
+        """The account, read when it is first needed. Change it only inside `saving`."""
         if self._account is None:
             from blindmatch_client.messenger.account import Account  # it takes long to load
 
@@ -219,14 +241,18 @@ class AccountKeeper:
         return self._account
 
     def was_trusted(self, peer: str, identity: bytes) -> bool:
-        """Was this the key of `peer`, compared or configured, when the store was opened? The account need not
-        be made for it."""
+        """Tell if this was the trusted key of `peer` when the store was opened; the account is not loaded."""
         return self._trusted.get(peer) == identity
 
     @contextmanager
     def saving(self, synced: bool = True) -> Iterator[Account]:
-        """Changes of the account and of the store inside become durable together when it ends; if it
-        raises, both are as they were. `synced`: as for `Store.transaction`."""
+        """Yield the account in a transaction of the store, and save its changes at the end.
+
+        All changes inside become durable together; if anything raises, account and store are as before.
+
+        Args:
+            synced: As for `Store.transaction`.
+        """
         try:
             with self._store.transaction(synced):
                 yield self.account
@@ -244,8 +270,8 @@ class AccountKeeper:
             self._account = None
             raise
 
-    def _looked_at(self) -> str:
-        """The account's name, and whom it trusts; nothing that is secret is kept."""
+    def _peek(self) -> str:
+        """Note which keys the account trusts, and return its name; no secret stays in memory."""
         core, rows = _read(self._store)
         try:
             peers = [PeerState.decode(state) for _, state in rows]
@@ -256,7 +282,7 @@ class AccountKeeper:
 
 
 def _read(store: Store) -> tuple[bytes, Collection[tuple[Any, ...]]]:
-    """The encoded account without its peers, and theirs behind their rows' numbers."""
+    """Read the encoded account without its peers, and the peers' rows: number and encoded state."""
     dump = store.get(ACCOUNT_NAME)
     if dump is None:
         raise StoreError("the device's store holds no account")

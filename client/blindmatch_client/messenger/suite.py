@@ -1,11 +1,11 @@
-"""The algorithms of the messenger, in the form in which the libraries take them.
+"""Choose the messenger's algorithms, in the form in which the libraries take them.
 
 Choices follow X3DH, section 2.1, and Double Ratchet, section 5.2 ("Recommended cryptographic algorithms"),
 but for the AEAD: the recommended one does not frame its associated data and compares tags with `!=`.
 
-The libraries take randomness from `secrets` and the time from `time.time()` themselves: their keys, and
-the AEAD's salt, are the part of the client's randomness that is not handed in. The time is only stored
-beside the signed pre-key and used for nothing (`Account` is told the time).
+The libraries take randomness from `secrets` and the time from `time.time()` themselves. So their keys, and
+the AEAD's salt, are the only randomness of the client that is not a parameter. The libraries only store the
+time beside the signed pre-key and never use it (`Account` is given the time).
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ SALT_LENGTH: Final = 16
 _SHA256: Final = SHA256()
 
 SKIP_MOST: Final = 1000
-"""Lost messages in one chain that are bridged (Double Ratchet, section 4.3: MAX_SKIP)."""
+"""Lost messages in one chain that a later message may skip (Double Ratchet, section 4.3: MAX_SKIP)."""
 
 
 class KeyAgreement(x3dh.BaseState):
-    """X3DH; the manual variant, since the automatic one draws and deletes pre-keys by itself."""
+    """X3DH, in the library's manual variant: the automatic one draws and deletes pre-keys by itself."""
 
     @staticmethod
     def _encode_public_key(key_format: x3dh.IdentityKeyFormat, pub: bytes) -> bytes:
@@ -71,28 +71,28 @@ class ChainKdf(doubleratchet.KDF):
 
     @staticmethod
     async def derive(key: bytes, data: bytes, length: int) -> bytes:
-        return b"".join([hmac.digest(key, bytes([one]), "sha256") for one in data])
+        return b"".join([hmac.digest(key, bytes([constant]), "sha256") for constant in data])
 
 
 class CommittingAead(doubleratchet.AEAD):
     """ENCRYPT and DECRYPT: a salt of 16 random bytes, then `symmetric.seal` under message key and salt.
 
-    A message key is used once, so the specification needs no salt. It is a second line: if a device sends
-    from a state that was restored from before an earlier sending, two plaintexts meet one message key, and
-    then the salt still keeps cipher key and counter apart.
+    A message key is used once, so the specification needs no salt. It is a second line of defence: if a
+    device sends from a state that was restored from a backup, it seals two messages under one message key,
+    and the salt still keeps cipher key and counter apart.
     """
 
     @staticmethod
     async def encrypt(plaintext: bytes, key: bytes, associated_data: bytes) -> bytes:
         salt = token_bytes(SALT_LENGTH)
-        return salt + seal(_salted(key, salt), plaintext, associated_data)
+        return salt + seal(_derive_key(key, salt), plaintext, associated_data)
 
     @staticmethod
     async def decrypt(ciphertext: bytes, key: bytes, associated_data: bytes) -> bytes:
         salt = ciphertext[:SALT_LENGTH]
         sealed = ciphertext[SALT_LENGTH:]
         try:
-            return unseal(_salted(key, salt), sealed, associated_data)
+            return unseal(_derive_key(key, salt), sealed, associated_data)
         except ProtocolError as error:
             raise doubleratchet.AuthenticationFailedException from error
 
@@ -103,7 +103,7 @@ class Ratchet(doubleratchet.DoubleRatchet):
     @staticmethod
     def _build_associated_data(associated_data: bytes, header: doubleratchet.Header) -> bytes:
         """CONCAT of Double Ratchet, section 3.1; the header's encoding has one fixed length."""
-        return associated_data + ratchet_header(header).encode()
+        return associated_data + build_header(header).encode()
 
 
 RATCHET_PARTS: Final = (
@@ -115,62 +115,64 @@ RATCHET_PARTS: Final = (
     KEPT_MOST,
     CommittingAead,
 )
-"""What the library wants to be told whenever a ratchet is made or loaded."""
+"""Arguments of the library whenever a ratchet is made or loaded."""
 
 
-def dumped(ratchet: Ratchet) -> RatchetState:
-    whole = ratchet.model
-    moving = whole.diffie_hellman_ratchet
-    chains = whole.diffie_hellman_ratchet.symmetric_key_ratchet
-    (root,) = _chain(moving.root_chain)
+def dump_ratchet(ratchet: Ratchet) -> RatchetState:
+    """Return the state of a ratchet in our encoding."""
+    model = ratchet.model
+    diffie_hellman = model.diffie_hellman_ratchet
+    chains = diffie_hellman.symmetric_key_ratchet
+    (root,) = _dump_chain(diffie_hellman.root_chain)
     previous = chains.previous_sending_chain_length
     return RatchetState(
-        own_private=moving.own_ratchet_priv,
-        other_public=moving.other_ratchet_pub,
+        own_private=diffie_hellman.own_ratchet_priv,
+        other_public=diffie_hellman.other_ratchet_pub,
         root=root,
-        receiving=_chain(chains.receiving_chain),
-        sending=_chain(chains.sending_chain),
+        receiving=_dump_chain(chains.receiving_chain),
+        sending=_dump_chain(chains.sending_chain),
         previous=() if previous is None else (previous,),
         skipped=tuple(
-            SkippedKey(one.ratchet_pub, one.index, one.message_key) for one in whole.skipped_message_keys
+            SkippedKey(skipped.ratchet_pub, skipped.index, skipped.message_key)
+            for skipped in model.skipped_message_keys
         ),
     )
 
 
-def restored(state: RatchetState) -> Ratchet:
-    """The ratchet that was dumped; raises whatever the library raises."""
+def load_ratchet(state: RatchetState) -> Ratchet:
+    """Restore a ratchet from its dump. Raises whatever the library raises."""
     chains = SymmetricKeyRatchetModel(
-        receiving_chain=_model(state.receiving),
-        sending_chain=_model(state.sending),
+        receiving_chain=_load_chain(state.receiving),
+        sending_chain=_load_chain(state.sending),
         previous_sending_chain_length=next(iter(state.previous), None),
     )
-    moving = DiffieHellmanRatchetModel(
+    diffie_hellman = DiffieHellmanRatchetModel(
         own_ratchet_priv=state.own_private,
         other_ratchet_pub=state.other_public,
         root_chain=KDFChainModel(length=state.root.length, key=state.root.key),
         symmetric_key_ratchet=chains,
     )
     skipped = [
-        SkippedMessageKeyModel(ratchet_pub=one.ratchet_key, index=one.number, message_key=one.key)
-        for one in state.skipped
+        SkippedMessageKeyModel(ratchet_pub=key.ratchet_key, index=key.number, message_key=key.key)
+        for key in state.skipped
     ]
-    model = DoubleRatchetModel(diffie_hellman_ratchet=moving, skipped_message_keys=skipped)
+    model = DoubleRatchetModel(diffie_hellman_ratchet=diffie_hellman, skipped_message_keys=skipped)
     return Ratchet.from_model(model, *RATCHET_PARTS)
 
 
-def _chain(chain: KDFChainModel | None) -> tuple[Chain, ...]:
+def _dump_chain(chain: KDFChainModel | None) -> tuple[Chain, ...]:
     return () if chain is None else (Chain(chain.length, chain.key),)
 
 
-def _model(chain: tuple[Chain, ...]) -> KDFChainModel | None:
+def _load_chain(chain: tuple[Chain, ...]) -> KDFChainModel | None:
     return KDFChainModel(length=chain[0].length, key=chain[0].key) if chain else None
 
 
-def ratchet_header(header: doubleratchet.Header) -> RatchetHeader:
-    """The library's header as it goes on the wire."""
+def build_header(header: doubleratchet.Header) -> RatchetHeader:
+    """Build the header for the wire from the library's."""
     key, previous, number = header
     return RatchetHeader(ratchet_key=key, previous_chain_length=previous, number=number)
 
 
-def _salted(key: bytes, salt: bytes) -> bytes:
+def _derive_key(key: bytes, salt: bytes) -> bytes:
     return HKDF(_SHA256, 32, salt=salt, info=MESSAGE_KEY_TAG).derive(key)  # RFC 5869

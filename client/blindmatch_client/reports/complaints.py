@@ -1,10 +1,10 @@
-"""Complaints of the user about reports: kept, then handed in once, by the user's own decision.
+"""Complain about reports, as the user decides: a complaint is kept, then handed in once.
 
     complain --> kept under a random id --Complain (same id, same words)--> the centre has it
                                   \\--refused for good: no such report, or none of this account's
 
-A complaint leaves at once, whatever cover schedule reports are on; `COMPLAINT_FACTS` in settings.py says what
-that discloses. What the centre decides comes as a message of its own account; saying the same again asks
+A complaint leaves at once, even if reports are on a cover schedule; `COMPLAINT_FACTS` in settings.py says
+what that discloses. The centre sends its decision as a message of its own account; repeating a complaint asks
 for it.
 """
 
@@ -29,10 +29,10 @@ from blindmatch_client.trace import Purpose
 
 ID_BYTES: Final = 16
 MOST_WORDS: Final = 2000
-"""Characters of a complaint."""
+"""Most characters of a complaint."""
 
 _PERMANENT: Final = frozenset({"NOT_FOUND", "INVALID_ARGUMENT", "ALREADY_EXISTS", "PERMISSION_DENIED"})
-"""Refusals after which the same complaint will never be taken."""
+"""Refusals after which the centre will never take the same complaint."""
 
 _COMPLAINTS: Final = "complaints"
 
@@ -55,7 +55,7 @@ class Complaint(Message, tag=0xEB, name="device/complaint"):
     made_at_ms: Annotated[int, UInt(64)]
     """When the user said it, Unix time in milliseconds."""
     stage: Annotated[str, Text(32)]
-    """How far it is, a `ComplaintState`."""
+    """A `ComplaintState`: how far it has come."""
     words: Annotated[str, Text(1 << 16)]
     """Why it waits or was refused, or what the centre had decided when last asked; may be empty."""
 
@@ -70,70 +70,102 @@ NO_COMPLAINTS: Final = _All(()).encode()
 
 
 class Complaints(Struct, frozen=True):
+    """The complaints of one account."""
+
     base: Base
 
     def complain(self, report_id: bytes, text: str) -> Complaint:
-        """Complain about a report; if the centre cannot be reached, or asks to wait, it is sent later. The
-        same words about the same report are the same complaint: handing it in again changes nothing at the
-        centre, and brings what was decided. `DeviceError` if the id or the text breaks a rule, `RefusedError`
-        if the centre will never take it."""
-        words = _checked(report_id, text)
-        same = [one for one in self.all() if (one.report_id, one.text) == (report_id, words)]
-        if not same:
-            name = self.base.rng.take(ID_BYTES)
+        """Complain about a report; if the centre cannot be reached, or asks to wait, it is sent later.
+
+        The same words about the same report are the same complaint: handing it in again changes nothing at
+        the centre, and brings its decision.
+
+        Returns:
+            The complaint as it stands now.
+
+        Raises:
+            DeviceError: The id or the text breaks a rule.
+            RefusedError: The centre will never take it.
+        """
+        words = _check(report_id, text)
+        complaint = self._find(report_id, words)
+        if complaint is None:
+            complaint_id = self.base.rng.take(ID_BYTES)
             now = self.base.clock_ms()
-            made = Complaint(name, report_id, words, now, ComplaintState.WAITING, "")
-            self._save([*self.all(), made])
-            same = [made]
-        problem = self._submit(same[0])
-        if isinstance(problem, RefusedError) and problem.status in _PERMANENT:
+            complaint = Complaint(complaint_id, report_id, words, now, ComplaintState.WAITING, "")
+            self._save([*self.list_all(), complaint])
+        problem = self._submit(complaint)
+        if problem is not None and _is_permanent(problem):
             raise problem
-        return self.get(same[0].complaint_id)
+        return self.get(complaint.complaint_id)
 
     def submit_all(self) -> list[ServiceError]:
-        """Hand in what waits, oldest first; the errors of what has to wait on."""
-        waiting = [one for one in self.all() if one.stage == ComplaintState.WAITING]
-        return [problem for one in waiting if (problem := self._submit(one)) is not None]
+        """Hand in the complaints that wait, oldest first; return the errors of those that must wait on."""
+        problems = []
+        for complaint in self.list_all():
+            if complaint.stage == ComplaintState.WAITING:
+                problem = self._submit(complaint)
+                if problem is not None:
+                    problems.append(problem)
+        return problems
 
-    def all(self) -> Sequence[Complaint]:
+    def list_all(self) -> Sequence[Complaint]:
+        """List all complaints, oldest first."""
         return list(_All.decode(self.base.store.get(_COMPLAINTS) or NO_COMPLAINTS).complaints)
 
     def get(self, complaint_id: bytes) -> Complaint:
-        """The complaint with this id; KeyError if there is none."""
-        return {one.complaint_id: one for one in self.all()}[complaint_id]
+        """Return the complaint with this id; KeyError if there is none."""
+        return {complaint.complaint_id: complaint for complaint in self.list_all()}[complaint_id]
 
-    def waiting(self) -> int:
-        return sum(one.stage == ComplaintState.WAITING for one in self.all())
+    def count_waiting(self) -> int:
+        return sum(complaint.stage == ComplaintState.WAITING for complaint in self.list_all())
 
-    def _submit(self, one: Complaint) -> ServiceError | None:
+    def _find(self, report_id: bytes, text: str) -> Complaint | None:
+        for complaint in self.list_all():
+            if (complaint.report_id, complaint.text) == (report_id, text):
+                return complaint
+        return None
+
+    def _submit(self, complaint: Complaint) -> ServiceError | None:
+        """Hand in a complaint and note the answer; return the error if there is none."""
         call = Call(Party.CENTRE, COMPLAIN, Purpose.COMPLAINT, None, idempotent=True)
-        request = pb.ComplainRequest(complaint_id=one.complaint_id, report_id=one.report_id, text=one.text)
+        request = pb.ComplainRequest(
+            complaint_id=complaint.complaint_id, report_id=complaint.report_id, text=complaint.text
+        )
         try:
-            taken = self.base.egress.unary(call, request)
-            if (taken.complaint_id, taken.report_id) != (one.complaint_id, one.report_id):
+            reply = self.base.egress.unary(call, request)
+            if (reply.complaint_id, reply.report_id) != (complaint.complaint_id, complaint.report_id):
                 raise MisbehavedError(Party.CENTRE, "an answer names the complaint that was handed in")
         except ServiceError as problem:
-            if one.stage != ComplaintState.RECEIVED:  # one that the centre has stays with it
-                final = isinstance(problem, RefusedError) and problem.status in _PERMANENT
-                stage = ComplaintState.REFUSED if final else ComplaintState.WAITING
-                self._note(one.complaint_id, stage, str(problem))
+            # a failed repetition does not undo that the centre has the complaint
+            if complaint.stage != ComplaintState.RECEIVED:
+                stage = ComplaintState.REFUSED if _is_permanent(problem) else ComplaintState.WAITING
+                self._note(complaint.complaint_id, stage, str(problem))
             return problem
-        said = f"{taken.decision}: {taken.reason}" if taken.reason else taken.decision
-        self._note(one.complaint_id, ComplaintState.RECEIVED, printable(said, 2 * MOST_WORDS))
+        decision = f"{reply.decision}: {reply.reason}" if reply.reason else reply.decision
+        self._note(complaint.complaint_id, ComplaintState.RECEIVED, printable(decision, 2 * MOST_WORDS))
         return None
 
     def _note(self, complaint_id: bytes, stage: ComplaintState, words: str) -> None:
-        noted = (
-            replace(one, stage=stage, words=words) if one.complaint_id == complaint_id else one
-            for one in self.all()
+        self._save(
+            [
+                replace(complaint, stage=stage, words=words)
+                if complaint.complaint_id == complaint_id
+                else complaint
+                for complaint in self.list_all()
+            ]
         )
-        self._save(tuple(noted))
 
-    def _save(self, every: Sequence[Complaint]) -> None:
-        self.base.store.put(_COMPLAINTS, _All(tuple(every)).encode())
+    def _save(self, complaints: Sequence[Complaint]) -> None:
+        self.base.store.put(_COMPLAINTS, _All(tuple(complaints)).encode())
 
 
-def _checked(report_id: bytes, text: str) -> str:
+def _is_permanent(problem: ServiceError) -> bool:
+    return isinstance(problem, RefusedError) and problem.status in _PERMANENT
+
+
+def _check(report_id: bytes, text: str) -> str:
+    """Check a complaint's parts, and return its text without blanks around it."""
     words = text.strip()
     if len(report_id) != ID_BYTES:
         raise DeviceError(f"complaint: report must be {ID_BYTES} bytes")

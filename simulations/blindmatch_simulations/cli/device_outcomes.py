@@ -25,7 +25,7 @@ def notes_of(sent: Iterable[Sent]) -> list[str]:
 
 def notes_of_keys(device: Device) -> list[str]:
     """Return what the user must be told of other accounts' keys."""
-    return [f"note: {notice}" for notice in device.contacts.news()]
+    return [f"note: {notice}" for notice in device.contacts.list_news()]
 
 
 def note_of_earlier(earlier: Sequence[Sent], name: str) -> list[str]:

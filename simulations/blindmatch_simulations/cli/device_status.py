@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from blindmatch_client.device import Device
 from blindmatch_client.epochs.trusted import Adopted, Doubt, Evidence
-from blindmatch_client.messages.contacts import Contact, grouped
+from blindmatch_client.messages.contacts import Contact, group_digits
 from blindmatch_client.reports.complaints import Complaint, ComplaintState
 from blindmatch_client.reports.reporting import KeptReport
 from blindmatch_protocol.codec.errors import BlindmatchError
@@ -210,10 +210,10 @@ def fingerprint(
     The same 60 digits must stand on both sides. A PEER that is not known yet is asked for at the relay.
     """
     with opened(deployment, name) as device:
-        known = device.contacts.all() if peer is None else [device.contacts.contact(peer)]
+        known = device.contacts.list_all() if peer is None else [device.contacts.look_up(peer)]
     standing = {True: "compared", False: "not compared"}
-    rows = [(one.peer, grouped(one.number), standing[one.verified]) for one in known]
-    rows += [(one.peer, grouped(one.offered), "another key, refused") for one in known if one.offered]
+    rows = [(one.peer, group_digits(one.number), standing[one.verified]) for one in known]
+    rows += [(one.peer, group_digits(one.offered), "another key, refused") for one in known if one.offered]
     made = table(f"safety numbers of {name}", ("with", "number", "key"), rows)
     return Found([_described(one) for one in known], (made,))
 
@@ -231,7 +231,7 @@ def trust(
     """
     with opened(deployment, name) as device:
         known = device.contacts.trust(peer, number)
-    return found("trusted", _described(known), {"peer": known.peer, "number": grouped(known.number)})
+    return found("trusted", _described(known), {"peer": known.peer, "number": group_digits(known.number)})
 
 
 def _described(one: Contact) -> dict[str, Any]:

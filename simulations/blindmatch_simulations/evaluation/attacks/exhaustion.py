@@ -103,7 +103,7 @@ def store_growth(arena: Arena) -> Figure:
     victim, sender = Account.create("victim", NOW, 1), Account.create("mallory", NOW, 1)
     sizes = {}
     for number in arena.each(range(1, LOOKS[-1] + 1)):
-        bundle = replace(victim.published(), one_time=())
+        bundle = replace(victim.get_published_keys(), one_time=())
         sender.reset_sessions("victim")
         sealed = sender.encrypt("victim", compose("", (), NOW, arena.rng(f"message/{number}")), bundle)
         with suppress(MessengerError):

@@ -199,7 +199,7 @@ def recorded_messages(arena: Arena) -> Figure:
     """Count the recorded messages that open with the account as it is after they were received, or as any
     state of it has it that its device's files still hold."""
     alice, bob = (Account.create(name, NOW, 1) for name in (ALICE, BOB))
-    bundle = bob.published()
+    bundle = bob.get_published_keys()
     recorded = []
     for number in arena.each(range(MESSAGES)):
         content = compose(f"message {number}", (), NOW, arena.rng(f"message/{number}"))

@@ -55,7 +55,7 @@ class _Relay:
 
 def bundle_of(account: Account) -> pb.Bundle:
     """An account's keys as a relay hands them out."""
-    keys = account.published()
+    keys = account.get_published_keys()
     return pb.Bundle(
         identity_key=keys.identity,
         signed_pre_key=keys.signed_pre_key,
@@ -134,20 +134,20 @@ def substituted_key(arena: Arena) -> Figure:
 
 def _compared(relay: _Relay, alice: Device, bob: Device) -> None:
     """Bob's keys when he and Alice compare numbers, the relay's when she writes."""
-    alice.contacts.trust(BOB, bob.contacts.contact(ALICE).number)
+    alice.contacts.trust(BOB, bob.contacts.look_up(ALICE).number)
     relay.active = True
 
 
 def _substituted(relay: _Relay, alice: Device, bob: Device) -> None:
     """The relay's keys from the beginning; Alice writes if the numbers agree."""
     relay.active = True
-    alice.contacts.trust(BOB, bob.contacts.contact(ALICE).number)
+    alice.contacts.trust(BOB, bob.contacts.look_up(ALICE).number)
 
 
 def _reset(relay: _Relay, alice: Device, bob: Device) -> None:
     """The relay's keys when Alice begins a new session with Bob."""
     alice.send_text(BOB, "hello")
-    alice.contacts.trust(BOB, bob.contacts.contact(ALICE).number)
+    alice.contacts.trust(BOB, bob.contacts.look_up(ALICE).number)
     alice.reset_session(BOB)
     relay.active = True
 
@@ -161,7 +161,7 @@ def _stalled(relay: _Relay, alice: Device, bob: Device) -> None:
     alice.reset_session(BOB)
     with suppress(BlindmatchError):
         alice.send_text(BOB, "whose key is it?")
-    alice.contacts.trust(BOB, bob.contacts.contact(ALICE).number)
+    alice.contacts.trust(BOB, bob.contacts.look_up(ALICE).number)
     relay.stalls, relay.reads = False, True
     alice.flush()
 
@@ -306,7 +306,7 @@ def _conversation(arena: Arena, compare: bool) -> Figure:
     with loopback(arena) as held, suppress(BlindmatchError):
         bob, alice = held.device(BOB, ghost.before_bob).device, held.device(ALICE, ghost.before_alice).device
         if compare:
-            alice.contacts.trust(BOB, bob.contacts.contact(ALICE).number)
+            alice.contacts.trust(BOB, bob.contacts.look_up(ALICE).number)
         for text in arena.each(TEXTS):
             alice.send_text(BOB, text)
             got += [one.text for one in bob.receive(WAIT_MS)]

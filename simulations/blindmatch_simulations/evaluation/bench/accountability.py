@@ -308,9 +308,9 @@ def _mode(meter: Meter, mode: FrankingMode) -> None:
     if mode is FrankingMode.STAMP:
         return
     commitment = commit(compose(TEXT, (), 1, system_randomness()), SENDER, RECIPIENT)
-    proof = alice.sender_proof(RECIPIENT, commitment)
+    proof = alice.prove_sender(RECIPIENT, commitment)
     assert proof is not None
-    meter.time("franking/prove", lambda: alice.sender_proof(RECIPIENT, commitment), mode=mode)
+    meter.time("franking/prove", lambda: alice.prove_sender(RECIPIENT, commitment), mode=mode)
 
     def judged() -> None:
         if mode is FrankingMode.SIGNATURE:
@@ -329,7 +329,7 @@ def _pair(mode: FrankingMode) -> tuple[Account, Account]:
     alice, bob = (Account.create(name, 1, 1) for name in (SENDER, RECIPIENT))
     for account in (alice, bob):
         account.frank(Franking(mode, amf.public_key(_JUDGE)))
-    bundle, rng = bob.published(), system_randomness()
+    bundle, rng = bob.get_published_keys(), system_randomness()
     bob.decrypt(SENDER, alice.encrypt(RECIPIENT, compose(TEXT, (), 1, rng), bundle))
     alice.decrypt(RECIPIENT, bob.encrypt(SENDER, compose(TEXT, (), 1, rng)))
     return alice, bob

@@ -61,7 +61,7 @@ class LocalParties(Egress):
 
     def __init__(self, deployed: Deployed, clock: Callable[[], int], rng: Randomness) -> None:
         self._deployed, self._clock, self._rng = deployed, clock, rng
-        self._bob = Account.create(RECIPIENT, NOW_MS, 1).published()
+        self._bob = Account.create(RECIPIENT, NOW_MS, 1).get_published_keys()
         sealing = X25519PrivateKey.generate().public_key().public_bytes_raw()
         self.centre = CentreIdentity(sealing, self._bob.identity)
         self.curator = CuratorKey.generate()

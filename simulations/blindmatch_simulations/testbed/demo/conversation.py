@@ -104,7 +104,7 @@ class Conversation(Redacted, Struct, frozen=True):
     def _by_outsider(self, centre: pb.CentreList) -> int:
         """How many reports somebody can verify who has their files, the sender's identity key from the
         recipient, and no secret key."""
-        key = self.world.of(RECIPIENT).watched.device.contacts.identity(SENDER) or b""
+        key = self.world.of(RECIPIENT).watched.device.contacts.get_identity(SENDER) or b""
         known = Known(key, self.world.deployment.curator_public_key())
         verdicts = [
             verify_evidence(evidence_of(self.world.deployment, row.report_id, "for an outsider"), known)

@@ -212,7 +212,7 @@ def register_guest(deployment: Deployment, name: str) -> None:
     account = Account.create(name, now_ms(), one_time=1)
     egress = egress_of(deployment, name, Recorder())
     try:
-        RelayClient(egress).register(account.published())
+        RelayClient(egress).register(account.get_published_keys())
     finally:
         egress.close()
 
