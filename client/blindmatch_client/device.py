@@ -1,4 +1,4 @@
-"""A device: one account, one design, one folder, one way out.
+"""Run a device of the messenger: one account, one design, one folder, and one way to the network.
 
     Device.create --> register --> send_text, send_picture, receive, flush --> close
     Device.open ----------------/
@@ -49,12 +49,12 @@ from blindmatch_client.store.store_file import Files
 from blindmatch_client.trace import Trace
 
 _IN_THE_CLEAR: Final = "in-the-clear"
-"""There if the account was made without end-to-end encryption: what was written under it, or waits to be
-sent, does not change its kind with the design."""
+"""Name of the value that is stored if the account was made without end-to-end encryption. A device refuses to
+open it with a design of the other kind, since stored and queued messages would not fit that."""
 
 
 class Device(Messages):
-    """Made by `create` or `open`; not for use from several threads at once."""
+    """A device, made by `create` or `open`. Use it from one thread at a time."""
 
     def __init__(self, base: Base, keeper: AccountKeeper) -> None:
         config = base.config
@@ -87,8 +87,8 @@ class Device(Messages):
             self._matcher.choose_checkpoint,
         )
         self._expiry = Expiry(base, self._relay, self._ended, self._recovery)
-        with base.store.claimed() as alone:
-            if alone:  # else files are on their way that no row names yet
+        with base.store.claimed() as is_alone:
+            if is_alone:  # else another process may have written files that no row names yet
                 holders = (self._receiver, self._outbox, self._reporting)
                 self._files.keep_only({file for holder in holders for file in holder.list_files()})
 
@@ -103,9 +103,19 @@ class Device(Messages):
         trace: Callable[[Trace], None] = lambda trace: None,
         identity: bytes | None = None,
     ) -> Device:
-        """A new device with a new account in `folder`, which is made if it is missing; `identity` is its
-        private key where others know the public one already. `StoreError` if the folder holds a device
-        already or cannot be written, `MessengerError` if the account's name is not one."""
+        """Create a device with a new account.
+
+        Args:
+            folder: The device's folder; made if it is missing.
+            clock_ms: Returns Unix time in milliseconds.
+            trace: Takes what an audit needs, which holds secrets.
+            identity: Private identity key, X25519, 32 bytes, if others know its public half already; None
+                draws a new one.
+
+        Raises:
+            StoreError: The folder holds a device already, or cannot be written.
+            MessengerError: The account's name is not one.
+        """
         from blindmatch_client.messenger.account import Account  # it takes long to load
 
         account = Account.create(config.account, clock_ms(), identity=identity)
@@ -130,10 +140,14 @@ class Device(Messages):
         clock_ms: Callable[[], int],
         trace: Callable[[Trace], None] = lambda trace: None,
     ) -> Device:
-        """The device in `folder`. `WrongKeyError` if it is locked with another key than `config` has;
-        `StoreError` if there is none, one of another version or account, or if one of `config.design` and the
-        design it was made for has end-to-end encryption and the other not; `MessengerError` if the account's
-        keys cannot be read."""
+        """Open the device in `folder`; arguments as of `create`.
+
+        Raises:
+            WrongKeyError: It is locked with another key than `config` has.
+            StoreError: There is none, it is of another version or account, or it was made for a design with
+                end-to-end encryption and `config.design` has none, or the reverse.
+            MessengerError: The account's keys cannot be read.
+        """
         store = Store(folder, False, config.key)
         keeper = AccountKeeper(store, franking=config.franking)
         if keeper.name != config.account:
@@ -142,8 +156,10 @@ class Device(Messages):
         if (store.get(_IN_THE_CLEAR) is not None) is config.design.info.end_to_end:
             store.close()
             kinds = ("in the clear", "end-to-end encrypted")
-            made, now = kinds if config.design.info.end_to_end else kinds[::-1]
-            raise StoreError(f"{folder}: made for messages {made}; design {config.design.info.name}: {now}")
+            stored, configured = kinds if config.design.info.end_to_end else kinds[::-1]
+            raise StoreError(
+                f"{folder}: made for messages {stored}; design {config.design.info.name}: {configured}"
+            )
         return cls(Base(folder, config, store, egress, rng, clock_ms, trace), keeper)
 
     @property
@@ -156,21 +172,22 @@ class Device(Messages):
         return self._matcher.epoch
 
     @property
-    def registered(self) -> bool:
-        """Has the relay taken the account's keys?"""
+    def is_registered(self) -> bool:
+        """True once the relay has taken the account's keys."""
         return self._upkeep.is_published
 
     @property
     def distrust(self) -> str | None:
-        """How a matching role cheated, if one did: nothing is asked any more until `forgive`."""
+        """How a matching role cheated; None if none did. Nothing is asked then until `forgive`."""
         return self._matcher.record.get_reason(Doubt.ROLES)
 
     @property
     def log_distrust(self) -> str | None:
-        """How the log showed two histories, if it did: nothing is asked any more until `forgive`."""
+        """How the log showed two histories; None if it did not. Nothing is asked then until `forgive`."""
         return self._matcher.record.get_reason(Doubt.LOG)
 
     def close(self) -> None:
+        """Give up sessions whose outcome was not looked at, and close connections and the store."""
         if self._cover is not None:
             self._cover.note_arrived()
         self._sender.close()
@@ -180,13 +197,16 @@ class Device(Messages):
         self._base.store.close()
 
     def register(self) -> int:
-        """Fetch the set-up, publish pre-keys, say the keys to the centre and compare its own; the epoch.
-        Every device does all of it at this time, so that nothing of it tells of a picture later.
-        `ServiceError` if a party cannot be reached or refuses; `EpochRefusedError`, `SetFileError`,
-        `DesignError` as `Adoption.refresh`.
+        """Fetch the set-up, publish the pre-keys, and exchange keys with the centre; return the epoch.
 
-        What fails before the relay has the keys leaves nothing anywhere; relay and centre never give up a
-        name, so that what fails after it must be called again with the same keys."""
+        Every device does all of this now, so that no later call tells of a picture. A failure before the
+        relay has the keys leaves nothing behind. After a later one, call this again with the same keys: relay
+        and centre never give a name to other keys.
+
+        Raises:
+            ServiceError: A party cannot be reached, or refuses.
+            EpochRefusedError, SetFileError, DesignError: As `Adoption.refresh`.
+        """
         epoch = self._matcher.refresh()
         self._upkeep.publish()
         if self._base.egress.knows(Party.CENTRE):
@@ -194,23 +214,31 @@ class Device(Messages):
         return epoch
 
     def refresh(self) -> int:
-        """Fetch the current epoch's set-up if it is not here; the epoch. Raises as `register` does."""
+        """Fetch the current epoch's set-up unless it is here; return the epoch. Raises as `register`."""
         return self._matcher.refresh()
 
-    def forgive(self, of: Doubt) -> None:
-        """Go on, as the user decided, with roles that cheated and a set that failed, or with the log,
-        whatever peers told of it until now. What was adopted, and all evidence, stays: no older epoch is
-        taken, and no second one of a number."""
-        self._matcher.forgive(of)
+    def forgive(self, doubt: Doubt) -> None:
+        """Go on, as the user decided, with roles that cheated and sets that failed, or with the log.
+
+        What was adopted, and all evidence, stays: the device still adopts no older epoch, and no second one
+        of a number. Forgiving the log also dismisses the checkpoints that peers sent until now.
+        """
+        self._matcher.forgive(doubt)
 
     def reset_session(self, peer: str) -> bool:
-        """End all sessions with `peer`; the next message starts one. Whether there was any. What waits for
-        the relay is sealed again; what is under way to here in the ended ones is shown as a problem."""
+        """End all sessions with `peer`; the next message starts one.
+
+        Messages that wait for the relay are sealed again. Messages under way from `peer` in an ended session
+        will be shown as problems.
+
+        Returns:
+            True if there was a session.
+        """
         with self._keeper.saving() as account:
-            had = account.has_session(peer)
+            had_session = account.has_session(peer)
             account.reset_sessions(peer)
             self._requeue(peer)
-        return had
+        return had_session
 
     def _requeue(self, peer: str) -> None:
         if self._base.design.info.end_to_end:
@@ -219,8 +247,10 @@ class Device(Messages):
     def receive(
         self, wait_ms: int = 0, on_complete: Callable[[int], None] = lambda count: None
     ) -> list[Received]:
-        """Messages that came; acknowledged once they are saved. Stops after 30 s if the stream never pauses;
-        arguments and errors as of `Receiver.receive`."""
+        """Receive messages, and acknowledge them once they are saved.
+
+        It stops after 30 s if the stream never pauses. Arguments and errors are those of `Receiver.receive`.
+        """
         try:
             received = self._receiver.receive(wait_ms, on_complete)
             self._expiry.ask()
@@ -232,45 +262,61 @@ class Device(Messages):
             self._settle()
 
     def tick(self) -> bool:
-        """Keep the cover schedule, if there is one: to be called more often than its slots come. Whether a
-        slot's message left now. Raises as `Cover.tick`."""
+        """Keep the cover schedule, if there is one. Call it more often than its slots come.
+
+        Returns:
+            True if a slot's message left now.
+
+        Raises:
+            ServiceError: As `Cover.tick`.
+        """
         return self._cover is not None and self._cover.tick()
 
     def inbox(self) -> list[Received]:
+        """Return all messages that came and are complete."""
         return self._receiver.list_inbox()
 
     def standing(self) -> Standing:
-        """Queued messages, reports, and complaint outcomes. Nothing is sent."""
+        """Return doubts, evidence, queued messages, reports and complaints. Nothing is sent."""
         record = self._matcher.record
-        complaints = tuple(self.complaints.list_all())
-        doubts = (self.distrust, self.log_distrust)
-        evidence = tuple(record.list_evidence())
-        waiting = self._outbox.count()
-        vouchers = self._reporting.count_vouchers()
-        reports = self._reporting.list_reports()
-        return Standing(*doubts, record.find_newest(), evidence, waiting, vouchers, reports, complaints)
+        return Standing(
+            distrust=self.distrust,
+            log_distrust=self.log_distrust,
+            adopted=record.find_newest(),
+            evidence=tuple(record.list_evidence()),
+            messages=self._outbox.count(),
+            vouchers=self._reporting.count_vouchers(),
+            reports=self._reporting.list_reports(),
+            complaints=tuple(self.complaints.list_all()),
+        )
 
     def prove_absence(self, recipient: str, data: bytes) -> AbsenceProof:
-        """Send a picture as any other, and prove that its hash is not on the list if it is not.
-        Raises as `check_provable`, `send_picture` and `messages.prove_absence`."""
+        """Send a picture as any other; if it does not match, prove that its hash is not on the list.
+
+        Raises as `check_provable`, `send_picture` and `messages.prove_absence`.
+        """
         item = Picture.from_bytes(data)
         check_provable(self._base.design, item)
         return prove_absence(self._matcher, item, self.send_picture(recipient, data))
 
     def ask_what_expired(self) -> None:
-        """Ask the relay, at most once an hour, which messages of this account nobody fetched in time; those
-        are among `outcomes` then. `receive` and `flush` do so too."""
+        """Ask the relay, at most once an hour, which messages of this account expired unfetched.
+
+        They are among `outcomes` afterwards. `receive` and `flush` ask, too.
+        """
         self._expiry.ask()
 
     def flush(self) -> Flushed:
-        """Try again whatever waits: messages, pictures to be matched, reports, vouchers, complaints; and look
-        for a newer set, where no role is asked that would say that there is one. Once a picture could not be
-        matched the others are not tried, since each would wait as long."""
+        """Try again all that waits: messages, pictures to be matched, reports, vouchers and complaints.
+
+        Where no role is asked that would say that there is a newer set, look for one. Once a picture could
+        not be matched the others are not tried, since each would wait as long.
+        """
         self._expiry.ask()
         advanced = self._sender.advance(self._outbox.list_waiting())
-        ends = self._describe_all([one for one in advanced if not one.row.unopened])
-        messages = [sent for sent, error in ends if error is None]
-        problems = [str(error) for _, error in ends if error is not None]
+        endings = self._describe_all([progress for progress in advanced if not progress.row.unopened])
+        messages = [sent for sent, error in endings if error is None]
+        problems = [str(error) for _, error in endings if error is not None]
         problems += map(str, self._submit())
         problems += map(str, self.complaints.submit_all())
         self._look_after_keys()
@@ -281,18 +327,23 @@ class Device(Messages):
         return Flushed(tuple(messages), tuple(problems), waiting)
 
     def _submit(self) -> Sequence[BlindmatchError]:
-        """Hand in reports and vouchers; what went wrong. Where no role is asked about a picture none refuses
-        an old epoch: look for a newer set if a voucher was, or when keys are looked after. The voucher waits
-        until its epoch has ended: a centre that is behind its curator may still take it."""
-        held = self._reporting.submit_all(self._has_ended)
-        refused = any(isinstance(one, RefusedError) and one.status == EPOCH_MOVED for one in held)
-        if self._base.design.info.roles or not (refused or self._upkeep.is_due()):
-            return held
+        """Hand in reports and vouchers; return what went wrong.
+
+        A design without roles has nobody to say that an epoch is old. Its devices look for a newer set after
+        the centre refused a voucher for its epoch, and whenever pre-keys are due. The refused voucher waits
+        until its epoch has ended: a centre that is behind its curator may still take it.
+        """
+        problems = self._reporting.submit_all(self._has_ended)
+        is_outdated = any(
+            isinstance(problem, RefusedError) and problem.status == EPOCH_MOVED for problem in problems
+        )
+        if self._base.design.info.roles or not (is_outdated or self._upkeep.is_due()):
+            return problems
         try:
             self._matcher.refresh()
         except (DeviceError, DesignError, SetFileError) as error:
-            return [*held, error]
-        return held
+            return [*problems, error]
+        return problems
 
     def _has_ended(self, epoch: int) -> bool:
         adopted = self._matcher.record.find(epoch)
@@ -300,7 +351,7 @@ class Device(Messages):
         return adopted is not None and now >= 1000 * adopted.signed.manifest.valid_until
 
     def _settle(self) -> None:
-        """Wipe what rows said before, and the time at which the last file came or went."""
+        """Wipe earlier contents of rows, and the time at which the last file came or went."""
         self._base.store.settle()
         self._files.touch()
 

@@ -1,8 +1,9 @@
-"""The stand-in of option 1d with its score: the share of a picture's pixels that a detector calls text.
+"""Score pictures for the stand-in of option 1d: the share of the pixels that a detector calls text.
 
-The detector is PP-OCRv4's (Apache-2.0), an ONNX file out of the wheel of rapidocr-onnxruntime 1.4.4, taken by
-its SHA-256; ONNX Runtime computes, on one thread. It lies where the wheel puts it or, from `make classifier`,
-below the environment. A picture is scaled to a fixed longer side, so that its size does not matter.
+The detector is PP-OCRv4's (Apache-2.0), an ONNX file from the wheel of rapidocr-onnxruntime 1.4.4, pinned by
+its SHA-256. ONNX Runtime runs it on one thread. The file is where the wheel puts it or, after `make
+classifier`, below the environment. A picture is scaled to a fixed longer side, so that its size does not
+matter.
 """
 
 from __future__ import annotations
@@ -25,29 +26,33 @@ PACKAGE: Final = "rapidocr_onnxruntime"
 KEPT: Final = Path(sys.prefix) / "share" / "blindmatch" / MODEL
 HOW: Final = "make classifier, or the extra `classifier` before Python 3.13"
 SIDE: Final = 320
-"""Pixels of the longer side that is looked at."""
+"""Pixels of the longer side to which a picture is scaled."""
 _STEP: Final = 32
 """Both sides are multiples of it, as the detector asks."""
-_SEEN: Final = 0.3
+_TEXT_PROBABILITY: Final = 0.3
 """Least probability of a pixel that counts as text, the detector's own default."""
 
 
-def model_path() -> Path:
-    """The model's file, and that ONNX Runtime is there; `NotInstalledError` if either is missing."""
+def find_model() -> Path:
+    """Find the model's file.
+
+    Raises:
+        NotInstalledError: The file or ONNX Runtime is missing.
+    """
     package = find_spec(PACKAGE)
     folders = (package and package.submodule_search_locations) or ()
     places = [KEPT, *(Path(folder) / "models" / MODEL for folder in folders)]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None or find_spec("onnxruntime") is None:
+    path = next((place for place in places if place.is_file()), None)
+    if path is None or find_spec("onnxruntime") is None:
         raise NotInstalledError(NAME, HOW)
-    return found
+    return path
 
 
 @cache
-def _session() -> Any:
+def _open_session() -> Any:
     import onnxruntime
 
-    model = model_path().read_bytes()
+    model = find_model().read_bytes()
     if sha256(model).hexdigest() != MODEL_SHA256:
         raise NotInstalledError(NAME, f"{MODEL} is not the file that was chosen: {HOW}")
     options = onnxruntime.SessionOptions()
@@ -56,17 +61,17 @@ def _session() -> Any:
 
 
 def score(item: Item) -> float:
-    """The share of a picture's pixels that show text, 0 to 1."""
+    """Return the share of a picture's pixels that show text, 0 to 1."""
     from PIL import Image  # a device loads it with its first picture
 
     image = Image.fromarray(item.pixels)
     scale = SIDE / max(image.size)
     size = [max(_STEP, round(side * scale / _STEP) * _STEP) for side in image.size]
     pixels = np.asarray(image.resize((size[0], size[1]), Image.Resampling.BILINEAR), np.float32)
-    session = _session()
+    session = _open_session()
     batch = (pixels / 127.5 - 1).transpose(2, 0, 1)[None]
-    (found,) = session.run(None, {session.get_inputs()[0].name: batch})
-    return float((found > _SEEN).mean())
+    (probabilities,) = session.run(None, {session.get_inputs()[0].name: batch})
+    return float((probabilities > _TEXT_PROBABILITY).mean())
 
 
-DESIGN: Final = DeviceClassifier(score, model_bytes=model_path().stat().st_size)
+DESIGN: Final = DeviceClassifier(score, model_bytes=find_model().stat().st_size)

@@ -1,4 +1,4 @@
-"""What a device is told to be, what follows from a match, and what each choice discloses."""
+"""Configure a device: how it fails, what follows from a match, and what each choice discloses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from blindmatch_client.trace import Trace
 
 
 class FailureMode(StrEnum):
-    """A parameter of the device.
+    """What a device does with a picture that cannot be matched now.
 
     HOLD: the picture waits on the device until it was matched. The user cannot send while the matcher is
         down, and the relay sees from late messages how long it was.
@@ -58,21 +58,25 @@ _LATE: Final = bm.Fact(
 )
 
 
-def failure_facts(mode: FailureMode, info: bm.Info) -> Mapping[bm.Party, tuple[bm.Fact, ...]]:
-    """What a mode discloses beyond the design and the messenger once a failure happens: to whomever devices
-    of the design `info` ask, and to the provider. In every mode a device that stops between handing a message
-    over and looking at the outcome asks again."""
+def list_failure_facts(mode: FailureMode, info: bm.Info) -> Mapping[bm.Party, tuple[bm.Fact, ...]]:
+    """List what a mode discloses, once a failure happens, beyond what the design and the messenger disclose.
+
+    In every mode a device that stops between handing a message over and looking at the outcome asks again.
+
+    Returns:
+        The facts by party: the parties that devices of the design `info` ask, and the provider.
+    """
     if not info.callees:
         return {}
-    asked = (_RETRIED, _LATE) if mode is FailureMode.SEND_AND_MATCH_LATER else (_RETRIED,)
-    told = dict.fromkeys(info.callees, asked)
+    of_callees = (_RETRIED, _LATE) if mode is FailureMode.SEND_AND_MATCH_LATER else (_RETRIED,)
+    facts = dict.fromkeys(info.callees, of_callees)
     if mode is FailureMode.HOLD:
-        told[bm.Party.PROVIDER] = (*told.get(bm.Party.PROVIDER, ()), _HELD)
-    return told
+        facts[bm.Party.PROVIDER] = (*facts.get(bm.Party.PROVIDER, ()), _HELD)
+    return facts
 
 
 class Consequence(StrEnum):
-    """A parameter of the device.
+    """What a device does about a match or a flag.
 
     REPORT: the message is delivered, and a match or a flag reported to the centre.
     WARN: the message is delivered and the user told; nothing else leaves the device.
@@ -86,8 +90,14 @@ class Consequence(StrEnum):
 
 
 def check_consequence(consequence: Consequence, holds: bool, info: bm.Info) -> None:
-    """Whether a device can act so, of which `holds` says whether pictures wait until they are matched;
-    `DesignError` if it never learns an outcome, or if pictures leave that were not matched."""
+    """Check that a device of a design can act on a match in this way.
+
+    Args:
+        holds: True if pictures wait until they are matched.
+
+    Raises:
+        DesignError: The device never learns an outcome, or must refuse pictures that leave unmatched.
+    """
     if consequence is not Consequence.REPORT and bm.Learner.DEVICE not in info.learns:
         raise DesignError(f"consequence {consequence}: with design {info.name} the device learns nothing")
     if consequence is Consequence.REFUSE and not holds:
@@ -99,11 +109,11 @@ ROUND_DEADLINE_S: Final = 30.0
 
 
 class CoverSchedule(Struct, frozen=True):
-    """When slots are, and how large; `DeviceError` if a value is out of range.
+    """When the slots of a cover schedule are, and how large; `DeviceError` if a value is out of range.
 
     Attributes:
-        period_s: seconds from one to the next.
-        size: bytes, one of `SLOT_SIZES`. A report larger than that takes several slots.
+        period_s: seconds from one slot to the next.
+        size: bytes of a slot, one of `SLOT_SIZES`. A larger report takes several slots.
     """
 
     period_s: int
@@ -116,7 +126,7 @@ class CoverSchedule(Struct, frozen=True):
 
 
 class Unreadable(StrEnum):
-    """What is done with an attachment that is no picture this device can decode."""
+    """What a device does with an attachment that is no picture it can decode."""
 
     REFUSE = "refuse"
     SEND = "send"
@@ -124,11 +134,12 @@ class Unreadable(StrEnum):
 
 
 class CentreIdentity(Struct, frozen=True):
-    """The centre's public keys, which come with the app: what else claims to be the centre is refused.
+    """The centre's public keys, which come with the app. Any other key said to be the centre's is refused.
 
     Attributes:
-        sealing: what reports are sealed to, X25519, 32 bytes.
-        notices: identity key of the account whose messages are the centre's notices, Curve25519, 32 bytes.
+        sealing: key that reports are sealed to, X25519, 32 bytes.
+        notices: identity key of the account that sends the centre's notices, Curve25519, 32 bytes.
+        account: name of that account.
     """
 
     sealing: bytes
@@ -137,20 +148,23 @@ class CentreIdentity(Struct, frozen=True):
 
 
 class DeviceConfig(Struct, frozen=True):
-    """What kind of device this is; `DesignError` if the consequence does not go with the design or the mode.
+    """The configuration of a device; `DesignError` if the consequence does not fit the design or the mode.
 
     Attributes:
         account: the name in the device's certificate.
         curator: the public key that signs its epochs, Ed25519, 32 bytes; it comes with the app.
-        mode: what is done with a picture that cannot be matched now.
-        unreadable: what is done with an attachment that is no picture.
-        key: what the store is locked with; None: a key file beside it, which protects nothing by itself.
-        cover: when and how large reports leave, with cover in between; None: at once, which shows when.
-        endorsement: who must have endorsed an entry; None: nobody, so that the curator's word is enough.
-        log: what the log of the design's epochs must show; None: nothing, so that the device cannot
-            tell whether others are given the same epoch.
-        franking: what binds messages to their sender's key, in all of a deployment.
-        centre: its keys; None: nothing can be reported, and its notices are like anybody's messages.
+        mode: what it does with a picture that cannot be matched now.
+        unreadable: what it does with an attachment that is no picture.
+        round_deadline_s: seconds for one round with a role.
+        key: the source of the key that locks the store; None: a key file beside it, which protects nothing by
+            itself.
+        cover: the schedule on which reports leave; None: they leave at once, which shows when there is one.
+        centre: the centre's keys; None: nothing can be reported, and its notices are like any messages.
+        consequence: what it does about a match.
+        franking: how messages are bound to their sender's key; the same in all of a deployment.
+        endorsement: who must have endorsed an entry; None: nobody, so that the curator alone decides.
+        log: what the log of the design's epochs must show; None: nothing, so that the device cannot tell if
+            others are given the same epoch.
     """
 
     account: str
@@ -176,7 +190,7 @@ _ACCOUNT: Final = frozenset({bm.Shows.ACCOUNT})
 ADDRESS: Final = bm.Fact("address", "the network address of the device", bm.Severity.LINKS)
 
 
-def _account(says: str) -> bm.Fact:
+def _build_account_fact(says: str) -> bm.Fact:
     return bm.Fact(
         "account", says, bm.Severity.LINKS, shows=_ACCOUNT, abuse="tells whose each picture is",
         noticed_by="nobody",
@@ -216,8 +230,8 @@ FRANKING_FACTS: Final[Mapping[FrankingMode, bm.Fact]] = {
         bm.Severity.LINKS,
     ),
 }
-"""Who can verify that a message was sent, and who can deny it. Of a report that follows; of a signature, too,
-where nothing is reported."""
+"""Who can verify that a message was sent, and who can deny it. Each holds for a reported message; a signature
+can also be verified where nothing is reported."""
 
 OUTCOME: Final = bm.Fact(
     "outcome",
@@ -228,7 +242,7 @@ OUTCOME: Final = bm.Fact(
 
 MESSENGER_FACTS: Final[Mapping[bm.Party, tuple[bm.Fact, ...]]] = {
     bm.Party.PROVIDER: (
-        _account("which account sends, receives and acknowledges, from its certificate"),
+        _build_account_fact("which account sends, receives and acknowledges, from its certificate"),
         ADDRESS,
         bm.Fact(
             "recipient",
@@ -264,16 +278,16 @@ MESSENGER_FACTS: Final[Mapping[bm.Party, tuple[bm.Fact, ...]]] = {
         ),
     ),
     bm.Party.MATCHER: (
-        _account("which account fetches the set-up and asks, from its certificate"),
+        _build_account_fact("which account fetches the set-up and asks, from its certificate"),
         ADDRESS,
     ),
     bm.Party.CENTRE: (
-        _account("which account fetches the centre's key or reports, from its certificate"),
+        _build_account_fact("which account fetches the centre's key or reports, from its certificate"),
         ADDRESS,
         REPORT,
     ),
 }
-"""What each of the parties that every deployment has learns from an honest device."""
+"""Facts that an honest device discloses in every deployment, by party."""
 
 MESSAGE: Final = bm.Fact(
     "message",
@@ -286,13 +300,13 @@ MESSAGE: Final = bm.Fact(
 )
 
 OF_E2EE: Final = ("session_start", "unverified_keys", "message_order")
-"""What there is to tell only where messages are end-to-end encrypted."""
+"""Names of the facts that exist only where messages are end-to-end encrypted."""
 
 HOST_FACTS: Final = (
-    _account("which account asks, from its certificate"),
+    _build_account_fact("which account asks, from its certificate"),
     ADDRESS,
 )
-"""What any other party learns that hosts a role."""
+"""Facts that any other party learns that hosts a role."""
 
 
 NOTICE_TIME: Final = bm.Fact(
@@ -320,60 +334,68 @@ COMPLAINT_FACTS: Final[Mapping[bm.Party, tuple[bm.Fact, ...]]] = {
         ),
     ),
 }
-"""What a complaint discloses beyond that, once a user makes one, with a cover schedule and without. The
-provider stands here for whoever sees the device's traffic."""
+"""Facts that a complaint discloses beyond that, once a user makes one, with a cover schedule and without. The
+provider stands here for anyone who sees the device's traffic."""
 
 
-def device_facts(
+def list_device_facts(
     cover_schedule: bool = False,
     info: bm.Info | None = None,
     consequence: Consequence = Consequence.REPORT,
     franking: FrankingMode = DEFAULT_MODE,
 ) -> Mapping[bm.Party, tuple[bm.Fact, ...]]:
-    """`MESSENGER_FACTS`, `COMPLAINT_FACTS` and `NOTICE_TIME`, and `match_time` for the centre and for
-    whoever sees the device's traffic (here: the provider) unless reports are on a cover schedule;
-    `HOST_FACTS` for other parties that devices of the design `info` call. A host whose bodies are all
-    forwarded learns none. A device that reports nothing, or whose design matches nothing, discloses
-    neither report nor time; one that refuses to send discloses `OUTCOME` to the provider, unless its
-    design asks nobody. Without end-to-end encryption the provider reads every `MESSAGE`, and messages
-    are franked in no mode."""
-    matches = info is None or not isinstance(info.relation, Nothing)
-    reports = consequence is Consequence.REPORT and matches
-    silent = cover_schedule or not reports
-    times = {} if silent else {bm.Party.CENTRE: (MATCH_TIME,), bm.Party.PROVIDER: (MATCH_TIME,)}
+    """List what an honest device discloses beside its design, by party.
+
+    - Every device: `MESSENGER_FACTS`, and `HOST_FACTS` to other parties that devices of the design `info`
+      call. A host whose bodies are all forwarded learns none.
+    - A device that reports, of a design that matches anything: `REPORT`, `COMPLAINT_FACTS`, `NOTICE_TIME`.
+      Also `MATCH_TIME` unless reports are on a cover schedule, to the centre and to anyone who sees the
+      device's traffic; the provider stands for these.
+    - A device that refuses to send what matches: `OUTCOME` to the provider, unless its design asks nobody.
+    - Without end-to-end encryption the provider reads every `MESSAGE`, and messages are franked in no mode.
+    """
+    has_matches = info is None or not isinstance(info.relation, Nothing)
+    has_reports = consequence is Consequence.REPORT and has_matches
+    times: dict[bm.Party, tuple[bm.Fact, ...]] = {}
     if consequence is Consequence.REFUSE and (info is None or info.roles):
         times = {bm.Party.PROVIDER: (OUTCOME,)}
-    provider = (*COMPLAINT_FACTS[bm.Party.PROVIDER], NOTICE_TIME)
-    later = {**COMPLAINT_FACTS, bm.Party.PROVIDER: provider} if reports else {}
-    read = {} if info is None or info.end_to_end else {bm.Party.PROVIDER: (MESSAGE,)}
-    franked = not read and (reports or franking is FrankingMode.SIGNATURE)
-    proven = {bm.Party.CENTRE: (FRANKING_FACTS[franking],)} if franked else {}
+    elif has_reports and not cover_schedule:
+        times = {bm.Party.CENTRE: (MATCH_TIME,), bm.Party.PROVIDER: (MATCH_TIME,)}
+    of_provider = (*COMPLAINT_FACTS[bm.Party.PROVIDER], NOTICE_TIME)
+    of_reports = {**COMPLAINT_FACTS, bm.Party.PROVIDER: of_provider} if has_reports else {}
+    of_clear_text = {} if info is None or info.end_to_end else {bm.Party.PROVIDER: (MESSAGE,)}
+    is_franked = not of_clear_text and (has_reports or franking is FrankingMode.SIGNATURE)
+    of_franking = {bm.Party.CENTRE: (FRANKING_FACTS[franking],)} if is_franked else {}
     return {
         party: (
             *(
                 fact
                 for fact in facts
-                if (reports or fact is not REPORT) and not (read and fact.name in OF_E2EE)
+                if (has_reports or fact is not REPORT) and not (of_clear_text and fact.name in OF_E2EE)
             ),
-            *read.get(party, ()),
-            *proven.get(party, ()),
+            *of_clear_text.get(party, ()),
+            *of_franking.get(party, ()),
             *times.get(party, ()),
-            *later.get(party, ()),
+            *of_reports.get(party, ()),
         )
-        for party, facts in _of_parties(info).items()
+        for party, facts in _list_messenger_facts(info).items()
     }
 
 
-def _of_parties(info: bm.Info | None) -> Mapping[bm.Party, tuple[bm.Fact, ...]]:
-    """What the messenger discloses to each party, and what calls of the design `info` do."""
+def _list_messenger_facts(info: bm.Info | None) -> Mapping[bm.Party, tuple[bm.Fact, ...]]:
+    """List what the messenger discloses to each party, and what it discloses to call the design's hosts."""
     called = () if info is None else info.callees
     hidden = set() if info is None else set(info.roles.values()).difference(called, [bm.Party.PROVIDER])
-    told = {**dict.fromkeys(called, HOST_FACTS), **MESSENGER_FACTS}
-    return {party: facts for party, facts in told.items() if party not in hidden}
+    facts_by_party = {**dict.fromkeys(called, HOST_FACTS), **MESSENGER_FACTS}
+    return {party: facts for party, facts in facts_by_party.items() if party not in hidden}
 
 
 class Base(Redacted, Struct, frozen=True):
-    """One account on one device; `trace` gets what an audit needs, which holds secrets."""
+    """What every part of one account's device needs.
+
+    Attributes:
+        trace: takes what an audit needs, which holds secrets.
+    """
 
     folder: Path
     config: DeviceConfig

@@ -1,6 +1,6 @@
-"""What a device records of itself, so that an audit can hold what left it against what it was made of.
+"""Record what a device does, so that an audit can compare what left it with what it was made of.
 
-All of it is in memory, and only where somebody asks for it; it holds secrets and never leaves the device.
+Records are kept in memory, and only if an audit asks for them. They hold secrets and never leave the device.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from msgspec import Struct, field
 
 
 class Purpose(StrEnum):
+    """What a request is sent for."""
+
     ACCOUNT = "account"
     ENROLMENT = "enrolment"
     MESSAGE = "message"
@@ -35,7 +37,7 @@ class EgressRecord(Redacted, Struct, frozen=True):
         item: number of the picture it was sent for, or None.
         requests: the serialised protobuf messages that were sent, in order.
         unkept_bytes: length of requests that were sent and not kept.
-        failed: whether the call ended in an error, so that it may be made again.
+        failed: True if the call ended in an error, so that it may be repeated.
     """
 
     sequence: int
@@ -57,7 +59,8 @@ class EgressRecord(Redacted, Struct, frozen=True):
 class Encodings(Mapping[Role, bytes]):
     """The canonical encodings of messages by role, in the order of the roles.
 
-    They are made when they are asked for: a device whose traces nobody reads encodes each message once.
+    Messages are encoded when an encoding is read, so that a device whose traces nobody reads does no extra
+    work.
     """
 
     __slots__ = ("_messages",)
@@ -83,10 +86,10 @@ class Round(Redacted, Struct, frozen=True):
 
 
 class SessionTrace(Redacted, Struct, frozen=True):
-    """One picture's matching session, enough to run it again. Holds secrets: it never leaves the device.
+    """One picture's matching session, with all that is needed to run it again.
 
     Attributes:
-        rounds: what was sent and received; the last may lack replies if it failed.
+        rounds: what was sent and received; the last one lacks replies if it failed.
         outcome: None if the session failed.
     """
 
@@ -99,9 +102,9 @@ class SessionTrace(Redacted, Struct, frozen=True):
 
 
 class MessageTrace(Redacted, Struct, frozen=True):
-    """One outgoing message, enough to derive its commitment and its attachment's ciphertext again.
+    """One outgoing message, with all that is needed to derive its commitment and ciphertexts again.
 
-    It is noted when it is about to be matched or sent, and once more, with its content, when it is sealed.
+    It is recorded before it is matched or sent, and again, with its content, when it is sealed.
 
     Attributes:
         item: number of its picture, or None.
@@ -117,8 +120,11 @@ class MessageTrace(Redacted, Struct, frozen=True):
 
 
 class EnrolmentTrace(Redacted, Struct, frozen=True):
-    """An account's enrolment, enough to make it again, with the canonical encodings of what each role is to
-    hold. Holds secrets: it never leaves the device."""
+    """An account's enrolment, with all that is needed to make it again.
+
+    Attributes:
+        bodies: the canonical encodings of what each role is given to keep.
+    """
 
     key: bytes
     state_before: bytes
@@ -130,7 +136,7 @@ Trace: TypeAlias = SessionTrace | MessageTrace | EnrolmentTrace
 
 
 class Traces(Redacted, Struct):
-    """Keeps traces; `add` is a device's sink."""
+    """Collects a device's traces; pass `add` as the device's `trace`."""
 
     sessions: list[SessionTrace] = field(default_factory=list)
     messages: list[MessageTrace] = field(default_factory=list)

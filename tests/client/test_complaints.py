@@ -9,7 +9,7 @@ import grpc
 import pytest
 from blindmatch_client.errors import RefusedError
 from blindmatch_client.reports.complaints import ComplaintState, DeviceError
-from blindmatch_client.settings import COMPLAINT_FACTS, NOTICE_TIME, CoverSchedule, device_facts
+from blindmatch_client.settings import COMPLAINT_FACTS, NOTICE_TIME, CoverSchedule, list_device_facts
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -143,7 +143,7 @@ def test_a_complaint_leaves_beside_a_cover_schedule_and_is_declared_with_and_wit
     before = len(alice.recorder.records())
     assert alice.device.complaints.complain(REPORT, WORDS).stage == ComplaintState.RECEIVED
     assert [one.purpose for one in alice.recorder.records()[before:]] == [Purpose.COMPLAINT]
-    declared = device_facts(cover_schedule=schedule is not None)
+    declared = list_device_facts(cover_schedule=schedule is not None)
     assert COMPLAINT_FACTS.keys() == {Party.CENTRE, Party.PROVIDER}
     assert all(set(facts) <= set(declared[party]) for party, facts in COMPLAINT_FACTS.items())
     assert NOTICE_TIME in declared[Party.PROVIDER], "so is what the centre answers, over the relay"

@@ -13,7 +13,7 @@ from blindmatch_client.settings import (
     REPORT,
     Consequence,
     FailureMode,
-    device_facts,
+    list_device_facts,
 )
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import Party
@@ -109,18 +109,18 @@ def test_a_consequence_that_cannot_follow_is_refused(
 
 
 def test_what_a_consequence_discloses_is_declared() -> None:
-    report, warn, refuse = (device_facts(consequence=one) for one in Consequence)
+    report, warn, refuse = (list_device_facts(consequence=one) for one in Consequence)
     assert OUTCOME in refuse[Party.PROVIDER]
     assert OUTCOME not in (*report[Party.PROVIDER], *warn[Party.PROVIDER])
     assert REPORT in report[Party.CENTRE]
     assert REPORT not in (*warn[Party.CENTRE], *refuse[Party.CENTRE])
-    silent = device_facts(info=DEVICE_LIST.info, consequence=Consequence.REFUSE)
+    silent = list_device_facts(info=DEVICE_LIST.info, consequence=Consequence.REFUSE)
     assert OUTCOME not in silent[Party.PROVIDER], "nobody sees that a picture was looked at"
 
 
 def test_where_nothing_is_matched_nobody_learns_of_reports() -> None:
-    told = [fact for facts in device_facts(info=NONE.info).values() for fact in facts]
+    told = [fact for facts in list_device_facts(info=NONE.info).values() for fact in facts]
     assert not {REPORT, MATCH_TIME, NOTICE_TIME, OUTCOME} & set(told)
     assert {REPORT, MATCH_TIME, NOTICE_TIME} < {
-        fact for facts in device_facts(info=OPRF_PSI.info).values() for fact in facts
+        fact for facts in list_device_facts(info=OPRF_PSI.info).values() for fact in facts
     }

@@ -14,7 +14,7 @@ from blindmatch_client.epochs.adoption import AdoptionRecord
 from blindmatch_client.epochs.trusted import Doubt
 from blindmatch_client.errors import MisbehavedError, ServiceUnavailableError, StoreError
 from blindmatch_client.matching.detector import Cause, Detector, MatchingExchange
-from blindmatch_client.settings import FailureMode, failure_facts
+from blindmatch_client.settings import FailureMode, list_failure_facts
 from blindmatch_client.store.store import DesignState, Store
 from blindmatch_protocol.codec.errors import DesignError, PictureError, ProtocolError, UnopenedError
 from blindmatch_protocol.codec.randomness import replayed, system_randomness
@@ -605,8 +605,8 @@ def test_a_set_that_this_device_s_disk_damaged_is_fetched_again_and_nobody_is_ac
 def test_every_failure_mode_declares_what_it_leaks_to_whoever_is_asked() -> None:
     parties = frozenset(SHARES.info.roles.values())
     for mode in FailureMode:
-        told = failure_facts(mode, SHARES.info)
+        told = list_failure_facts(mode, SHARES.info)
         assert set(told) - {Party.PROVIDER} == parties
         assert all("retry_time" in {fact.name for fact in told[party]} for party in parties)
         assert (Party.PROVIDER in told) is (mode is FailureMode.HOLD)
-        assert not failure_facts(mode, none.DESIGN.info), "nobody is asked"
+        assert not list_failure_facts(mode, none.DESIGN.info), "nobody is asked"

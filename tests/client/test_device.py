@@ -13,7 +13,7 @@ import grpc
 import pytest
 from blindmatch_client.device import OutcomeKind
 from blindmatch_client.errors import MessengerError, RefusedError, ServiceUnavailableError, StoreError
-from blindmatch_client.settings import MATCH_TIME, MESSENGER_FACTS, device_facts
+from blindmatch_client.settings import MATCH_TIME, MESSENGER_FACTS, list_device_facts
 from blindmatch_client.store.outbox import decode_outcome, encode_outcome
 from blindmatch_client.store.store import Store
 from blindmatch_client.store.store_file import FILE_NAME, SCHEMA_VERSION
@@ -283,8 +283,10 @@ def test_a_stored_outcome_that_is_none_is_refused(stored: bytes) -> None:
 
 
 def test_the_facts_of_the_messenger_name_match_time_unless_reports_are_covered() -> None:
-    assert MATCH_TIME in device_facts()[Party.PROVIDER] and MATCH_TIME in device_facts()[Party.CENTRE]
-    covered = device_facts(cover_schedule=True)
+    assert (
+        MATCH_TIME in list_device_facts()[Party.PROVIDER] and MATCH_TIME in list_device_facts()[Party.CENTRE]
+    )
+    covered = list_device_facts(cover_schedule=True)
     assert not any(MATCH_TIME in facts for facts in covered.values())
     assert all(set(facts) <= set(covered[party]) for party, facts in MESSENGER_FACTS.items())
     names = {fact.name for fact in MESSENGER_FACTS[Party.PROVIDER]}

@@ -94,11 +94,11 @@ def test_another_model_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path
     module = importlib.import_module(MODULE)
     other = tmp_path / "model.onnx"
     other.write_bytes(b"another")
-    monkeypatch.setattr(module, "model_path", lambda: other)
-    module._session.cache_clear()
+    monkeypatch.setattr(module, "find_model", lambda: other)
+    module._open_session.cache_clear()
     with pytest.raises(NotInstalledError, match="not the file that was chosen"):
         module.score(drawn("text"))
-    module._session.cache_clear()
+    module._open_session.cache_clear()
 
 
 @needs_model

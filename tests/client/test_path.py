@@ -26,7 +26,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counts: Counter[str] = Counter()
     seal = Vault.seal
     unseal = Vault.unseal
-    commit = Store._committed
+    commit = Store._commit
     decode = outbox.decode_outcome
     synchronous = "PRAGMA synchronous"
 
@@ -49,7 +49,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     monkeypatch.setattr(Vault, "seal", sealed)
     monkeypatch.setattr(Vault, "unseal", unsealed)
-    monkeypatch.setattr(Store, "_committed", committed)
+    monkeypatch.setattr(Store, "_commit", committed)
     monkeypatch.setattr(outbox, "decode_outcome", decoded)
     return counts
 

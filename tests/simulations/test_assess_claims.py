@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_client.settings import FailureMode, device_facts, failure_facts
+from blindmatch_client.settings import FailureMode, list_device_facts, list_failure_facts
 from blindmatch_protocol.contract import Fact, Severity, Shows
 from blindmatch_protocol.designs import oprf_psi
 from blindmatch_simulations.evaluation.assess.figures import NOT_TIED
@@ -67,8 +67,8 @@ def page_of(folder: Path, one: Measured, **more: Any) -> Drawn:
 def facts_of_this_program() -> dict[str, Fact]:
     """Every fact that a built-in design or the messenger declares, by name."""
     messenger = (
-        *device_facts().values(),
-        *(facts for mode in FailureMode for facts in failure_facts(mode, oprf_psi.DESIGN.info).values()),
+        *list_device_facts().values(),
+        *(facts for mode in FailureMode for facts in list_failure_facts(mode, oprf_psi.DESIGN.info).values()),
     )
     designs = (leak.facts for one in built_in_designs() for leak in one.design.leakage())
     return {fact.name: fact for facts in (*designs, *messenger) for fact in facts}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from blindmatch_client.egress import Egress
 from blindmatch_client.messages.relay import RelayClient
-from blindmatch_client.settings import MESSAGE, OF_E2EE, device_facts
+from blindmatch_client.settings import MESSAGE, OF_E2EE, list_device_facts
 from blindmatch_client.trace import EgressRecord, MessageTrace
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import seeded
@@ -100,7 +100,7 @@ def test_a_device_with_end_to_end_encryption_takes_no_message_in_the_clear() -> 
 
 
 def test_what_the_provider_reads_is_declared() -> None:
-    clear, e2ee = (device_facts(info=design.info)[Party.PROVIDER] for design in (CLEAR, E2EE))
+    clear, e2ee = (list_device_facts(info=design.info)[Party.PROVIDER] for design in (CLEAR, E2EE))
     names = [fact.name for fact in clear]
     assert MESSAGE in clear and MESSAGE not in e2ee
     assert not set(OF_E2EE) & set(names) and set(OF_E2EE) <= {fact.name for fact in e2ee}

@@ -12,7 +12,7 @@ from blindmatch_client.settings import (
     MESSENGER_FACTS,
     NOTICE_TIME,
     FailureMode,
-    failure_facts,
+    list_failure_facts,
 )
 from blindmatch_client.settings import OUTCOME as OUTCOME_FACT
 from blindmatch_protocol.contract import Adversary, AnyDesign, Fact, Info, Party
@@ -42,7 +42,7 @@ def of_messenger(info: Info) -> str:
 
 def _of_failures(info: Info) -> Iterator[tuple[Party, str, Fact]]:
     """Whoever is asked and the provider, the modes in which each learns a fact once something fails, it."""
-    told = {mode: failure_facts(mode, info) for mode in FailureMode}
+    told = {mode: list_failure_facts(mode, info) for mode in FailureMode}
     for party, fact in dict.fromkeys((p, f) for one in told.values() for p in one for f in one[p]):
         modes = ", ".join(f"`{mode}`" for mode in told if fact in told[mode].get(party, ()))
         yield party, f"once something fails, in mode {modes}", fact

@@ -1,13 +1,13 @@
-"""Drives a design for one picture after the other, whatever the design and whatever the picture.
+"""Run a design's matching session for one picture after the other, whatever the design.
 
     picture --> Session.start --> device state saved --> exchange --> ... --> Verified --conclude--> Decided
                      |                                      |           |
                      |                                      |           +--> Decided: a server learns it too
                      +---- the design breaks ---------------+---- no answer, or a wrong one --> Undecided
 
-`Verified` is where the device hands the message over: the outcome is looked at after that. What is done with
-an undecided picture is the device's `FailureMode`; what a failure means for later pictures is
-`matching.py`'s.
+At `Verified` the device hands the message over, and looks at the outcome only after that. The device's
+`FailureMode` decides what happens to an undecided picture; `matching.py` decides what a failure means for
+later pictures.
 """
 
 from __future__ import annotations
@@ -47,23 +47,25 @@ T = TypeVar("T")
 
 
 class Cause(StrEnum):
+    """Why a session failed."""
+
     UNAVAILABLE = "unavailable"
-    """A role could not be reached, was slow or refused, or what was carried from it cannot be opened, or its
-    design distrusts nobody: asking again may help."""
+    """A role could not be reached, was slow or refused; or its forwarded answer cannot be opened; or its
+    answer broke the protocol of a design that distrusts nobody. Asking again may help."""
     CHEATED = "cheated"
-    """A role's answer broke the protocol: it gets nothing else."""
+    """A role's answer broke the protocol: nothing else is sent to it."""
     BROKEN = "broken"
     """The design broke its contract on the device."""
 
 
 class Decided(Struct, frozen=True):
-    """The session came to an outcome; a `Match` in it is confirmed."""
+    """The session has an outcome; a `Match` in it is confirmed."""
 
     outcome: Outcome
 
 
 class Undecided(Struct, frozen=True):
-    """The session failed; nothing was learnt."""
+    """The session failed, and the device learnt nothing."""
 
     cause: Cause
     error: errors.BlindmatchError
@@ -73,11 +75,12 @@ Detection: TypeAlias = Decided | Undecided
 
 
 class Verified(Redacted, Struct, frozen=True):
-    """A session with nothing left to send, whose replies were all verified; its outcome was not looked at.
+    """A session with nothing left to send and verified replies, whose outcome nobody has looked at.
 
     Attributes:
-        conclude: works the outcome out; local. To be called once.
-        abandon: gives the session up; its trace then has no outcome.
+        epoch: of the set-up it was run with.
+        conclude: computes the outcome, without sending anything; call it once.
+        abandon: ends the session without an outcome.
     """
 
     epoch: int
@@ -89,35 +92,40 @@ Asked: TypeAlias = Detection | Verified
 
 
 class StateKeeper(Protocol):
-    """Where the account's device state of the design is kept; `save` returns once it is durable."""
+    """Keeps the account's device state of the design; `save` returns once the state is durable."""
 
     def load(self) -> bytes | None:
-        """The encoded state, or None if the account is not enrolled."""
+        """Return the encoded state, or None if the account is not enrolled."""
         ...
 
     def save(self, state: bytes, /) -> None: ...
 
 
-def is_confirmed(relation: bm.Relation, item: bm.Item, found: bm.Match | bm.Flag) -> bool:
-    """Is the device's own hash within the relation of the hash in the opened label, or the item of the
-    category?"""
-    if isinstance(found, bm.Flag):
+def is_confirmed(relation: bm.Relation, item: bm.Item, outcome: bm.Match | bm.Flag) -> bool:
+    """Tell if the item is within the relation of the opened label's hash, or is of the flag's category."""
+    if isinstance(outcome, bm.Flag):
         return relation.matches(item, NO_ENTRIES)
-    entry = np.frombuffer(found.label.entry_hash, np.uint8).reshape(1, 32)
+    entry = np.frombuffer(outcome.label.entry_hash, np.uint8).reshape(1, 32)
     return bool(relation.holds(item, entry)[0])
 
 
 class Detector(Redacted, Struct, dict=True, eq=False):
-    """Matches pictures with `design` against one epoch's set-up; `ProtocolError` if the device state that
-    `keeper` has is not one of the design; if it has none, a new account is enrolled. `confirm` says whether a
-    match stands, unless a set of filters alone says it."""
+    """Matches pictures with a design against one epoch's set-up.
+
+    Making one enrols a new account if `keeper` has no state, and raises `ProtocolError` if the state it has
+    is not one of the design.
+
+    Attributes:
+        trace: takes the trace of each session.
+        confirm: returns a match that stands, or no match; not called for a match that a filter alone shows.
+    """
 
     design: bm.AnyDesign
     setup: Any
     keeper: StateKeeper
     rng: Randomness
     trace: Callable[[SessionTrace], None] = lambda trace: None
-    confirm: Callable[[bm.Match], Outcome] = lambda found: found
+    confirm: Callable[[bm.Match], Outcome] = lambda match: match
 
     def __post_init__(self) -> None:
         kept = self.keeper.load()
@@ -128,8 +136,11 @@ class Detector(Redacted, Struct, dict=True, eq=False):
             self._state = self.design.device_state.decode(kept)
 
     def prepare(self) -> None:
-        """The offline phase: call it whenever there is time, before a picture is there; `DesignError` if the
-        design fails in it."""
+        """Run the design's offline phase. Call it whenever there is time, before there is a picture.
+
+        Raises:
+            DesignError: The design fails in it.
+        """
         before = self._state
         after = guarded(self.design, "prepare", lambda: self.design.prepare(before, self.setup, self.rng))
         if after is not before and after != before:
@@ -139,79 +150,86 @@ class Detector(Redacted, Struct, dict=True, eq=False):
     def match(
         self, item: bm.Item, number: int, exchange: Exchange, binding: bm.Binding = bm.UNBOUND
     ) -> Detection:
-        """`ask`, and conclude at once; by default for no message."""
+        """Run a session as `ask`, and conclude it at once; by default for no message."""
         asked = self.ask(item, number, exchange, binding)
         return asked.conclude() if isinstance(asked, Verified) else asked
 
     def ask(self, item: bm.Item, number: int, exchange: Exchange, binding: bm.Binding = bm.UNBOUND) -> Asked:
-        """Run one session for `item` in its message, up to where nothing but its outcome is left;
-        `PictureError` if the picture cannot be decoded; nothing was sent then."""
+        """Run one session for `item` in its message, until only the outcome is left to compute.
+
+        Args:
+            number: The picture's number in traces and records.
+            binding: The message that the session is bound to.
+
+        Raises:
+            PictureError: The picture cannot be decoded; nothing was sent.
+        """
         tape = Recording(self.rng)
         rounds = list[Round]()
         state = self._state.encode()
         session = bm.Session(self.design, self.setup, self._state, tape.rng)
 
-        def traced(outcome: Outcome | None) -> None:
+        def record(outcome: Outcome | None) -> None:
             self.trace(SessionTrace(number, state, tape.tape(), tuple(rounds), outcome, binding))
 
         try:
-            ready = self._drive(session, partial(session.start, item, binding), exchange, rounds)
+            is_ready = self._exchange_all(session, partial(session.start, item, binding), exchange, rounds)
         except BaseException as error:
-            traced(None)
+            record(None)
             if isinstance(error, errors.PictureError) or not isinstance(error, errors.BlindmatchError):
                 raise
-            return self._failed(error)
-        conclude = partial(self._conclude, session, item, traced)
-        if not ready:
+            return self._classify(error)
+        conclude = partial(self._conclude, session, item, record)
+        if not is_ready:
             return conclude()
-        return Verified(self.design.epoch_of(self.setup), conclude, partial(traced, None))
+        return Verified(self.design.epoch_of(self.setup), conclude, partial(record, None))
 
-    def _drive(
+    def _exchange_all(
         self, session: bm.Session, start: Callable[[], Any], exchange: Exchange, rounds: list[Round]
     ) -> bool:
-        """Exchange all rounds; whether there is an outcome that nobody has looked at."""
+        """Exchange all rounds; return True if there is an outcome that nobody has looked at."""
         step = guarded(self.design, "start", start)
         if session.state is not self._state and session.state != self._state:
             self.keeper.save(session.state.encode())
             self._state = session.state
         while isinstance(step, Mapping):
             sent = Encodings(step)
-            rounds.append(Round(sent, {}))  # before it is sent
+            rounds.append(Round(sent, {}))  # before sending: the trace must have it if the exchange fails
             replies = exchange(step)
             rounds[-1] = Round(sent, Encodings(replies))
             step = guarded(self.design, "receive", partial(session.receive, replies))
         return isinstance(step, bm.Ready)
 
     def _conclude(
-        self, session: bm.Session, item: bm.Item, traced: Callable[[Outcome | None], None]
+        self, session: bm.Session, item: bm.Item, record: Callable[[Outcome | None], None]
     ) -> Detection:
-        outcome: Outcome | None = None
+        final: Outcome | None = None
         try:
-            found: Outcome = guarded(self.design, "conclude", session.conclude)
-            self._check_confirmed(found, item)
-            # a filter's match opened no label; what a label says of itself does not decide that
-            if isinstance(found, bm.Match) and not (
-                found.label.unconfirmed
+            outcome: Outcome = guarded(self.design, "conclude", session.conclude)
+            self._check_confirmed(outcome, item)
+            # a filter's match opened no label to confirm; the set-up decides that it is one, since a label
+            # could call itself unconfirmed to evade the check
+            if isinstance(outcome, bm.Match) and not (
+                outcome.label.unconfirmed
                 and guarded(self.design, "unconfirmed", partial(self.design.unconfirmed, self.setup))
             ):
-                found = self.confirm(found)
-            outcome = found
+                outcome = self.confirm(outcome)
+            final = outcome
         except errors.BlindmatchError as error:
-            return self._failed(error)
+            return self._classify(error)
         finally:
-            traced(outcome)
-        return Decided(outcome)
+            record(final)
+        return Decided(final)
 
-    def _check_confirmed(self, found: Outcome, item: bm.Item) -> None:
+    def _check_confirmed(self, outcome: Outcome, item: bm.Item) -> None:
         relation = self.design.info.relation
         step = f"{self.design.info.name}/outcome"
-        if isinstance(found, bm.Match | bm.Flag) and not is_confirmed(relation, item, found):
-            words = "an opened label must be of an entry the item matches"
-            raise errors.ProtocolError(
-                step, words if isinstance(found, bm.Match) else "only an item of the category is flagged"
-            )
+        if isinstance(outcome, bm.Match | bm.Flag) and not is_confirmed(relation, item, outcome):
+            if isinstance(outcome, bm.Match):
+                raise errors.ProtocolError(step, "an opened label must be of an entry the item matches")
+            raise errors.ProtocolError(step, "only an item of the category is flagged")
 
-    def _failed(self, error: errors.BlindmatchError) -> Undecided:
+    def _classify(self, error: errors.BlindmatchError) -> Undecided:
         match error:
             case _ if _is_unavailable(error):
                 return Undecided(Cause.UNAVAILABLE, error)
@@ -224,8 +242,12 @@ class Detector(Redacted, Struct, dict=True, eq=False):
 
 
 def guarded(design: bm.AnyDesign, step: str, run: Callable[[], T]) -> T:
-    """Run a step of a design. Only `receive` hears another party, so only there can it be at fault; whatever
-    else a step raises is a fault of the design, whose text may quote secrets."""
+    """Run a step of a design.
+
+    Raises:
+        ProtocolError: Another party is at fault, which is possible only in `receive`.
+        DesignError: The step raised anything else; its text, which may quote secrets, is left out.
+    """
     name = design.info.name
     try:
         return run()
@@ -240,7 +262,7 @@ def guarded(design: bm.AnyDesign, step: str, run: Callable[[], T]) -> T:
 
 
 IN_PROCESSES: Final = 10
-"""Times that deadline for a role that answers in worker processes: what it computes takes seconds alone."""
+"""Factor on the deadline for a role that answers in worker processes, whose computation takes seconds."""
 EnvelopeCall: TypeAlias = Call[pb.Envelope, pb.Envelope]
 
 
@@ -248,7 +270,9 @@ class MatchingExchange(Struct, frozen=True):
     """Exchanges one picture's rounds with the roles of a design; all roles of a round are asked at once.
 
     Attributes:
-        request_id: 16 bytes, the same whenever this picture is asked about; for designs whose server learns.
+        item: number of the picture.
+        request_id: 16 bytes, the same whenever this picture is asked about, for designs whose server learns
+            the outcome; empty for others.
     """
 
     egress: Egress
@@ -259,28 +283,37 @@ class MatchingExchange(Struct, frozen=True):
     request_id: bytes = b""
 
     def __call__(self, bodies: Mapping[bm.Role, Message], /) -> Mapping[bm.Role, Message]:
-        """The replies of the roles in `bodies`; a retry sends the same bytes again. `ProtocolError` if a
-        reply is not one to what was asked, `UnopenedError` if it was carried; `ServiceError` if a call
-        failed, and no quorum is left (of several, that of the first role by name), or a role misbehaved,
-        whatever is left; `DesignError` if a body is large and the design has not declared that."""
+        """Send one body to each role, and return the replies. A retry sends the same bytes again.
+
+        Roles that do not answer are left out if the others are a quorum.
+
+        Raises:
+            ProtocolError: A reply is not one to the request.
+            UnopenedError: The same, of a reply that another party forwarded.
+            ServiceError: A call failed and no quorum is left, or a role misbehaved. Of several errors, that
+                of the first role by name.
+            DesignError: A body is large, and the design has not declared that.
+        """
         encoded = [(role, bodies[role].encode()) for role in sorted(bodies)]
         if len(encoded) == 1:
             return {role: self._ask(role, body) for role, body in encoded}
         with ThreadPoolExecutor(len(encoded), "round") as pool:
             asked = {role: pool.submit(self._ask, role, body) for role, body in encoded}
-        # those that did not answer, as far as can be told honestly
-        silent = {role for role, one in asked.items() if _is_unavailable(one.exception())}
-        enough = 0 < self.design.info.quorum <= len(asked) - len(silent)
-        return {role: one.result() for role, one in asked.items() if not (enough and role in silent)}
+        # a role that misbehaved is not among them: its error is raised even if a quorum is left
+        silent = {role for role, future in asked.items() if _is_unavailable(future.exception())}
+        has_quorum = 0 < self.design.info.quorum <= len(asked) - len(silent)
+        return {
+            role: future.result() for role, future in asked.items() if not (has_quorum and role in silent)
+        }
 
     def _ask(self, role: bm.Role, body: bytes) -> Message:
         info = self.design.info
         step = f"{info.name}/reply of {role}"
         method = EXCHANGE_LARGE if info.large_bodies else EXCHANGE
         deadline_s = self.deadline_s * (IN_PROCESSES if role in info.in_processes else 1)
-        # where bodies are carried nothing is sent because of a reply, not even the same again
-        again = role not in info.forwarded
-        call = Call(info.asked(role), method, Purpose.MATCHING, self.item, again, deadline_s)
+        # where another party forwards bodies, no reply of it may cause anything to be sent, not even a retry
+        is_idempotent = role not in info.forwarded
+        call = Call(info.asked(role), method, Purpose.MATCHING, self.item, is_idempotent, deadline_s)
         head = pb.Envelope(
             design=info.name, version=info.version, epoch=self.epoch, role=role, request_id=self.request_id
         )
@@ -318,5 +351,5 @@ def _check_head(asked: pb.Envelope, step: str, reply: pb.Envelope) -> None:
         raise errors.ProtocolError(step, "must be empty in a reply", "request_id")
 
 
-def _is_unavailable(why: BaseException | None) -> bool:
-    return isinstance(why, ServiceError | errors.UnopenedError) and not isinstance(why, MisbehavedError)
+def _is_unavailable(error: BaseException | None) -> bool:
+    return isinstance(error, ServiceError | errors.UnopenedError) and not isinstance(error, MisbehavedError)

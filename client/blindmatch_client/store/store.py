@@ -1,13 +1,13 @@
-"""What the device must remember: one SQLite file, written before anything is sent.
+"""Store what the device must remember in one SQLite file, before it sends anything.
 
-Every value that says something of messages, keys or reports is sealed (vault.py), where it stands:
+Every value that tells something of messages, keys or reports is sealed in its place (vault.py):
 
     INSERT INTO meta VALUES (?1, sealed(?2, 'meta.value', ?1))
     SELECT opened(value, 'meta.value', name) FROM meta
 
 Durable means: in the write-ahead log and synced (synchronous = FULL) when the transaction ends. One process
-writes at a time, from its first change until it closes the store: another one would go on with a ratchet, and
-with keys of peers, as they were. The log also holds what rows said before, so it is cut off when the device
+writes at a time, from its first change until it closes the store: a second one would continue with an old
+ratchet and old keys of peers. The log also holds earlier contents of rows, so it is truncated when the device
 comes to rest (`settle`), and after `UNSETTLED_MOST` transactions.
 """
 
@@ -34,7 +34,7 @@ CLAIM_NAME: Final = "writing.lock"
 IN_USE: Final = "another process, such as `device run`, has this device open: end that first"
 
 UNSETTLED_MOST: Final = 64
-"""Transactions whose pages the write-ahead log keeps, at most, unless somebody else reads the store."""
+"""Transactions whose pages the write-ahead log keeps, at most, unless another process reads the store."""
 
 
 class Store:
@@ -47,19 +47,28 @@ class Store:
         key: KeySource | None = None,
         initial: Mapping[str, bytes] | None = None,
     ) -> None:
-        """Open the store in `folder`, or make it with what `initial` has; `key` locks it (None: the file
-        `KEY_NAME` beside it, which protects nothing by itself). `WrongKeyError` if it is locked with another
-        key, `StoreError` if there is none, one already, one of another version, or a file cannot be used."""
+        """Open the store in `folder`, or create it.
+
+        Args:
+            key: The source of the key that locks it; None: the file `KEY_NAME` beside it, which protects
+                nothing by itself.
+            initial: Values that a new store holds, by name.
+
+        Raises:
+            WrongKeyError: It is locked with another key.
+            StoreError: There is none, there is one already, it is of another version, or a file cannot be
+                used.
+        """
         path = folder / store_file.FILE_NAME
         source = key or KeyFile(folder / store_file.KEY_NAME)
         if create == path.exists():
             raise StoreError(f"{folder}: {'holds a device already' if create else 'holds no device'}")
         self._lock = threading.RLock()
         self.undone = 0
-        """Transactions that were undone: what was read or kept in one may be true no more."""
+        """Number of transactions that were undone. What was read or stored in one may no longer hold."""
         self._later: list[tuple[str, tuple[Value, ...]]] = []
         self._synced = True
-        self._unsettled = 1  # whoever had the store before may have been killed
+        self._unsettled = 1  # the process that had the store before may have been killed
         self._vault: Vault | None = None
         self._claims = folder / CLAIM_NAME
         self._claim = -1
@@ -72,7 +81,7 @@ class Store:
         self._unlock(path, source)
 
     def close(self) -> None:
-        """Write what was to be written later, unless the disk fails (`later`), and close the file."""
+        """Run the statements of `later`, unless the disk fails, and close the file."""
         with self._lock:
             try:
                 self.settle()
@@ -81,7 +90,7 @@ class Store:
                 self._unclaim()
 
     def _take_claim(self) -> None:
-        """Be the one process that writes, until the store is closed; raises as `transaction`."""
+        """Become the one process that writes, until the store is closed. Raises as `transaction`."""
         if self._claim >= 0:
             return
         folder = self._claims.parent
@@ -117,22 +126,31 @@ class Store:
                 self._unclaim()
 
     def settle(self) -> None:
-        """Bring everything into the file and cut the write-ahead log off; while somebody else reads the
-        store, or the disk fails, that is left to the next call."""
+        """Move the write-ahead log into the file and truncate it.
+
+        While another process reads the store, or if the disk fails, that is left to the next call.
+        """
         with self._lock, suppress(StoreError):
             self._write_later()
             if self._unsettled and not self._db.in_transaction:
-                with _named():
+                with _naming_errors():
                     busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 self._unsettled = self._unsettled if busy else 0
 
     @contextmanager
     def transaction(self, synced: bool = True) -> Iterator[None]:
-        """All changes inside become durable together when it ends, or none if it raises. With `synced` False
-        a loss of power may undo them, though not the process's end; inside another transaction that one's
-        rule holds. `StoreError` if they cannot be written, such as on a full disk, or if another process
-        writes here, or has since this one opened the store."""
-        with self._lock, _named():
+        """Make all changes inside durable together when the context ends, or none of them if it raises.
+
+        Inside another transaction it does nothing: that one's end and its `synced` hold.
+
+        Args:
+            synced: If False, a loss of power may undo the changes, though not the end of the process.
+
+        Raises:
+            StoreError: The changes cannot be written, for example to a full disk; or another process writes
+                to the store, or has written since this one opened it.
+        """
+        with self._lock, _naming_errors():
             if self._db.in_transaction:
                 yield
                 return
@@ -140,12 +158,13 @@ class Store:
             if synced is not self._synced:
                 self._db.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
                 self._synced = synced
-            yield from self._committed()
+            yield from self._commit()
             self._unsettled += 1
             if self._unsettled % UNSETTLED_MOST == 0:
                 self.settle()
 
-    def _committed(self) -> Iterator[None]:
+    def _commit(self) -> Iterator[None]:
+        """Run the statements of `later`, yield for the changes, and commit; undo all if anything raises."""
         later = len(self._later)
         self._db.execute("BEGIN IMMEDIATE")
         try:
@@ -160,7 +179,7 @@ class Store:
                 reach("device.commit.after")
         except BaseException:
             self.undone += 1
-            if self._db.in_transaction:  # SQLite has done so itself after some errors, such as a full disk
+            if self._db.in_transaction:  # SQLite rolls back by itself after some errors, such as a full disk
                 self._db.execute("ROLLBACK")
             raise
 
@@ -170,10 +189,11 @@ class Store:
                 pass
 
     def run(self, statement: str, *values: Value) -> int:
+        """Run a statement, in a transaction of its own if there is none; return the number of rows."""
         return self._execute(statement, values).rowcount
 
     def sealed(self, value: bytes, place: str, row: Value) -> bytes | None:
-        """Seal a value as ``sealed`` in a statement does; cheaper, for statements that run for every text."""
+        """Seal a value as ``sealed`` in a statement does; cheaper, for statements run for each message."""
         assert self._vault is not None
         return self._vault.seal(value, place, row)
 
@@ -184,17 +204,19 @@ class Store:
                 self._db.executemany(statement, rows)
 
     def later(self, statement: str, *values: Value) -> None:
-        """Run one statement with the next transaction, or before anything is read: it may be lost with the
-        process, which only spares doing a harmless thing again."""
+        """Run a statement with the next transaction, or before the next reading.
+
+        It may be lost with the process. So it must only spare repeating something harmless.
+        """
         with self._lock:
             self._later.append((statement, values))
 
     def insert(self, statement: str, *values: Value) -> int:
-        """Run an INSERT; the row's number."""
+        """Run an INSERT, and return the row's number."""
         return self._execute(statement, values).lastrowid or 0
 
     def _execute(self, statement: str, values: tuple[Value, ...]) -> sqlite3.Cursor:
-        """Run it in the current transaction, with that one's errors, or in one of its own."""
+        """Run a statement in the current transaction, which turns its errors into ours, or in a new one."""
         with self._lock:
             if self._db.in_transaction:
                 return self._db.execute(statement, values)
@@ -202,46 +224,52 @@ class Store:
                 return self._db.execute(statement, values)
 
     def one(self, query: str, *values: Value) -> tuple[Any, ...] | None:
-        with self._lock, _named():
+        """Return the first row of a query; None if it has none."""
+        with self._lock, _naming_errors():
             self._write_later()
             row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()
         return row
 
     def all(self, query: str, *values: Value) -> Sequence[tuple[Any, ...]]:
-        with self._lock, _named():
+        """Return all rows of a query."""
+        with self._lock, _naming_errors():
             self._write_later()
             return self._db.execute(query, values).fetchall()
 
     def get(self, name: str) -> bytes | None:
+        """Return the value of this name; None if there is none."""
         row = self.one("SELECT opened(value, 'meta.value', name) FROM meta WHERE name = ?", name)
         return None if row is None else bytes(row[0])
 
     def put(self, name: str, value: bytes) -> None:
+        """Store a value under a name; durable on return, outside a transaction."""
         self.run(
             "INSERT INTO meta VALUES (?1, sealed(?2, 'meta.value', ?1))"
-            " ON CONFLICT DO UPDATE SET value = excluded.value",  # in its place: their order tells nothing
+            # updated in place, so that the order of rows does not tell which value changed last
+            " ON CONFLICT DO UPDATE SET value = excluded.value",
             *(name, value),
         )
 
     def forget(self, name: str) -> None:
         self.run("DELETE FROM meta WHERE name = ?", name)
 
-    def _schema_version(self) -> int:
-        found = self.one("PRAGMA user_version")
-        assert found is not None
-        return int(found[0])
+    def _read_schema_version(self) -> int:
+        row = self.one("PRAGMA user_version")
+        assert row is not None
+        return int(row[0])
 
     def _migrate(self) -> None:
-        """Bring an older store to this program's version: whole or, if anything fails, not at all."""
+        """Convert an older store to this program's version, in one transaction."""
         with self.transaction():
-            for version in range(self._schema_version(), store_file.SCHEMA_VERSION):
+            for version in range(self._read_schema_version(), store_file.SCHEMA_VERSION):
                 store_file.MIGRATIONS[version](self._db)
             self._db.execute(f"PRAGMA user_version = {store_file.SCHEMA_VERSION}")
         self._unclaim()
 
     def _unlock(self, path: Path, source: KeySource) -> None:
+        """Open the vault and convert an older store; close the file if that fails."""
         try:
-            version = self._schema_version()
+            version = self._read_schema_version()
             if version != store_file.SCHEMA_VERSION and version not in store_file.MIGRATIONS:
                 raise StoreError(
                     f"{path}: is of version {version}, this program's is {store_file.SCHEMA_VERSION}, and "
@@ -322,14 +350,14 @@ class DesignState:
 
 
 def has_state_of_epoch(store: Store, design: str, version: int) -> bool:
-    """Is there a state of the design that belongs to an epoch alone?"""
+    """Tell if there is a state of the design that belongs to a single epoch."""
     query = "SELECT scope FROM device_state WHERE (design, version) = (?, ?)"
     return any(is_epoch_scope(bytes(scope)) for (scope,) in store.all(query, design, version))
 
 
 @contextmanager
-def _named() -> Iterator[None]:
-    """Turns SQLite's errors into errors of the device, whose texts quote no values."""
+def _naming_errors() -> Iterator[None]:
+    """Turn SQLite's errors inside into errors of the device, whose texts quote no values."""
     try:
         yield
     except sqlite3.Error as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from blindmatch_client.settings import Consequence, CoverSchedule, device_facts
+from blindmatch_client.settings import Consequence, CoverSchedule, list_device_facts
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Adversary, Category, Nothing, Party
 from blindmatch_protocol.contract.design import told
@@ -55,7 +55,7 @@ UNKNOWN: Final = (Undeclared.NOT_COMPARABLE, Undeclared.NOT_CHECKED)
 
 def facts_declared(run: DemoRun, party: Party) -> dict[str, str]:
     """Facts declared to `party`, by the messenger and by the design, each with a sentence."""
-    messenger = device_facts(run.on_schedule, run.design.info, run.consequence, run.franking)
+    messenger = list_device_facts(run.on_schedule, run.design.info, run.consequence, run.franking)
     design = told(run.design, frozenset({party}), Adversary.SEMI_HONEST)
     return {fact.name: fact.says for fact in (*messenger.get(party, ()), *design)}
 

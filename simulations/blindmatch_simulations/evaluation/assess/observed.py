@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final
 
-from blindmatch_client.settings import FailureMode, device_facts, failure_facts
+from blindmatch_client.settings import FailureMode, list_device_facts, list_failure_facts
 from blindmatch_protocol.contract import Adversary, AnyDesign, Fact, Info, Party, Severity, Shows, Topic
 from blindmatch_protocol.contract.design import coalitions, told
 from msgspec import UNSET, Meta, UnsetType
@@ -430,7 +430,7 @@ def _row(parties: Iterable[Party], adversary: str, source: str, facts: Iterable[
 
 def _of_messenger(info: Info) -> list[Declared]:
     """What the messenger tells each party, a failure in the default mode included."""
-    always, failing = device_facts(info=info), failure_facts(FailureMode.HOLD, info)
+    always, failing = list_device_facts(info=info), list_failure_facts(FailureMode.HOLD, info)
     return [
         _row({party}, Adversary.SEMI_HONEST, "messenger", (*facts, *failing.get(party, ())))
         for party, facts in always.items()

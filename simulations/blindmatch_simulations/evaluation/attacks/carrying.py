@@ -124,7 +124,7 @@ ILL: Final = {
     Means(frozenset({Party.MATCHER}), has="every reply, and what devices send after it"),
     Claim("The device sends nothing because of it", PAGE),
     budget="one request treated badly in each of three ways, and the next picture",
-    weakness=replacing((Detector, "_failed", lambda self, error: Undecided(Cause.CHEATED, error))),
+    weakness=replacing((Detector, "_classify", lambda self, error: Undecided(Cause.CHEATED, error))),
     needs=(needs.CARRIED, needs.SMALL),
     exposes="whose one request was",
     left=Left.WAITS,

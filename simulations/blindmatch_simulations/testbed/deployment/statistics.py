@@ -339,7 +339,7 @@ def _device(deployment: Deployment, design: str, more: dict[str, Any]) -> Device
         watched = create_device(deployment, ACCOUNT, design, identity=identity, **more)
     try:
         # an earlier registration may not have come to its end
-        if not watched.device.registered:
+        if not watched.device.is_registered:
             watched.device.register()
     except BlindmatchError:
         watched.device.close()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
-from blindmatch_client.settings import device_facts
+from blindmatch_client.settings import list_device_facts
 from blindmatch_client.store.outbox import decode_outcome, encode_outcome
 from blindmatch_client.trace import EgressRecord, EnrolmentTrace, MessageTrace, Purpose, Round, SessionTrace
 from blindmatch_protocol.codec.errors import BlindmatchError
@@ -286,7 +286,7 @@ class Writer:
         declared: tuple[Declared, ...] = ()
         if isinstance(event.operation, AddDevice):
             covered, consequence = event.operation.slot_s is not None, event.operation.consequence
-            facts = device_facts(covered, self._design.info, consequence, self._franking)
+            facts = list_device_facts(covered, self._design.info, consequence, self._franking)
             declared = tuple(
                 Declared((party,), Adversary.SEMI_HONEST, tuple(map(Said.of, some)))
                 for party, some in facts.items()
