@@ -202,7 +202,7 @@ def test_a_report_that_opens_the_whole_message_as_version_1_did_is_found(honest:
 
 
 def test_a_device_that_opens_the_text_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Reporting._report
-    monkeypatch.setattr(Reporting, "_report", lambda *given: stuffed(made(*given)))
+    made = Reporting._build_report
+    monkeypatch.setattr(Reporting, "_build_report", lambda *given: stuffed(made(*given)))
     findings, _ = run_of(tmp_path).findings()
     assert "a report opens parts of a message that did not leave" in {finding.rule for finding in findings}

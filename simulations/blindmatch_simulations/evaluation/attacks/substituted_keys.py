@@ -214,7 +214,11 @@ IN_CLEAR: Final = "never written by alice"
     Claim("each side refuses the other kind", "docs/designs/provider-scan.md"),
     budget="one message",
     weakness=replacing(
-        (Receiver, "_plain", lambda self, _, one: Franked(ClearMessage.decode(one.clear).content, b"", ()))
+        (
+            Receiver,
+            "_read_plain",
+            lambda self, _, one: Franked(ClearMessage.decode(one.clear).content, b"", ()),
+        )
     ),
     needs=(needs.ENCRYPTED, needs.ANY_ONE),
     exposes="that a message was encrypted",
