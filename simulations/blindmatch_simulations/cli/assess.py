@@ -430,7 +430,8 @@ def run_report(
 
     What the file of a report of a match shows: blindmatch report verify FILE.
     """
-    folder, (results, *others) = folders[0], map(check_folder, folders)
+    folder = folders[0]
+    results, *others = map(check_folder, folders)
     paths = [draw_report(folder, results)]
     if others:
         paths.append(draw_report(folder, results, *others))

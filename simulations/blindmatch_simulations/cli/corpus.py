@@ -246,11 +246,12 @@ def _evidence(rows: Sequence[Row]) -> Iterator[Table | str]:
     counted = [_false(row) for row in false]
     titles = ("within", "pictures", "list", "length", "matches across packages", "packages drawn again")
     yield table("pictures within a distance of a listed one of another package", titles, counted)
-    yield from _tested(rows)
+    yield from _list_tested(rows)
 
 
 def _false(row: Row) -> list[str]:
-    item, length = row.figures["item"], row.figures["length"]
+    item = row.figures["item"]
+    length = row.figures["length"]
     long = "-" if length.value is None else f"{length.value:,.0f}"
     return [
         *map(str, row.parameters.values()),
@@ -260,7 +261,7 @@ def _false(row: Row) -> list[str]:
     ]
 
 
-def _tested(rows: Sequence[Row]) -> Iterator[Table | str]:
+def _list_tested(rows: Sequence[Row]) -> Iterator[Table | str]:
     tested = [row for row in rows if row.id == TESTED]
     if not tested:
         return
@@ -319,15 +320,17 @@ def _difference(row: Row, name: str) -> str:
 
 
 def _shown(made: Scan) -> Iterator[Table | str]:
-    of, same, pairs = made.counts, sum(made.counts.same), sum(made.counts.histogram)
+    counts = made.counts
+    same = sum(counts.same)
+    pairs = sum(counts.histogram)
     yield (
-        f"{several(of.files, 'file')}: {several(of.pictures, 'different picture')}, "
-        f"{several(of.repeated, 'copy', 'copies')}, {of.poor:,} of too low a quality, "
-        f"{of.broken:,} not acceptable"
+        f"{several(counts.files, 'file')}: {several(counts.pictures, 'different picture')}, "
+        f"{several(counts.repeated, 'copy', 'copies')}, {counts.poor:,} of too low a quality, "
+        f"{counts.broken:,} not acceptable"
     )
     yield (
         f"{several(pairs, 'pair')}, {same:,} of them the same picture edited, set apart; "
-        f"{several(of.items, 'item')} against {several(of.listed, 'listed picture')}"
+        f"{several(counts.items, 'item')} against {several(counts.listed, 'listed picture')}"
     )
     ends = [made.bounds[distance] for distance in DISTANCES]
     rows = [(one.distance, *_cells(one.item), *_cells(one.pair)) for one in ends]

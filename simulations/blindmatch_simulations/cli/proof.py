@@ -77,8 +77,8 @@ def init(
 
     Devices that are registered from now on pin keys, quorum and age, and take no epoch that is not logged.
     """
-    others = () if foreign is None else foreign_of(_policy(foreign))
-    trusted = "" if roots is None else _bytes_of(roots).decode(errors="replace")
+    others = () if foreign is None else foreign_of(_read_policy(foreign))
+    trusted = "" if roots is None else _read_bytes(roots).decode(errors="replace")
     log = make_log(deployment, witnesses, needed, days * DAY_S, others, trusted)
     return _found(log)
 
@@ -129,7 +129,7 @@ _TWO_VIEWS: Final = frozenset({Kind.SPLIT, Kind.UNCONTINUED})
 """Evidence of two checkpoints; of two sizes they show nothing until somebody asks the log for a proof."""
 T = TypeVar("T")
 ReadKey: TypeAlias = Callable[[], bytes]
-"""Gives the curator's public key, once it is needed."""
+"""Returns the curator's public key; called only when the key is needed."""
 
 
 class ProofError(BlindmatchError):
@@ -137,13 +137,17 @@ class ProofError(BlindmatchError):
 
 
 def verify_of_log(file: Path, policy: Path | None, key: ReadKey, at: datetime | None, days: int) -> Found:
-    """Verify a log's proof of `epoch.leaf` beside it, or its evidence of a split view: two histories that it
-    signed, with the witnesses that cosigned both and, of two leaves, whose doing they are."""
-    raw, held = _bytes_of(file), _policy(policy)
+    """Verify a log's proof of the `epoch.leaf` beside it, or evidence of a split view.
+
+    Evidence shows two histories that the log signed, and the witnesses that cosigned both. If it has two
+    leaves, it also shows which party caused the split.
+    """
+    raw = _read_bytes(file)
+    own_policy = _read_policy(policy)
     if raw.startswith(HEADER.encode()):
-        result = _proven(file, EpochPolicy(held, days * DAY_S), key(), at)
+        result = _verify_epoch(file, EpochPolicy(own_policy, days * DAY_S), key(), at)
     else:
-        result = _split(raw, held, key)
+        result = _verify_split(raw, own_policy, key)
     return found(file.name, result, code=exit_codes.OK if result["verified"] else exit_codes.WRONG)
 
 
@@ -160,26 +164,27 @@ def export(
     if pinned is None or not split:
         raise ProofError(f"{device} has no evidence of a split view")
     folder.mkdir(parents=True)
-    for number, one in enumerate(split, 1):
+    for number, evidence in enumerate(split, 1):
         path = folder / f"split-view-{number}.json"
-        write_file(path, build_split_view(pinned, one.shown, one.held).encode())
+        write_file(path, build_split_view(pinned, evidence.shown, evidence.held).encode())
         say(str(path))
 
 
-def _proven(file: Path, pinned: EpochPolicy, curator: bytes, at: datetime | None) -> dict[str, Any]:
-    proof, epoch = TlogProof.parse(_bytes_of(file)), EpochLeaf.decode(_bytes_of(file.with_suffix(".leaf")))
+def _verify_epoch(file: Path, pinned: EpochPolicy, curator: bytes, at: datetime | None) -> dict[str, Any]:
+    proof = TlogProof.parse(_read_bytes(file))
+    epoch = EpochLeaf.decode(_read_bytes(file.with_suffix(".leaf")))
     now = int((at.replace(tzinfo=UTC) if at else datetime.now(UTC)).timestamp())
     manifest = epoch.manifest
     seen = verify_logged(epoch, proof, pinned, now)
     result: dict[str, Any] = {"kind": "epoch", "design": manifest.design, "epoch": manifest.epoch}
-    for one in (epoch.verify(curator), seen, verify_origin(proof.head, manifest.design)):
-        if isinstance(one, Failed):
-            return {**result, "verified": False, "why": one.reason}
+    for verdict in (epoch.verify(curator), seen, verify_origin(proof.head, manifest.design)):
+        if isinstance(verdict, Failed):
+            return {**result, "verified": False, "why": verdict.reason}
     assert not isinstance(seen, Failed)
     return {**result, "verified": True, "witnesses": ", ".join(sorted(seen.witnesses))}
 
 
-def _split(raw: bytes, held: Policy, key: ReadKey) -> dict[str, Any]:
+def _verify_split(raw: bytes, held: Policy, key: ReadKey) -> dict[str, Any]:
     split = SplitView.parse(raw)
     log = held.logs.get(split.log.name)
     if log is None:
@@ -192,15 +197,15 @@ def _split(raw: bytes, held: Policy, key: ReadKey) -> dict[str, Any]:
     return result | ({"whose doing": split.name_culprit(key())} if split.has_two_leaves else {})
 
 
-def _policy(path: Path | None) -> Policy:
+def _read_policy(path: Path | None) -> Policy:
     if path is None:
         raise typer.BadParameter(
             "a policy is needed: blindmatch log show --design NAME --policy FILE writes it"
         )
-    return Policy.parse(_bytes_of(path).decode(errors="replace"))
+    return Policy.parse(_read_bytes(path).decode(errors="replace"))
 
 
-def _bytes_of(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
@@ -261,31 +266,32 @@ def verify(
     def key() -> bytes:
         return read_key(curator) if curator else Deployment.open(home_from(home)).curator_public_key()
 
-    if _bytes_of(file).startswith((HEADER.encode(), b"{")):  # a log's proof, or its evidence
+    if _read_bytes(file).startswith((HEADER.encode(), b"{")):  # a log's proof, or its evidence
         return verify_of_log(file, policy, key, at, days)
     deployment = Deployment.open(home_from(home))
-    proof = _decoded(file, AbsenceProof.decode, "proof of absence")
+    proof = _decode_file(file, AbsenceProof.decode, "proof of absence")
     manifest = proof.signed.manifest
     publication = open_publication(deployment.published(manifest.design), manifest.epoch, roles=())
     item = None if picture is None else Picture.from_bytes(picture.read_bytes())
-    verdicts = _verified(proof, publication, key(), item)
+    verdicts = _verify_absence(proof, publication, key(), item)
     if policy is not None:
-        pinned = EpochPolicy(_policy(policy), days * DAY_S)
-        logged = _proven(publication.folder / PROOF, pinned, key(), at)
+        pinned = EpochPolicy(_read_policy(policy), days * DAY_S)
+        logged = _verify_epoch(publication.folder / PROOF, pinned, key(), at)
         verdicts["logged"] = Passed() if logged["verified"] else Failed(logged["why"])
     return judged("absence", {"design": manifest.design, "epoch": manifest.epoch}, verdicts)
 
 
-def _verified(
+def _verify_absence(
     proof: AbsenceProof, publication: Publication, curator: bytes, item: Picture | None
 ) -> dict[str, Verdict]:
-    manifest, files = proof.signed.manifest, publication.setup() | publication.endorsement()
+    manifest = proof.signed.manifest
+    files = publication.setup() | publication.endorsement()
     leaf = EpochLeaf.decode((publication.folder / LEAF).read_bytes())
     verdicts: dict[str, Verdict] = {
         "files": verify_files(proof.signed, curator, files),
         "leaf": verify_leaf(leaf, manifest, curator, None),
     }
-    if any(one != Passed() for one in verdicts.values()):
+    if any(verdict != Passed() for verdict in verdicts.values()):
         return verdicts
     design = load_design(manifest.design)
     try:
@@ -295,9 +301,9 @@ def _verified(
     return verdicts | {"set-up": Passed(), "session": verify_absence(proof, design, setup, item)}
 
 
-def _decoded(file: Path, decode: Callable[[bytes], T], what: str) -> T:
+def _decode_file(file: Path, decode: Callable[[bytes], T], what: str) -> T:
     try:
-        return decode(_bytes_of(file))
+        return decode(_read_bytes(file))
     except ProtocolError as error:
         raise DeploymentError(f"{file.name} is no {what}: {error}") from error
 
@@ -330,7 +336,7 @@ def verify_report(
 
     The exit code is 1 if something does not hold. What cannot be looked at is not shown, whatever the rest.
     """
-    evidence = _decoded(file, ReportEvidence.decode, "evidence of a report")
+    evidence = _decode_file(file, ReportEvidence.decode, "evidence of a report")
     if not re.fullmatch("([0-9a-f]{64})?", identity):
         raise typer.BadParameter("--identity is 64 hex digits, in lower case")
     ours, judge, stamp = (b"" if path is None else read_key(path) for path in (curator, judge_key, stamp_key))
