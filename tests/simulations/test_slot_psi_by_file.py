@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from blindmatch_protocol.designs.slot_psi import design
+from blindmatch_simulations.evaluation.studies.best_order import (
+    ALL_KINDS,
+    FAR,
+    FAR_ALONE,
+    NEAR,
+    NEAR_ALONE,
+)
 from support.command import in_process
 
 BY_FILE = f"{design.__file__}:DESIGN"
@@ -29,3 +37,14 @@ def test_capacity_states_what_phones_open_of_a_uniform_list_by_formula(tmp_path:
     shares = [part.strip() for part in line.split("│")[2:-1]]
     assert shares == ["2.3e-07", "2.3e-05", "0.00023", "0.0023", "0.23"]
     assert "is not used up" in ran.out
+
+
+def test_capacity_states_what_first_questions_open_of_look_alikes_without_a_guess(tmp_path: Path) -> None:
+    """Of real entries near a known picture; of far ones none opened so."""
+    ran = in_process(tmp_path, "design", "capacity", BY_FILE, "--json", "-")
+    (own,) = json.loads(ran.out)["designs"].values()
+    shares = {(one["distance"], one["phones"]): one for one in own["shares"] if one["kind"] == ALL_KINDS}
+    assert 0.2 < shares[NEAR_ALONE, 1_000]["share"] < shares[NEAR, 1_000]["share"]
+    assert shares[FAR_ALONE, 1_000_000]["share"] == 0
+    # as pictures, not as tokens, of which each has 224
+    assert 0.0005 < shares[FAR, 1_000]["share"] < 0.001 < 0.004 < shares[FAR, 10_000]["share"] < 0.01

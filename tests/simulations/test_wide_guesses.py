@@ -141,12 +141,12 @@ class TurnedModel:
 
 def kernels(pictures: Bits, values: Bits, chances: tuple[float, ...]) -> list[best_order.Floats]:
     """Return the log-density of each value under a kernel of each chance, from a histogram of distances."""
-    unique, counts = np.unique(best_order._packed(pictures), axis=0, return_counts=True)
-    wanted, distances = best_order._packed(values), np.arange(T.k + 1)
+    unique, counts = np.unique(best_order.pack(pictures), axis=0, return_counts=True)
+    wanted, distances = best_order.pack(values), np.arange(T.k + 1)
     tables = [chance**distances * (1 - chance) ** (T.k - distances) for chance in chances]
     found = np.empty((len(chances), len(values)))
     for start in range(0, len(values), 64):
-        for row, apart in enumerate(best_order._apart(wanted[start : start + 64], unique), start):
+        for row, apart in enumerate(best_order.bits_apart(wanted[start : start + 64], unique), start):
             histogram = np.bincount(apart, weights=counts, minlength=T.k + 1)
             for place, table in enumerate(tables):
                 found[place, row] = np.log(max(histogram @ table / len(pictures), np.finfo(float).tiny))

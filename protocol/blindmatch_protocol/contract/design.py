@@ -112,6 +112,10 @@ class Extraction(Described, Struct, frozen=True):
             width). What opens of real lists then depends on how likely their bits are. None: what opens does
             not depend on the hashes.
         needed: parts of an entry that must have been guessed under one key before it opens.
+        hidden: bits that a guessed part reads, where these do not show whether it is listed: the same for all
+            parts of an entry, uniform for others. Parts that read alike are then a guess of an entry. A
+            picture tests one such guess, and three parts or more that read alike may need no test. 0: a
+            guessed part shows.
     """
 
     SHOWN: ClassVar = ("unit",)
@@ -121,6 +125,7 @@ class Extraction(Described, Struct, frozen=True):
     a_picture: int = 1
     places: npt.NDArray[np.int_] | None = None
     needed: int = 1
+    hidden: int = 0
 
 
 class Parts(Redacted, Struct, frozen=True, eq=False):

@@ -131,7 +131,7 @@ def show_capacity(
 
 
 def _measured(design: AnyDesign, parties: Any, progress: Any) -> tuple[Guessed, ...]:
-    from blindmatch_simulations.evaluation.studies import best_order
+    from blindmatch_simulations.evaluation.studies import best_order, hidden_parts
     from blindmatch_simulations.evaluation.studies.reference import read
 
     extraction = design.extraction(parties.setup)
@@ -140,6 +140,8 @@ def _measured(design: AnyDesign, parties: Any, progress: Any) -> tuple[Guessed, 
             f"--measure: {design.info.name} declares no parts of a hash that are guessed"
         )
     reach = design.info.relation.distance or 0
+    if extraction.hidden:
+        return (hidden_parts.guess(read(), extraction, reach, progress),)
     return (best_order.guess(read(), extraction.places, extraction.needed, reach, progress),)
 
 

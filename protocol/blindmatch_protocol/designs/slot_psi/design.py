@@ -44,6 +44,7 @@ from blindmatch_protocol.designs.slot_psi.messages import (
     PairReply,
     PairRequest,
 )
+from blindmatch_protocol.designs.slot_psi.parameters import Slotting
 from blindmatch_protocol.designs.slot_psi.session import PARTIES, AskedRecord, AskedSlots, Fetched
 from blindmatch_protocol.designs.slot_psi.table import positions
 from blindmatch_protocol.designs.token_psi.tokens import band_bits, probe_tokens
@@ -96,6 +97,20 @@ SLOT: Final = bm.Fact(
     "looks for known pictures",
     "nobody",
 )
+
+
+def extraction_of(slotting: Slotting) -> bm.Extraction:
+    """Return what guessed pairs open, counted by the tokens of the first question, which limits are in: a
+    picture asks for all its tokens and guesses one pair. Of a uniform list first questions alone open nothing
+    (`leakage.unasked_odds`); what they open of real lists follows from `hidden`."""
+    return bm.Extraction(
+        "tokens",
+        lambda tokens: leakage.list_opened(slotting, tokens / slotting.tokens),
+        slotting.tokens,
+        band_bits(slotting.k, slotting.bands),
+        needed=2,
+        hidden=slotting.slot_bits,
+    )
 
 
 class SlotPsi(bm.Design[OpenedSetup, bm.NoState, Waiting, Holder]):
@@ -159,16 +174,7 @@ class SlotPsi(bm.Design[OpenedSetup, bm.NoState, Waiting, Holder]):
         return bm.ListKnowledge.SIZE if some else bm.ListKnowledge.NOTHING
 
     def extraction(self, setup: OpenedSetup) -> bm.Extraction:
-        """Return what guessed pairs open, counted by the tokens of the first question, which limits are in: a
-        picture asks for all its tokens and guesses one pair."""
-        s = setup.slotting
-        return bm.Extraction(
-            "tokens",
-            lambda tokens: leakage.list_opened(s, tokens / s.tokens),
-            s.tokens,
-            band_bits(s.k, s.bands),
-            needed=2,
-        )
+        return extraction_of(setup.slotting)
 
     def parts(self, setup: OpenedSetup, item: bm.Item) -> bm.Parts:
         s = setup.slotting

@@ -32,10 +32,18 @@ entry opens if two of its j tokens or more are among them:
 
 With few questions all b bands are best, by 2 (b - 1) / b over two bands (7/4 for b = 8); with many two are.
 
-**What none of this counts.** All formulas are about entries of which nothing is known. Whoever holds a guess
-of a hash needs no second question: three bands whose tokens read one slot confirm it, wrong once in 2^(2s).
-The first questions of E pictures test E P / 3 guesses so, and those of a look-alike's neighbours show the
-tokens of the entry that it resembles.
+**Without a second question.** All tokens of w bands asked for, 2^(w k - s (w - 1)) combinations of unlisted
+ones read one slot, and N of entries do. So the odds that a combination is an entry's are
+
+    N 2^(s (w - 1) - w k)
+
+which fall with each further band, since s < k: of a uniform list first questions alone open nothing that the
+pairs of the first formula do not. This does not hold for hashes that are guessed. If an entry has tokens of w
+bands with a likelihood p instead of 2^(-w k), the odds are N p 2^(s (w - 1)), and where they are above 1 no
+second question is needed. Of a known hash p is near 1 / N: three bands confirm it, wrong once in 2^(2s), and
+the first questions of E pictures test E P / 3 such guesses. Of look-alikes of known pictures p is far above
+2^(-w k). `Extraction.hidden` states s for that, and `studies.hidden_parts` of the evaluation measures what
+opens of real entries.
 """
 
 from __future__ import annotations
@@ -59,6 +67,13 @@ def pair_opens(slotting: Slotting, entries: int) -> float:
     tokens of two bands are known with their slots: ((1 - e^-m) / m)^2."""
     mean = (2.0**slotting.k - entries) / slotting.slots
     return 1.0 if mean <= 0 else float((-expm1(-mean) / mean) ** 2)
+
+
+def unasked_odds(slotting: Slotting, entries: int, bands: int) -> float:
+    """Return the odds that tokens of so many bands that read one slot are those of an entry of a uniform
+    list: N 2^(s (w - 1) - w k)."""
+    exponent = slotting.slot_bits * (bands - 1) - slotting.k * bands
+    return entries * 2.0**exponent
 
 
 def list_opened(slotting: Slotting, pictures: float, keys: int = 1) -> float:

@@ -84,6 +84,10 @@ FAR: Final = "far"
 NEAR: Final = "near"
 FURTHER: Final = "far, with what opened"
 """Distances of a curve's entries from what the attacker has, and then comes to have."""
+FAR_ALONE: Final = "far, without a guess"
+NEAR_ALONE: Final = "near, without a guess"
+"""What opens of either by parts that read alike, of a design that makes guesses cost more than asking
+(`studies.hidden_parts`)."""
 WHOLE: Final[Places] = np.arange(HASH_BITS).reshape(1, HASH_BITS)
 """The one part of a design that looks for whole hashes."""
 
@@ -120,6 +124,9 @@ class Guessed(Struct, frozen=True, forbid_unknown_fields=True):
         reach: bits within which an honest question finds an entry. With whole hashes for parts, and a reach,
             every guess reaches as far.
         known: pictures that the attacker has, in each of the two halves.
+        hidden: bits that a part reads (contract: `Extraction.hidden`); 0 if a guessed part shows.
+        a_picture: where something is hidden, values that a picture asks for. Guesses of such curves are
+            pictures.
     """
 
     places: str
@@ -127,10 +134,13 @@ class Guessed(Struct, frozen=True, forbid_unknown_fields=True):
     reach: int
     known: tuple[int, int]
     curves: tuple[Curve, ...]
+    hidden: int = 0
+    a_picture: int = 1
 
-    def is_of(self, places: Places, needed: int, reach: int) -> bool:
+    def is_of(self, places: Places, needed: int, reach: int, hidden: int = 0, a_picture: int = 1) -> bool:
         """Are these the curves of a design with such parts, and such a reach?"""
-        return (self.places, self.needed, self.reach) == (digest_of(places), needed, reach)
+        own = (self.places, self.needed, self.reach, self.hidden, self.a_picture)
+        return own == (digest_of(places), needed, reach, hidden, a_picture if hidden else 1)
 
 
 class BestOrder(Struct, frozen=True, forbid_unknown_fields=True):
@@ -141,9 +151,12 @@ class BestOrder(Struct, frozen=True, forbid_unknown_fields=True):
     exponents: tuple[float, ...]
     guessed: tuple[Guessed, ...]
 
-    def find(self, places: Places, needed: int, reach: int) -> Guessed | None:
+    def find(
+        self, places: Places, needed: int, reach: int, hidden: int = 0, a_picture: int = 1
+    ) -> Guessed | None:
         """Return the curves of these parts, or None if nobody measured them."""
-        return next((one for one in self.guessed if one.is_of(places, needed, reach)), None)
+        asked = (places, needed, reach, hidden, a_picture)
+        return next((one for one in self.guessed if one.is_of(*asked)), None)
 
 
 @cache
@@ -236,13 +249,13 @@ def _in_sequence(weights: Sequence[Floats], values: Bits) -> Floats:
 def _around(known: Bits, values: Bits, step: int = 128) -> list[Floats]:
     """The log-density of each value under each kernel; a known picture at d bits adds f^d (1 - f)^(w - d)."""
     width = known.shape[1]
-    unique, counts = np.unique(_packed(known), axis=0, return_counts=True)
+    unique, counts = np.unique(pack(known), axis=0, return_counts=True)
     flipped = np.arange(width + 1)
     tables = [np.exp(flipped * np.log(f) + (width - flipped) * np.log1p(-f)) for f in FLIPS]
-    wanted = _packed(values)
+    wanted = pack(values)
     found = [np.empty(len(values)) for _ in FLIPS]
     for start in range(0, len(values), step):
-        apart = _apart(wanted[start : start + step], unique)
+        apart = bits_apart(wanted[start : start + step], unique)
         for densities, table in zip(found, tables, strict=True):
             # a density of 0 by underflow is that of no known picture at all
             sums = np.maximum(table[apart] @ counts, np.finfo(float).tiny)
@@ -250,14 +263,14 @@ def _around(known: Bits, values: Bits, step: int = 128) -> list[Floats]:
     return found
 
 
-def _packed(bits: Bits) -> Words:
+def pack(bits: Bits) -> Words:
     """Bits, (n, width), as whole words, (n, words)."""
     spare = -bits.shape[1] % 64
     filled = np.pad(bits, ((0, 0), (0, spare)))
     return np.ascontiguousarray(np.packbits(filled, axis=1)).view(np.uint64)
 
 
-def _apart(left: Words, right: Words) -> npt.NDArray[np.int16]:
+def bits_apart(left: Words, right: Words) -> npt.NDArray[np.int16]:
     """Bits in which each of `left` differs from each of `right`, (n, m)."""
     found = np.zeros((len(left), len(right)), np.int16)
     for word in range(left.shape[1]):
@@ -286,7 +299,7 @@ def splits(hashes: Rows, seed: int = SEED) -> list[Halves]:
     for is_known in (is_first, ~is_first):
         known, listed = np.flatnonzero(is_known), np.flatnonzero(~is_known)
         starts = range(0, len(listed), 256)
-        nearest = [_apart(words[listed[at : at + 256]], words[known]).min(axis=1) for at in starts]
+        nearest = [bits_apart(words[listed[at : at + 256]], words[known]).min(axis=1) for at in starts]
         found.append(Halves(known, listed, np.concatenate(nearest)))
     return found
 
@@ -345,9 +358,9 @@ def guess(
     halves = splits(hashes)
     for split in halves:
         ranks = ranks_of(bits, split, places, needed, progress=progress)
-        for group, entries, opened in _counted(hashes, kinds, split, ranks, reach):
+        for group, entries, opened in count_opened(hashes, kinds, split, ranks, reach):
             counted.setdefault(group, []).append((entries, opened))
-    return Guessed(digest_of(places), needed, reach, _known(halves), tuple(_joined(counted)))
+    return Guessed(digest_of(places), needed, reach, _known(halves), tuple(join_curves(counted)))
 
 
 def _known(halves: Sequence[Halves]) -> tuple[int, int]:
@@ -355,7 +368,7 @@ def _known(halves: Sequence[Halves]) -> tuple[int, int]:
     return len(first.known), len(second.known)
 
 
-def _joined(counted: Mapping[tuple[str, str], list[tuple[int, Floats]]]) -> Iterator[Curve]:
+def join_curves(counted: Mapping[tuple[str, str], list[tuple[int, Floats]]]) -> Iterator[Curve]:
     for (kind, distance), halves in counted.items():
         opened = np.sum([own for _, own in halves], axis=0)
         yield Curve(kind, distance, sum(n for n, _ in halves), tuple(round(float(one), 2) for one in opened))
@@ -369,7 +382,7 @@ def _groups(kinds: npt.NDArray[np.str_]) -> dict[str, npt.NDArray[np.bool_]]:
     }
 
 
-def _counted(
+def count_opened(
     hashes: Rows, kinds: npt.NDArray[np.str_], split: Halves, ranks: Floats, reach: int
 ) -> Iterator[tuple[tuple[str, str], int, Floats]]:
     """Of each kind and distance, how many entries there are and how many open at each number of guesses."""
@@ -441,7 +454,7 @@ def _neighbours(listed: Rows, reach: int) -> tuple[npt.NDArray[np.intp], npt.NDA
     near: list[npt.NDArray[np.intp]] = []
     alike: list[npt.NDArray[np.intp]] = []
     for start in range(0, len(words), 256):
-        apart = _apart(words[start : start + 256], words)
+        apart = bits_apart(words[start : start + 256], words)
         for found, least, most in ((near, 0, reach), (alike, reach + 1, ALIKE)):
             left, right = np.nonzero((apart >= least) & (apart <= most))
             found.append(np.array([left + start, right]))
@@ -461,7 +474,7 @@ def ask_oracle(corpus: Reference, within: int = WITHIN) -> Guessed:
             some = chances[split.nearest[of_kind & is_near]]
             opened = -np.expm1(each[:, None] * np.log1p(-np.minimum(some, 1 - 1e-12)))
             counted.setdefault((kind, NEAR), []).append((len(some), opened.sum(axis=1)))
-    return Guessed(digest_of(WHOLE), 1, within, _known(halves), tuple(_joined(counted)))
+    return Guessed(digest_of(WHOLE), 1, within, _known(halves), tuple(join_curves(counted)))
 
 
 @cache
@@ -483,10 +496,14 @@ def measure(corpus: Reference, arrays: str, progress: Progress = no_progress) ->
     Args:
         arrays: the digest of the corpus' arrays.
     """
+    from blindmatch_protocol.designs.slot_psi.design import extraction_of
+    from blindmatch_protocol.designs.slot_psi.parameters import Slotting
     from blindmatch_protocol.designs.token_psi import Tokening
     from blindmatch_protocol.designs.token_psi.tokens import band_bits
     from blindmatch_protocol.designs.wide_psi import WideTokening
     from msgspec import to_builtins
+
+    from blindmatch_simulations.evaluation.studies import hidden_parts
 
     tokens = (
         guess(corpus, band_bits(t.k, t.bands, t.order), t.needed, WITHIN, progress)
@@ -496,6 +513,7 @@ def measure(corpus: Reference, arrays: str, progress: Progress = no_progress) ->
         *tokens,
         guess(corpus, WHOLE, 1, 0, progress),
         ask_oracle(corpus),
+        hidden_parts.guess(corpus, extraction_of(Slotting()), WITHIN, progress),
     )
     found: dict[str, Any] = to_builtins(BestOrder(VERSION, arrays, EXPONENTS, guessed))
     return found

@@ -24,6 +24,8 @@ successes in b. A whole hash of 256 bits is guessed with E 2^-256; a ball of rad
 holds V(r) = sum of C(256, i) for i up to r hashes, so that the share is E V(r) 2^-256.
 
 **Real hashes.** The share of the reference corpus' entries whose rank is at most E, by `studies.best_order`.
+Where what a part reads is hidden, E is counted in pictures, and `studies.hidden_parts` has the ranks: of
+guesses, and of what opens without one.
 
 **The life of a key.** All accounts together send V pictures a day, so a key with a limit A lasts A / (c V)
 days; it may end earlier by its date. A design whose key is used up within a year cannot be run at V under
@@ -215,8 +217,9 @@ def _asking(parties: OpenDesign, now: float, curves: BestOrder, more: Sequence[G
     places = extraction.places
     if places is None:
         return Asking(limits, extraction, None, ends)
-    own = (one for one in more if one.is_of(places, extraction.needed, reach))
-    guessed = next(own, None) or curves.find(places, extraction.needed, reach)
+    wanted = (places, extraction.needed, reach, extraction.hidden, extraction.a_picture)
+    own = (one for one in more if one.is_of(*wanted))
+    guessed = next(own, None) or curves.find(*wanted)
     return Asking(limits, extraction, guessed, ends)
 
 
@@ -263,13 +266,20 @@ FAR_NOT_MEASURED: Final = (
 )
 
 
+DISTANCES: Final = (best_order.FAR, best_order.FURTHER, best_order.NEAR)
+WITHOUT_A_GUESS: Final = (best_order.FAR_ALONE, best_order.NEAR_ALONE)
+
+
 def _real(
     asking: Asking, limits: Limit, span: AskingTime, phones: int, guesses: float, keys: float
 ) -> Iterator[OpenedShare]:
     extraction, at = asking.extraction, (limits, span)
     curves = {(one.kind, one.distance): one for one in asking.guessed.curves} if asking.guessed else {}
+    # what is hidden is told by pictures, each of which asks for its values and makes one guess
+    of_curve = guesses / extraction.a_picture if extraction.hidden else guesses
+    distances = (*DISTANCES, *(WITHOUT_A_GUESS if extraction.hidden else ()))
     for kind in (best_order.LIKE_PHOTOGRAPHS, best_order.ALL_KINDS):
-        for distance in (best_order.FAR, best_order.FURTHER, best_order.NEAR):
+        for distance in distances:
             if extraction.places is None:
                 share = min(1.0, keys * extraction.share(int(guesses)))
                 yield OpenedShare(*at, kind, distance, phones, guesses, share, How.FORMULA)
@@ -279,7 +289,7 @@ def _real(
                 why = FAR_NOT_MEASURED if asking.guessed else NOT_MEASURED
                 yield OpenedShare(*at, kind, distance, phones, guesses, None, why=why)
                 continue
-            together = guesses * keys if extraction.needed == 1 else guesses
+            together = of_curve * keys if extraction.needed == 1 else of_curve
             times = 1.0 if extraction.needed == 1 else keys
             yield _counted(OpenedShare(*at, kind, distance, phones, guesses, None), curve, together, times)
 
