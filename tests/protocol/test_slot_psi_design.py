@@ -127,6 +127,10 @@ def test_limits_are_by_account_for_both_questions_and_none_is_over_all() -> None
         ({"slot_bits": 25}, "slot_bits"),
         ({"account_pictures": 1 << 33}, "account_pictures"),
         ({"k": 33}, "k times bands"),
+        # 2^6 tokens a slot and band, of which 16 times 8 are needed
+        ({"slot_bits": 10}, "slot_bits: must be at most 9 with k 16 and 8 bands"),
+        # a guess opens 24 * 2^(2 - 16) = 1.5 / 1,024 entries
+        ({"k": 8, "slot_bits": 2, "bands": 2, "probes": 4}, "k: too small for 24 entries"),
     ],
 )
 def test_parameters_out_of_range_are_refused_by_name(values: dict[str, int], rule: str) -> None:

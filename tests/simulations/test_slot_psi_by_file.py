@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from blindmatch_protocol.designs.slot_psi import design
+from blindmatch_simulations.evaluation.attacks.loopback import drawn
 from blindmatch_simulations.evaluation.studies.best_order import (
     ALL_KINDS,
     FAR,
@@ -48,3 +49,27 @@ def test_capacity_states_what_first_questions_open_of_look_alikes_without_a_gues
     assert shares[FAR_ALONE, 1_000_000]["share"] == 0
     # as pictures, not as tokens, of which each has 224
     assert 0.0005 < shares[FAR, 1_000]["share"] < 0.001 < 0.004 < shares[FAR, 10_000]["share"] < 0.01
+
+
+def test_an_audit_builds_an_endorsed_epoch_again_from_list_and_seed(tmp_path: Path) -> None:
+    home, names = tmp_path / "home", ("north", "south")
+
+    def ran(*arguments: object) -> str:
+        done = in_process(home, *arguments)
+        assert done.code == 0, done.err
+        return done.out
+
+    ran("certs", "init")
+    ran("list", "policy", 2, *names)
+    for name in names:
+        folder = tmp_path / name
+        folder.mkdir()
+        for number in (1, 2, 3):
+            (folder / f"{number}.png").write_bytes(drawn(number))
+        ran("list", "submit", name, folder, "known")
+    ran("list", "propose", "known", "--design", BY_FILE)
+    for name in names:
+        ran("list", "endorse", name, "known", "--design", BY_FILE)
+    ran("list", "publish", "known", "--design", BY_FILE, *SMALL)
+    found = json.loads(ran("list", "audit", "--rebuild", "--design", BY_FILE, "--json", "-"))
+    assert set(found.values()) == {"passed"} and "rebuilt" in found

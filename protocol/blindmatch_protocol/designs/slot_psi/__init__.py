@@ -9,7 +9,7 @@
                                   check the record, open a wrap, open the label
 
 Modules, in the order in which they stand on each other: `parameters`, `leakage`, `plan`, `table`,
-`retrieval`, `records`, `build`, `session`; then `messages`, `files`, `design`.
+`retrieval`, `records`, `build`, `session`; then `messages`, `files`, `rebuild`, `design`.
 
 **Not among the built-in designs yet.** The design runs when it is named by its file, as a plug-in is:
 `design.py:DESIGN`. This package has no `DESIGN` of its own, so no list of designs or assessment has it

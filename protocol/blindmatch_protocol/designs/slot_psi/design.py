@@ -44,7 +44,7 @@ from blindmatch_protocol.designs.slot_psi.messages import (
     PairReply,
     PairRequest,
 )
-from blindmatch_protocol.designs.slot_psi.parameters import Slotting
+from blindmatch_protocol.designs.slot_psi.parameters import Slotting, check_odds
 from blindmatch_protocol.designs.slot_psi.session import PARTIES, AskedRecord, AskedSlots, Fetched
 from blindmatch_protocol.designs.slot_psi.table import positions
 from blindmatch_protocol.designs.token_psi.tokens import band_bits, probe_tokens
@@ -210,6 +210,7 @@ class SlotPsi(bm.Design[OpenedSetup, bm.NoState, Waiting, Holder]):
         shares."""
         values = {p.name: parameters.value(self.info, p.name) for p in self.info.parameters}
         slotting, _ = kept.of_values(values)
+        check_odds(slotting, len(entries))
         if slotting.record_bytes(len(entries)) > MOST_ANSWER:
             raise bm.DesignError(f"slot_bits: a record would have over {MOST_ANSWER} bytes; choose more")
         first = generate_key_pair(Mode.VOPRF, rng)

@@ -23,7 +23,7 @@ from blindmatch_protocol.crypto.oprf import PublicKey, SecretKey
 from blindmatch_protocol.designs.deltas import PUBLIC_KEY_KIND, SET_FILE, SHARE_KEYS_KIND
 from blindmatch_protocol.designs.slot_psi import records, retrieval
 from blindmatch_protocol.designs.slot_psi.build import Built
-from blindmatch_protocol.designs.slot_psi.parameters import DIGEST_BYTES, SLOTTING, Slotting
+from blindmatch_protocol.designs.slot_psi.parameters import DIGEST_BYTES, SLOTTING, Slotting, check_hiding
 from blindmatch_protocol.designs.slot_psi.session import PARTIES, PartyState, Setup
 from blindmatch_protocol.designs.slot_psi.table import open_table
 from blindmatch_protocol.designs.voprf.files import (
@@ -85,6 +85,7 @@ def of_values(values: Mapping[str, int]) -> tuple[Slotting, Limited]:
     for parameter in (ACCOUNT_PICTURES, _EXPIRES):
         check_range(parameter, values[parameter.name])
     slotting = Slotting.of({parameter.name: values[parameter.name] for parameter in SLOTTING})
+    check_hiding(slotting)
     return slotting, Limited(values[ACCOUNT_PICTURES.name], values[KEY_EXPIRES])
 
 

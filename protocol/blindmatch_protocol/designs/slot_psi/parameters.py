@@ -38,6 +38,11 @@ TAG_BYTES: Final = 16
 MOST_PATH: Final = 4
 """Levels of the hash tree that a record carries; the set-up has the level above them."""
 DIGEST_BYTES: Final = 32
+LEAST_HIDING: Final = 16
+"""Tokens a slot and band, for each band, among which an entry's must hide; see `check_hiding`."""
+
+MOST_ODDS: Final = 2.0**-10
+"""Entries that a guessed pair opens, at most, of a uniform list."""
 
 
 class Slotting(Struct, frozen=True):
@@ -102,3 +107,33 @@ class Slotting(Struct, frozen=True):
     def record_bytes(self, entries: int) -> int:
         """Bytes of a slot's record in a list of so many entries: the entries, then its path in the tree."""
         return self.capacity(entries) * self.entry_bytes + self.path_levels * DIGEST_BYTES
+
+
+def check_hiding(slotting: Slotting) -> None:
+    """Make sure that a slot hides an entry's tokens among enough others; `DesignError` if it does not.
+
+    A full slot is read by one token more in each of b bands than the m = 2^(k - s) others, whose number
+    varies by sqrt(m). So its count in all bands is higher by sqrt(b / m) standard deviations, and with
+    m = 16 b by a quarter of one. Where it is one or more, counts show which slots are full, and every guessed
+    pair is about an entry (`leakage`, small tables).
+    """
+    most = slotting.k - (LEAST_HIDING * slotting.bands - 1).bit_length()
+    if slotting.slot_bits > most:
+        raise DesignError(
+            f"slot_bits: must be at most {most} with k {slotting.k} and {slotting.bands} bands, not "
+            f"{slotting.slot_bits}: too few tokens read a slot to hide those of an entry"
+        )
+
+
+def check_odds(slotting: Slotting, entries: int) -> None:
+    """Make sure that a pair of tokens that reads one slot is seldom an entry's; `DesignError` if it is not.
+
+    Of a uniform list N 2^(s - 2k) of the pairs are (`leakage.unasked_odds`), so as many entries open with
+    each second question.
+    """
+    odds = entries * 2.0 ** (slotting.slot_bits - 2 * slotting.k)
+    if odds > MOST_ODDS:
+        raise DesignError(
+            f"k: too small for {entries} entries and slot_bits {slotting.slot_bits}: a guess of a modified "
+            f"device would open {odds:.2g} entries; N 2^(slot_bits - 2k) must be at most {MOST_ODDS}"
+        )
