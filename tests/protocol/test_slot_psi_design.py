@@ -110,7 +110,8 @@ def test_a_picture_costs_less_than_27_kb_with_the_parameters_of_a_million_entrie
 
 
 def test_limits_are_by_account_for_both_questions_and_none_is_over_all() -> None:
-    held_ = held(DESIGN, LISTED, 1, SMALL | {"account_pictures": 5, "key_expires": 99})
+    values = {"account_pictures": 5, "day_pictures": 2, "year_pictures": 4, "key_expires": 99}
+    held_ = held(DESIGN, LISTED, 1, SMALL | values)
     limits = {role: DESIGN.key_limits(role, held_.states[role]) for role in DESIGN.info.roles}
     found = {role: (it.cost, it.per_account, it.in_all, it.expires) for role, it in limits.items() if it}
     assert found == {
@@ -118,7 +119,23 @@ def test_limits_are_by_account_for_both_questions_and_none_is_over_all() -> None
         PARTY_A: (1, 5, None, 99),
         PARTY_B: (1, 5, None, 99),
     }
+    periods = {role: [(it.seconds, it.evaluations) for it in it.periods] for role, it in limits.items() if it}
+    assert periods == {
+        MATCHER: [(86_400, 128), (31_536_000, 256)],
+        PARTY_A: [(86_400, 2), (31_536_000, 4)],
+        PARTY_B: [(86_400, 2), (31_536_000, 4)],
+    }
+    carried = {role: DESIGN.carrier_limits(role, held_.setup) for role in DESIGN.info.roles}
+    assert carried == limits
+    # one carrier counts the roles apart
+    assert len({it.counted_as for it in limits.values() if it}) == 3
     assert DESIGN.expires(held_.setup) == 99
+
+
+def test_by_default_an_account_is_limited_by_day_and_year_and_not_in_the_key_s_life() -> None:
+    limits = DESIGN.key_limits(PARTY_A, place().states[PARTY_A])
+    assert limits is not None and (limits.per_account, limits.in_all, limits.expires) == (None, None, None)
+    assert [it.evaluations for it in limits.periods] == [1_000, 20_000]
 
 
 @pytest.mark.parametrize(

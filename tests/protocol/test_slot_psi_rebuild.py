@@ -26,7 +26,7 @@ from support.memory import random_hashes
 from support.slot_world import FIRST, SECOND, batch
 
 S = Slotting(k=16, bands=8, probes=8, slot_bits=9)
-VALUES = {**S.values(), "account_pictures": 0, "key_expires": 0}
+VALUES = {**S.values(), "account_pictures": 0, "day_pictures": 0, "year_pictures": 0, "key_expires": 0}
 LISTED = batch(random_hashes(30))
 
 

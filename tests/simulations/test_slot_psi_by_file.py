@@ -34,9 +34,12 @@ def test_conformance_checks_it_and_what_carries_it(tmp_path: Path, reference: st
 def test_capacity_states_what_phones_open_of_a_uniform_list_by_formula(tmp_path: Path) -> None:
     """20,000 pictures of one phone: 20,000 * 2^(17 - 60) of the list, 2.3 * 10^-7 percent."""
     ran = in_process(tmp_path, "design", "capacity", BY_FILE)
-    (line,) = [line for line in ran.out.splitlines() if "uniform hashes" in line]
-    shares = [part.strip() for part in line.split("│")[2:-1]]
-    assert shares == ["2.3e-07", "2.3e-05", "0.00023", "0.0023", "0.23"]
+    lines = [line for line in ran.out.splitlines() if "uniform hashes" in line]
+    year, life = ([part.strip() for part in line.split("│")[2:-1]] for line in lines)
+    assert year == ["2.3e-07", "2.3e-05", "0.00023", "0.0023", "0.23"]
+    # an account is limited by the year, and the key lives ten
+    assert life == ["2.3e-06", "0.00023", "0.0023", "0.023", "2.3"]
+    assert "20,000 pictures a year: 0.09% of accounts send more" in " ".join(ran.out.split())
     assert "is not used up" in ran.out
 
 
@@ -44,7 +47,8 @@ def test_capacity_states_what_first_questions_open_of_look_alikes_without_a_gues
     """Of real entries near a known picture; of far ones none opened so."""
     ran = in_process(tmp_path, "design", "capacity", BY_FILE, "--json", "-")
     (own,) = json.loads(ran.out)["designs"].values()
-    shares = {(one["distance"], one["phones"]): one for one in own["shares"] if one["kind"] == ALL_KINDS}
+    of_year = [one for one in own["shares"] if (one["kind"], one["span"]) == (ALL_KINDS, "a year")]
+    shares = {(one["distance"], one["phones"]): one for one in of_year}
     assert 0.2 < shares[NEAR_ALONE, 1_000]["share"] < shares[NEAR, 1_000]["share"]
     assert shares[FAR_ALONE, 1_000_000]["share"] == 0
     # as pictures, not as tokens, of which each has 224

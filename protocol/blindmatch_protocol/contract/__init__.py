@@ -32,6 +32,7 @@ from blindmatch_protocol.contract.declaration import Leak as Leak
 from blindmatch_protocol.contract.declaration import Learner as Learner
 from blindmatch_protocol.contract.declaration import Parameter as Parameter
 from blindmatch_protocol.contract.declaration import Party as Party
+from blindmatch_protocol.contract.declaration import PeriodLimit as PeriodLimit
 from blindmatch_protocol.contract.declaration import Role as Role
 from blindmatch_protocol.contract.declaration import Severity as Severity
 from blindmatch_protocol.contract.declaration import Shows as Shows

@@ -257,6 +257,20 @@ KEY_EXPIRES: Final = "key_expires"
 tools know it by this name and build no set whose key has ended."""
 
 
+class PeriodLimit(Struct, frozen=True):
+    """What an account may have in each of the periods that follow one another from Unix time 0 on.
+
+    An account may have twice as much around the end of a period.
+
+    Attributes:
+        seconds: length of a period, at least 1.
+        evaluations: an account may have in one.
+    """
+
+    seconds: int
+    evaluations: int
+
+
 class KeyLimits(Struct, frozen=True):
     """How much a role's key may be used, and until when; whoever hosts the role enforces it.
 
@@ -266,6 +280,8 @@ class KeyLimits(Struct, frozen=True):
         per_account: evaluations an account may have in the key's life; None for no limit.
         in_all: evaluations all accounts may have together in it; None for no limit.
         expires: Unix time in seconds from which on the key is not used; None for never.
+        periods: what an account may have in periods of time, however long the key lives.
+        counted_as: names what periods are counted for, over all keys that share it; empty: the key.
     """
 
     key: bytes
@@ -273,6 +289,13 @@ class KeyLimits(Struct, frozen=True):
     per_account: int | None = None
     in_all: int | None = None
     expires: int | None = None
+    periods: tuple[PeriodLimit, ...] = ()
+    counted_as: bytes = b""
+
+    @property
+    def limits_accounts(self) -> bool:
+        """Does any limit need to know which account asks?"""
+        return self.per_account is not None or bool(self.periods)
 
 
 class Info(Struct, frozen=True):

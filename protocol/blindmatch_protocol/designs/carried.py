@@ -235,7 +235,7 @@ class Carried(bm.Design[Setup, Any, Any, State]):
             if (setup.epoch, setup.keys[role]) != (of.epoch, public):
                 raise bm.SetFileError(f"{_key_file(role)}: not the key of {SEAL_FILE}")
             limits, carriers = self.inner.key_limits(role, inner), self.carrier_limits(role, setup)
-            if limits and limits.per_account and not (carriers and carriers.per_account):
+            if limits and limits.limits_accounts and not (carriers and carriers.limits_accounts):
                 raise bm.SetFileError(f"{self.inner.info.name}: accounts are limited, and not at a carrier")
         return State(inner, of.epoch, key, public)
 
@@ -245,7 +245,7 @@ class Carried(bm.Design[Setup, Any, Any, State]):
     def key_limits(self, role: bm.Role, state: State) -> bm.KeyLimits | None:
         """The design's, but for those of an account: whose a body is, the role's host does not know."""
         limits = self.inner.key_limits(role, state.inner)
-        return None if limits is None else replace(limits, per_account=None)
+        return None if limits is None else replace(limits, per_account=None, periods=())
 
     def start(
         self, state: Any, setup: Setup, item: bm.Item, binding: bm.Binding, rng: bm.Randomness

@@ -7,7 +7,9 @@ the verdict stays: learnt again, it makes nothing due.
                 |
                 +--> answered, and counted on disk ---both done---> device
 
-Counts belong to the key, so they outlive epochs that share it; the account "" stands for all together.
+Counts belong to the key, so they outlive epochs that share it; the account "" stands for all together. What
+an account may have in a period is counted beside, under a name of the period; the first count of a new period
+removes those of the ones before.
 """
 
 from __future__ import annotations
@@ -72,10 +74,38 @@ _TAG: Final = b"blindmatch/matching-ledger/request/1"
 
 
 class Spent(NamedTuple):
-    """Evaluations under a key, so far."""
+    """Evaluations under a key, so far, and those of the account in each period that is under way."""
 
     by_account: int
     in_all: int
+    in_periods: tuple[int, ...] = ()
+
+
+class Counters(NamedTuple):
+    """Names that evaluations are counted under.
+
+    Attributes:
+        key: of the key's whole life.
+        periods: of each period that is under way: the first name that such periods have, and its own. Names
+            in between are those of periods that are over.
+    """
+
+    key: bytes
+    periods: tuple[tuple[bytes, bytes], ...] = ()
+
+
+_PERIOD: Final = b"blindmatch/matching-ledger/period/1"
+
+
+def counters_of(limits: KeyLimits, now: float) -> Counters:
+    """Return the names under which a body that comes at Unix time `now`, in seconds, is counted."""
+    periods = []
+    for own in limits.periods:
+        counted_as = sha256(_PERIOD + (limits.counted_as or limits.key)).digest()
+        counted = counted_as + own.seconds.to_bytes(8, "big")
+        number = int(now) // own.seconds
+        periods.append((counted + bytes(8), counted + number.to_bytes(8, "big")))
+    return Counters(limits.key, tuple(periods))
 
 
 def request_of(request_id: bytes, verdict: Verdict) -> bytes:
@@ -109,21 +139,25 @@ class MatcherStore:
     async def close(self) -> None:
         await self._database.close()
 
-    async def spent(self, key: bytes, account: str) -> Spent:
-        """Evaluations of an account, and of all, under a key."""
-        return await self._database.run(lambda connection: _spent(connection, key, account))
+    async def spent(self, counters: Counters, account: str) -> Spent:
+        """Evaluations of an account, and of all, under a key and in its periods."""
+        return await self._database.run(lambda connection: _spent(connection, counters, account))
 
-    async def spend(self, key: bytes, account: str, cost: int, allowed: Callable[[Spent], None]) -> Spent:
+    async def spend(
+        self, counters: Counters, account: str, cost: int, allowed: Callable[[Spent], None]
+    ) -> Spent:
         """Count `cost` evaluations of an account, unless `allowed` raises on what was spent before; that."""
 
         def transaction(connection: Connection) -> Spent:
-            before = _spent(connection, key, account)
+            before = _spent(connection, counters, account)
             allowed(before)
+            own = [(name, account, cost) for _, name in counters.periods]
             connection.executemany(
                 "INSERT INTO spent VALUES (?, ?, ?)"
                 " ON CONFLICT DO UPDATE SET evaluations = evaluations + excluded.evaluations",
-                [(key, account, cost), (key, EVERYONE, cost)],
+                [(counters.key, account, cost), (counters.key, EVERYONE, cost), *own],
             )
+            connection.executemany("DELETE FROM spent WHERE key >= ? AND key < ?", counters.periods)
             return before
 
         return await self._database.run(transaction)
@@ -176,12 +210,20 @@ class MatcherStore:
         )
 
 
-def _spent(connection: Connection, key: bytes, account: str) -> Spent:
+def _spent(connection: Connection, counters: Counters, account: str) -> Spent:
     rows = connection.execute(
-        "SELECT account, evaluations FROM spent WHERE key = ? AND account IN (?, ?)", (key, account, EVERYONE)
+        "SELECT account, evaluations FROM spent WHERE key = ? AND account IN (?, ?)",
+        (counters.key, account, EVERYONE),
     )
     found = dict(rows.fetchall())
-    return Spent(found.get(account, 0), found.get(EVERYONE, 0))
+    periods = tuple(_in_period(connection, name, account) for _, name in counters.periods)
+    return Spent(found.get(account, 0), found.get(EVERYONE, 0), periods)
+
+
+def _in_period(connection: Connection, name: bytes, account: str) -> int:
+    asked = (name, account)
+    row = connection.execute("SELECT evaluations FROM spent WHERE key = ? AND account = ?", asked).fetchone()
+    return row[0] if row else 0
 
 
 _BUDGET: Final = "matching/budget"
@@ -197,12 +239,19 @@ def divide_limits(limits: KeyLimits, parts: int) -> KeyLimits:
         limits,
         per_account=None if account is None else account // parts,
         in_all=None if everyone is None else everyone // parts,
+        periods=tuple(replace(one, evaluations=one.evaluations // parts) for one in limits.periods),
     )
+
+
+def bounds_of(limits: KeyLimits) -> list[int]:
+    """Return each number of evaluations that a limit allows."""
+    whole = [most for most in (limits.per_account, limits.in_all) if most is not None]
+    return [*whole, *(one.evaluations for one in limits.periods)]
 
 
 def has_room(limits: KeyLimits) -> bool:
     """Return whether one request fits."""
-    return all(most is None or most >= limits.cost for most in (limits.per_account, limits.in_all))
+    return all(most >= limits.cost for most in bounds_of(limits))
 
 
 class Budget:
@@ -222,15 +271,17 @@ class Budget:
         evaluations."""
         if limits.expires is not None and self._clock() >= limits.expires:
             raise PreconditionError(_BUDGET, f"the key expired at {_date(limits.expires)}: a new set is due")
-        if limits.per_account is not None or limits.in_all is not None:
-            self._check(await self._ledger.spent(limits.key, account), limits)
+        if bounds_of(limits):
+            counters = counters_of(limits, self._clock())
+            self._check(await self._ledger.spent(counters, account), limits)
 
     async def spend(self, account: str, limits: KeyLimits) -> None:
         """Count a body; when this returns, that is on disk. Raises `QuotaError` as `check`:
         others may have spent since. Nothing is counted then."""
-        if limits.per_account is not None or limits.in_all is not None:
+        if bounds_of(limits):
             allowed = partial(self._check, limits=limits)
-            spent = await self._ledger.spend(limits.key, account, limits.cost, allowed)
+            counters = counters_of(limits, self._clock())
+            spent = await self._ledger.spend(counters, account, limits.cost, allowed)
             in_all = divide_limits(limits, self._parts).in_all
             if in_all is not None:
                 tenths = (spent.in_all + limits.cost) * 10 // in_all
@@ -248,12 +299,22 @@ class Budget:
 def _check(spent: Spent, limits: KeyLimits) -> None:
     if limits.per_account is not None and spent.by_account + limits.cost > limits.per_account:
         raise QuotaError(_BUDGET, f"this account has used {_used(spent.by_account, limits.per_account)}")
+    for period, used in zip(limits.periods, spent.in_periods, strict=True):
+        if used + limits.cost > period.evaluations:
+            what = f"this account has used {used:,} of the {period.evaluations:,} evaluations allowed in"
+            raise QuotaError(_BUDGET, f"{what} {_duration(period.seconds)}: ask again in the next period")
     if limits.in_all is not None and spent.in_all + limits.cost > limits.in_all:
         raise QuotaError(_BUDGET, f"all accounts have used {_used(spent.in_all, limits.in_all)}")
 
 
 def _used(used: int, most: int) -> str:
     return f"{used:,} of the {most:,} evaluations allowed in this key's life: the next key brings new ones"
+
+
+def _duration(seconds: int) -> str:
+    """A period in words: "a day", "365 days", or seconds."""
+    days, rest = divmod(seconds, 86_400)
+    return f"{seconds:,} seconds" if rest or not days else "a day" if days == 1 else f"{days:,} days"
 
 
 def _date(seconds: int) -> str:

@@ -258,14 +258,14 @@ class SlotPsi(bm.Design[OpenedSetup, bm.NoState, Waiting, Holder]):
     def key_limits(self, role: bm.Role, state: Holder) -> bm.KeyLimits | None:
         self._check_role(role)
         if isinstance(state, MatcherHolder):
-            return state.limited.on(state.whole.element, state.count)
-        return state.limited.on(state.whole.element, 1)
+            return state.limited.on(role, state.whole.element, state.count)
+        return state.limited.on(role, state.whole.element, 1)
 
     def carrier_limits(self, role: bm.Role, setup: OpenedSetup) -> bm.KeyLimits | None:
         self._check_role(role)
         if role == MATCHER:
-            return setup.limited.on(setup.first.element, setup.count)
-        return setup.limited.on(setup.second.shares[role].element, 1)
+            return setup.limited.on(role, setup.first.element, setup.count)
+        return setup.limited.on(role, setup.second.shares[role].element, 1)
 
     def _check_role(self, role: bm.Role) -> None:
         if role not in self.info.roles:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from blindmatch_protocol.codec.errors import DesignError, SetFileError
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract.declaration import KEY_EXPIRES, KeyLimits, Parameter, Role
+from blindmatch_protocol.contract.declaration import KEY_EXPIRES, KeyLimits, Parameter, PeriodLimit, Role
 from blindmatch_protocol.contract.publishing import Workspace
 from blindmatch_protocol.crypto.oprf import PublicKey, SecretKey
 from blindmatch_protocol.designs.deltas import PUBLIC_KEY_KIND, SET_FILE, SHARE_KEYS_KIND
@@ -55,24 +55,57 @@ ACCOUNT_PICTURES: Final = Parameter(
     "account_pictures",
     "Pictures of an account that are answered under one key, both questions; 0 for no limit.",
     "pictures",
+    0,
+    0,
+    1 << 32,
+)
+"""None, since the keys live as long as the list: it would end the service of honest accounts one by one."""
+DAY_PICTURES: Final = Parameter(
+    "day_pictures",
+    "Pictures of an account that are answered in a day, both questions; 0 for no limit.",
+    "pictures",
+    1_000,
+    0,
+    1 << 32,
+)
+"""An assumption: eighteen times what the limit of a year comes to on average."""
+YEAR_PICTURES: Final = Parameter(
+    "year_pictures",
+    "Pictures of an account that are answered in 365 days, both questions; 0 for no limit.",
+    "pictures",
     20_000,
     0,
     1 << 32,
 )
 """About one account in a thousand sends more in a year (docs/capacity.md)."""
-DECLARED: Final = (*SLOTTING, ACCOUNT_PICTURES, _EXPIRES)
+LIMITS_OF_PICTURES: Final = (ACCOUNT_PICTURES, DAY_PICTURES, YEAR_PICTURES)
+DECLARED: Final = (*SLOTTING, *LIMITS_OF_PICTURES, _EXPIRES)
+_DAY_SECONDS: Final = 86_400
+_YEAR_SECONDS: Final = 365 * _DAY_SECONDS
+COUNTED_AS: Final = b"slot-psi/"
+"""Goes before the role for which pictures of a day and a year are counted, over all keys."""
 
 
 class Limited(Struct, frozen=True):
     """Limits of a list's keys: pictures an account may ask about, and when they end; 0 for none and never."""
 
     account_pictures: int
+    day_pictures: int
+    year_pictures: int
     key_expires: int
 
-    def on(self, key: bytes, cost: int) -> KeyLimits:
+    def on(self, role: Role, key: bytes, cost: int) -> KeyLimits:
         """Return the limits of a role that evaluates so much for a picture."""
-        most = self.account_pictures * cost or None
-        return KeyLimits(key, cost, most, None, self.key_expires or None)
+        periods = ((_DAY_SECONDS, self.day_pictures), (_YEAR_SECONDS, self.year_pictures))
+        return KeyLimits(
+            key,
+            cost,
+            self.account_pictures * cost or None,
+            None,
+            self.key_expires or None,
+            tuple(PeriodLimit(seconds, most * cost) for seconds, most in periods if most),
+            COUNTED_AS + role.encode(),
+        )
 
 
 def of_values(values: Mapping[str, int]) -> tuple[Slotting, Limited]:
@@ -82,11 +115,17 @@ def of_values(values: Mapping[str, int]) -> tuple[Slotting, Limited]:
         DesignError: one is missing, unknown or out of range, or they do not go together.
     """
     check_names(values, DECLARED)
-    for parameter in (ACCOUNT_PICTURES, _EXPIRES):
+    for parameter in (*LIMITS_OF_PICTURES, _EXPIRES):
         check_range(parameter, values[parameter.name])
     slotting = Slotting.of({parameter.name: values[parameter.name] for parameter in SLOTTING})
     check_hiding(slotting)
-    return slotting, Limited(values[ACCOUNT_PICTURES.name], values[KEY_EXPIRES])
+    limited = Limited(
+        account_pictures=values[ACCOUNT_PICTURES.name],
+        day_pictures=values[DAY_PICTURES.name],
+        year_pictures=values[YEAR_PICTURES.name],
+        key_expires=values[KEY_EXPIRES],
+    )
+    return slotting, limited
 
 
 class OpenedSetup(Setup, frozen=True, eq=False, kw_only=True):

@@ -7,7 +7,7 @@ account at whoever carries requests), and what asking opens (`Extraction`). Noth
 **Guesses.** m modified phones of B pictures a year pool what they ask. A picture may spend c units
 (evaluations, tokens or requests). In a time T under one key a phone gets
 
-    g = min(c B T, a)        a: the limit of an account in the key's life
+    g = min(c B T, a)        a: the limit of an account in the key's life, or in all periods that begin in T
     E = min(m g, A)          A: the limit of all accounts together
 
 units, and all of them guesses, since a modified phone asks for what it likes. A phone that makes further
@@ -40,7 +40,7 @@ is the least number of phones that open a uniform list then, at least `NEARLY` o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import comb, log
+from math import ceil, comb, log
 from statistics import NormalDist
 from typing import Final
 
@@ -118,7 +118,8 @@ def limits_of(parties: OpenDesign) -> KeyLimits | None:
             continue
         carried = parties.design.carrier_limits(role, parties.setup)
         account = key.per_account or (carried.per_account if carried else None)
-        return KeyLimits(key.key, key.cost, account, key.in_all, key.expires)
+        periods = key.periods or (carried.periods if carried else ())
+        return KeyLimits(key.key, key.cost, account, key.in_all, key.expires, periods)
     return None
 
 
@@ -139,6 +140,9 @@ class Asking(Struct, frozen=True):
         each = self.cost * pictures * days / YEAR
         if self.limits and self.limits.per_account is not None:
             each = min(each, self.limits.per_account)
+        for period in self.limits.periods if self.limits else ():
+            # as many periods as begin in that time, since what one allows may be used on its first day
+            each = min(each, period.evaluations * ceil(days * DAY_SECONDS / period.seconds))
         both = phones * each
         if limits is Limit.ALL and self.limits and self.limits.in_all is not None:
             both = min(both, self.limits.in_all)
@@ -171,6 +175,10 @@ def capacity(
     refused = [
         None if account is None else _refused(account // asking.cost, days, rates) for days in (YEAR, life)
     ]
+    by_year = _by_year(asking)
+    if refused[0] is None and by_year is not None:
+        # an account that sends more in a year than it allows waits for the next one, every year alike
+        refused = [_refused(by_year, YEAR, rates)] * 2
     to = _open_to(asking, assumed, life)
     return Capacity(
         standing=str(standing),
@@ -189,6 +197,13 @@ def capacity(
         exhausted=words_of_exhaustion(seconds, to),
         shares=tuple(_shares(asking, assumed, life)),
     )
+
+
+def _by_year(asking: Asking) -> int | None:
+    """The pictures that an account is answered in a year by the limits of periods; None without one."""
+    periods = asking.limits.periods if asking.limits else ()
+    years = [one.evaluations * YEAR * DAY_SECONDS // one.seconds for one in periods]
+    return min(years) // asking.cost if years else None
 
 
 def _whole(standing: ListStanding, assumed: Assumed) -> Iterator[OpenedShare]:
@@ -381,6 +396,10 @@ def _notice(asking: Asking, seconds: float | None, refused: Sequence[float | Non
             f"an account is answered {pictures:,} pictures under one key: {year} of accounts send more in a "
             f"year, {whole} in {duration(life * DAY_SECONDS)}"
         )
+    by_year = _by_year(asking)
+    if by_year is not None:
+        more = f"{_refused(by_year, YEAR, _rates()):.2%}"
+        said.append(f"an account is answered {by_year:,} pictures a year: {more} of accounts send more")
     if asking.ends_days is not None:
         said.append(f"after {duration(asking.ends_days * DAY_SECONDS)} every device fetches a whole set")
     return "; ".join(said) or "nothing: asking has no limit"

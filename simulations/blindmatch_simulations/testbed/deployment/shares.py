@@ -23,7 +23,7 @@ import msgspec
 from blindmatch_protocol.contract import AnyDesign, KeyLimits, Party
 from blindmatch_server.epochs.published import open_publication
 from blindmatch_server.matching.epochs import carried_limits
-from blindmatch_server.matching.ledger import divide_limits, has_room
+from blindmatch_server.matching.ledger import bounds_of, divide_limits, has_room
 from blindmatch_server.storage.files import hold, replace_file
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -265,7 +265,7 @@ def find_too_small(deployment: Deployment, design: AnyDesign, party: Party, part
         return ""
     for role, limits in limits_of(deployment, design, party):
         if not has_room(divide_limits(limits, parts)):
-            least = min(one for one in (limits.per_account, limits.in_all) if one is not None)
+            least = min(bounds_of(limits))
             return (
                 f"{words_of(parts)} of the {least:,} evaluations that role {role} allows is less than the "
                 f"{limits.cost:,} of one request"
