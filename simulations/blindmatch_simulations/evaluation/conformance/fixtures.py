@@ -110,7 +110,7 @@ class Fixtures:
         """The pictures, and the list of epoch 1: those of `make_pool`, one of each kind that people send and,
         for a category, some that belong to it."""
         made, relation = make_pool(self.seed), self.design.info.relation
-        more = sent_pictures(1000 * self.seed + SENT)
+        more = list(sent_pictures(1000 * self.seed + SENT))
         if isinstance(relation, Category):
             more += of_category(relation, self.seed)
         pictures = in_drawn_order([*made.pictures, *more], self.seed)
