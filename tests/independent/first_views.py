@@ -458,13 +458,15 @@ def claim_sheet_table(made: Committed, table: Element, ledger: Ledger) -> None:
         for row in table.all("tbody")[0].all("tr"):
             claim_letter(made, row, ledger)
         return
-    longest = max(one.longest for one in made.designs.values())
+    longest = [one.longest for one in made.designs.values()]
     lengths = [one.entries for one in made.designs.values()]
     assert len(set(lengths)) == 1, "designs with lists of different lengths"
     ledger.claim(
         head,
-        rf"device's CPU, to {N} entries \(beyond: not known\); data, its price, {N} entries to {N}",
-        Derived(longest, "the longest list that a design was timed over", 2),
+        rf"it was measured with \({N} to {N} entries, by design; beyond: not known\); "
+        rf"data, its price, {N} entries to {N}",
+        Derived(min(longest), "the longest list of the design that was timed over the shortest ones", 2),
+        Derived(max(longest), "the longest list that a design was timed over", 2),
         Derived(lengths[0], "entries of the run", 0),
         Derived(real_list(made), "the list of the IWF, volumes.json", 2),
     )

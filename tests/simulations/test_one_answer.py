@@ -298,3 +298,21 @@ def test_an_opening_before_the_decoder_stands_beside_from_when_it_opens_any(made
 def test_an_audit_without_sessions_is_not_said_to_have_found_nothing(made: Drawn) -> None:
     facts = _words(_part(made, "learns"))
     assert "audit of 0 sessions" not in facts and "egress audit: no session to look at" in facts
+
+
+def test_how_long_a_list_a_devices_work_is_known_for_is_said_of_all_designs(made: Drawn) -> None:
+    (head,) = (_words(one) for one in fromstring(made.sheet).iter("th") if "device's CPU" in _words(one))
+    assert "to the longest list it was measured with (3 000 to 49 thousand entries, by design;" in head
+
+
+def test_what_was_searched_for_and_timed_is_told_alike_in_assumptions_and_sheet(made: Drawn) -> None:
+    page = _words(made.tree())
+    assert "no collisions are searched for here" not in page
+    assert "of collisions, only grey pictures that are made to match" in page
+    assert "colliding photographs: only grey pictures are made to match here" in page
+    assert "which is counted, not timed" in page
+    assert "which was counted, not timed" in _words(fromstring(made.sheet))
+
+
+def test_found_copies_are_said_to_be_of_photographs_on_the_sheet(made: Drawn) -> None:
+    assert "Found, of edited copies of photographs" in _words(fromstring(made.sheet))

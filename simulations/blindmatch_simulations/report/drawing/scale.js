@@ -34,7 +34,7 @@ const atMost = (row, name, n, of, grows) => {
 };
 // milliseconds of servers' CPU a picture at a list of `n`, or the longest measured: [least, most, why]
 const cpuAt = (row, n) => {
-  if (asksNobody(row)) return [0, 0, "the design asks no server"];
+  if (asksNobody(row)) return [0, 0, vouches(row) ? "the design asks no server; what the centre spends on vouchers is not measured, and not in this" : "the design asks no server"];
   return cpuOf(row) < 0 ? null : atMost(row, "server_growth_u", n, cpuOf, cpuGrowthOf(row, "server_growth_u", msOfU(row)));
 };
 const msOfU = (row) => valueOf(row, "matcher_cpu_ms") / valueOf(row, "server_u");

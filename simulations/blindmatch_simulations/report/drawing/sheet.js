@@ -221,7 +221,7 @@ const unknown = (row) => {
   return words.length ? to(place(row.id, "status"), glue(words, "; ")) : "no more";
 };
 // what designs of a letter find alike is said once; a row says what is its own
-const FOUND = () => [["Finds", (row) => FINDS[row.design.relation]], ["Found, of edited copies, each edit alike (rest missed)", restored], [h`Matched one of another source: all kinds, ${listsHead()}`, wrongly]];
+const FOUND = () => [["Finds", (row) => FINDS[row.design.relation]], ["Found, of edited copies of photographs, each edit alike (rest missed)", restored], [h`Matched one of another source: all kinds, ${listsHead()}`, wrongly]];
 const foundWords = (row) => FOUND().map(([, cell]) => saying(cell(row))).join("|");
 const lettered = () =>
   once("lettered", () =>
@@ -243,13 +243,16 @@ const finds = (row) => {
     ? h`<b>${letter}</b> ${RELATIONS[row.design.relation].replace(" copies", "")}, ${fig(row, name, percent(valueOf(row, name)))}${opensFrom(row)}`
     : h`${FINDS[row.design.relation]}; ${restored(row)}${opensFrom(row)}${likeLetter(row)}`;
 };
-// the longest list over which the servers of this run were measured
-const longestRun = () => Math.max(...designs().map((row) => longestOf(row, "server_growth_u")));
+// the longest lists over which devices of this run were measured: the shortest and the longest of them
+const longestRun = () => {
+  const lengths = designs().map((row) => longestOf(row, "device_growth_u"));
+  return unique([Math.min(...lengths), Math.max(...lengths)].map(rounded)).join(" to ");
+};
 const SHEET = () => [
   ["Option, design", null],
   ["Who learns what of an innocent picture", innocent],
   ["Found, each edit alike (letter: above)", finds],
-  [`A user's year: device's CPU, to ${rounded(longestRun())} entries (beyond: not known); data, its price, ${listed()} to ${rounded(realList())}`, userPays],
+  [`A user's year: device's CPU, to the longest list it was measured with (${longestRun()} entries, by design; beyond: not known); data, its price, ${listed()} to ${rounded(realList())}`, userPays],
   [`Run by; server cores for a million pictures a day, same lists`, mustRun],
   ["Whose stolen files, beside curator's and centre's, tell what of a listed picture", stolen],
   ["Worst abuse declared, or played (who would notice)", worst],
@@ -359,7 +362,7 @@ const sheetPart = () => {
     h`<b>In every design</b> the provider knows who sends to whom, when and how much, and can read those who never compared keys; where pictures are reported, it may notice that a report follows (declared; the options say where a check looked for it). Where there is a list, curator and centre hold it; the curator can list anything.`,
     h`<b>Threshold</b>: ${counts.length ? h`a voucher leaves for every picture; the centre can open those that match, ${thresholdSaid(counts)}. Below, cryptography hides pictures, not how many were sent or look listed.` : "none measured."}`,
     h`<b>Abuse</b>: ${exposedSaid()}`,
-    h`<b>Nobody measured</b> real lists, real traffic, decisions of people, leaks by computing time or power (but for whether outcomes differ in time, see the attacks), a country's scale. Nothing is ranked.`,
+    h`<b>Nobody measured</b> real lists, real traffic, decisions of people, leaks by computing time or power (but for whether outcomes differ in time, and for guesses that the work of trying vouchers tells, which was counted, not timed: see the attacks), a country's scale. Nothing is ranked.`,
   ];
   return section(
     "sheet",
