@@ -122,6 +122,8 @@ class MessageTrace(Redacted, Struct, frozen=True):
 class EnrolmentTrace(Redacted, Struct, frozen=True):
     """An account's enrolment, with all that is needed to make it again.
 
+    It holds secrets and never leaves the device.
+
     Attributes:
         bodies: the canonical encodings of what each role is given to keep.
     """
