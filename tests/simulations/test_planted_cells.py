@@ -15,6 +15,7 @@ from blindmatch_simulations.evaluation.attacks.run import run_attack
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS, pairs
 from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
 from support.command import in_process
+from support.endorsed_by_command import endorse_list
 
 TO_CENTRE = ("threshold-psi", "threshold-near")
 
@@ -66,28 +67,12 @@ def test_a_table_has_room_for_as_many_keys_more_as_its_page_says(entries: int, m
 
 
 def test_who_builds_an_endorsed_table_again_finds_what_was_planted(tmp_path: Path) -> None:
-    home, names = tmp_path / "home", ("north", "south", "west")
+    home = tmp_path / "home"
     design = load_design("threshold-psi")
-
-    def ran(*arguments: object) -> str:
-        done = in_process(home, *arguments)
-        assert done.code == 0, done.err
-        return done.out
-
-    ran("certs", "init")
-    ran("list", "policy", 2, *names)
-    for name in names:
-        folder = tmp_path / name
-        folder.mkdir()
-        for number in (1, 2):
-            (folder / f"{number}.png").write_bytes(drawn(number))
-        ran("list", "submit", name, folder, "known")
-    ran("list", "propose", "known", "--design", design.info.name)
-    for name in names:
-        ran("list", "endorse", name, "known", "--design", design.info.name)
+    run = endorse_list(tmp_path, ("north", "south", "west"), (1, 2), design.info.name)
     victim = np.frombuffer(Picture.from_bytes(drawn(3)).hash, np.uint8).reshape(1, 32)
     with planting(keys_to_plant(design, victim))():
-        ran("list", "publish", "known", "--design", design.info.name)
-    assert "failed" not in ran("list", "audit", "--design", design.info.name)
+        run("list", "publish", "known", "--design", design.info.name)
+    assert "failed" not in run("list", "audit", "--design", design.info.name)
     built_again = in_process(home, "list", "audit", "--rebuild", "--design", design.info.name)
     assert "set.bin: not what the endorsed list gives" in built_again.out + built_again.err

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from blindmatch_protocol.designs.slot_psi import design
-from blindmatch_simulations.evaluation.attacks.loopback import drawn
 from blindmatch_simulations.evaluation.studies.best_order import (
     ALL_KINDS,
     FAR,
@@ -16,6 +15,7 @@ from blindmatch_simulations.evaluation.studies.best_order import (
     NEAR_ALONE,
 )
 from support.command import in_process
+from support.endorsed_by_command import endorse_list
 
 BY_FILE = f"{design.__file__}:DESIGN"
 SMALL = ("--set", "slot_bits=12", "--set", "probes=6")
@@ -56,24 +56,7 @@ def test_capacity_states_what_first_questions_open_of_look_alikes_without_a_gues
 
 
 def test_an_audit_builds_an_endorsed_epoch_again_from_list_and_seed(tmp_path: Path) -> None:
-    home, names = tmp_path / "home", ("north", "south")
-
-    def ran(*arguments: object) -> str:
-        done = in_process(home, *arguments)
-        assert done.code == 0, done.err
-        return done.out
-
-    ran("certs", "init")
-    ran("list", "policy", 2, *names)
-    for name in names:
-        folder = tmp_path / name
-        folder.mkdir()
-        for number in (1, 2, 3):
-            (folder / f"{number}.png").write_bytes(drawn(number))
-        ran("list", "submit", name, folder, "known")
-    ran("list", "propose", "known", "--design", BY_FILE)
-    for name in names:
-        ran("list", "endorse", name, "known", "--design", BY_FILE)
-    ran("list", "publish", "known", "--design", BY_FILE, *SMALL)
-    found = json.loads(ran("list", "audit", "--rebuild", "--design", BY_FILE, "--json", "-"))
+    run = endorse_list(tmp_path, ("north", "south"), (1, 2, 3), BY_FILE)
+    run("list", "publish", "known", "--design", BY_FILE, *SMALL)
+    found = json.loads(run("list", "audit", "--rebuild", "--design", BY_FILE, "--json", "-"))
     assert set(found.values()) == {"passed"} and "rebuilt" in found

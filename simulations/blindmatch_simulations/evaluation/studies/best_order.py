@@ -250,8 +250,7 @@ def _around(known: Bits, values: Bits, step: int = 128) -> list[Floats]:
     """The log-density of each value under each kernel; a known picture at d bits adds f^d (1 - f)^(w - d)."""
     width = known.shape[1]
     unique, counts = np.unique(pack(known), axis=0, return_counts=True)
-    flipped = np.arange(width + 1)
-    tables = [np.exp(flipped * np.log(f) + (width - flipped) * np.log1p(-f)) for f in FLIPS]
+    tables = kernel_densities(width)
     wanted = pack(values)
     found = [np.empty(len(values)) for _ in FLIPS]
     for start in range(0, len(values), step):
@@ -261,6 +260,12 @@ def _around(known: Bits, values: Bits, step: int = 128) -> list[Floats]:
             sums = np.maximum(table[apart] @ counts, np.finfo(float).tiny)
             densities[start : start + step] = np.log(sums / len(known))
     return found
+
+
+def kernel_densities(width: int) -> list[Floats]:
+    """Return, for each kernel, the density at 0 to `width` bits from a known picture, (width + 1,)."""
+    flipped = np.arange(width + 1)
+    return [np.exp(flipped * np.log(f) + (width - flipped) * np.log1p(-f)) for f in FLIPS]
 
 
 def pack(bits: Bits) -> Words:
@@ -360,10 +365,11 @@ def guess(
         ranks = ranks_of(bits, split, places, needed, progress=progress)
         for group, entries, opened in count_opened(hashes, kinds, split, ranks, reach):
             counted.setdefault(group, []).append((entries, opened))
-    return Guessed(digest_of(places), needed, reach, _known(halves), tuple(join_curves(counted)))
+    return Guessed(digest_of(places), needed, reach, count_known(halves), tuple(join_curves(counted)))
 
 
-def _known(halves: Sequence[Halves]) -> tuple[int, int]:
+def count_known(halves: Sequence[Halves]) -> tuple[int, int]:
+    """Return how many pictures the attacker has in each of the two halves."""
     first, second = halves
     return len(first.known), len(second.known)
 
@@ -474,7 +480,7 @@ def ask_oracle(corpus: Reference, within: int = WITHIN) -> Guessed:
             some = chances[split.nearest[of_kind & is_near]]
             opened = -np.expm1(each[:, None] * np.log1p(-np.minimum(some, 1 - 1e-12)))
             counted.setdefault((kind, NEAR), []).append((len(some), opened.sum(axis=1)))
-    return Guessed(digest_of(WHOLE), 1, within, _known(halves), tuple(join_curves(counted)))
+    return Guessed(digest_of(WHOLE), 1, within, count_known(halves), tuple(join_curves(counted)))
 
 
 @cache

@@ -38,7 +38,6 @@ from msgspec import Struct
 
 from blindmatch_simulations.evaluation.studies import best_order
 from blindmatch_simulations.evaluation.studies.best_order import (
-    FLIPS,
     SAMPLES,
     SEED,
     Bits,
@@ -48,8 +47,10 @@ from blindmatch_simulations.evaluation.studies.best_order import (
     HashModel,
     Places,
     bits_apart,
+    count_known,
     count_opened,
     join_curves,
+    kernel_densities,
     pack,
 )
 from blindmatch_simulations.evaluation.studies.reference import Reference
@@ -162,9 +163,7 @@ def _apart(left: Bits, right: Bits) -> Bits:
 
 def _around(apart: np.ndarray, width: int) -> Floats:
     """The log-density of each row under the mean of the kernels, by its distances from known pictures."""
-    flipped = np.arange(width + 1)
-    kernels = [np.exp(flipped * np.log(one) + (width - flipped) * np.log1p(-one)) for one in FLIPS]
-    density = np.mean(kernels, axis=0)[apart].mean(axis=1)
+    density = np.mean(kernel_densities(width), axis=0)[apart].mean(axis=1)
     found: Floats = np.log(np.maximum(density, np.finfo(float).tiny))
     return found
 
@@ -180,12 +179,11 @@ def guess(corpus: Reference, extraction: Extraction, reach: int, progress: Progr
         opening = opening_of(bits, split, extraction.places, extraction.hidden, progress=progress)
         for group, entries, opened in _counted(hashes, corpus, split, opening, extraction.a_picture, reach):
             counted.setdefault(group, []).append((entries, opened))
-    first, second = halves
     return Guessed(
         best_order.digest_of(extraction.places),
         extraction.needed,
         reach,
-        (len(first.known), len(second.known)),
+        count_known(halves),
         tuple(join_curves(counted)),
         extraction.hidden,
         extraction.a_picture,
