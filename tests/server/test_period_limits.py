@@ -82,6 +82,18 @@ async def test_periods_are_counted_over_keys_that_share_a_name_and_apart_without
         assert not await asked.is_answered(limits=alone)
 
 
+async def test_a_clock_that_goes_on_a_day_and_back_gives_the_day_again_and_never_the_year(
+    tmp_path: Path,
+) -> None:
+    async with asking(tmp_path) as asked:
+        assert [bool(await asked.is_answered()) for _ in range(3)] == [False, False, True]
+        asked.now += DAY
+        assert not await asked.is_answered("bob")
+        asked.now -= DAY
+        assert not await asked.is_answered(), "bob's count of the next day removed alice's of this one"
+        assert "evaluations allowed in 365 days" in await asked.is_answered()
+
+
 async def test_counts_of_periods_that_are_over_are_removed(tmp_path: Path) -> None:
     async with asking(tmp_path) as asked:
         for _ in range(3):

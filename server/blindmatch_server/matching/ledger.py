@@ -9,7 +9,8 @@ the verdict stays: learnt again, it makes nothing due.
 
 Counts belong to the key, so they outlive epochs that share it; the account "" stands for all together. What
 an account may have in a period is counted beside, under a name of the period; the first count of a new period
-removes those of the ones before.
+removes those of the ones before. So a host's clock that goes on to a new period and back grants what the
+earlier one allows once more; longer periods, which are still under way, go on counting.
 """
 
 from __future__ import annotations
