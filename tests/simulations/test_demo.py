@@ -350,7 +350,7 @@ def test_ctrl_c_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
         assert len(processes_of(tmp_path)) == 6  # log, two witnesses, relay, matcher, centre
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=200)
-    assert process.returncode == 130
+    assert process.returncode == 130, (out[-2000:], err[-2000:])
     assert b"interrupted" in err and b"Traceback" not in err
     assert b"\x1b" not in out and b"\r" not in out
     assert processes_of(tmp_path) == []

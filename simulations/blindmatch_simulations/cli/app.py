@@ -17,6 +17,7 @@ from msgspec import Struct
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands
 from blindmatch_simulations.cli.console import ERR, complain
+from blindmatch_simulations.cli.interrupts import repeat_lost_interrupts
 from blindmatch_simulations.data import table_of
 
 BENCH: Final = "bench "
@@ -183,6 +184,7 @@ def main() -> None:
     # both end a command with the servers it has started, also one that was started with SIGINT ignored
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    repeat_lost_interrupts()
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     code = run(sys.argv[1:])
     bounds = sys.modules.get("blindmatch_simulations.testbed.inprocess.plugin_bounds")

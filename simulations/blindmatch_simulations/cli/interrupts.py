@@ -1,15 +1,43 @@
-"""When a command that goes on until it is interrupted may end."""
+"""When an interrupt ends a command: deferred to the end of a round, and never lost."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM)
+
+_AGAIN_AFTER_S: Final = 0.02
+"""How long after an interrupt was lost it is raised again; longer than a finalizer or a callback takes."""
+
+
+def repeat_lost_interrupts() -> None:
+    """Raise a `KeyboardInterrupt` again that came up where Python drops exceptions.
+
+    Python calls finalizers, weak references' callbacks and hooks of `os.fork` between any two instructions.
+    It prints what they raise ("Exception ignored in") and goes on, so an interrupt that comes up in one of them
+    would be lost, and the command would go on to its end. The hook that is told of it is called in the same
+    way and cannot raise it again: a thread sends the signal once more a moment later.
+    """
+    report = sys.unraisablehook
+
+    def repeat(unraisable: UnraisableHookArgs) -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            report(unraisable)
+            return
+        again = threading.Timer(_AGAIN_AFTER_S, signal.raise_signal, [signal.SIGINT])
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = repeat
 
 
 @contextmanager
