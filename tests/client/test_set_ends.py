@@ -38,7 +38,7 @@ def test_with_a_set_that_has_ended_nobody_is_asked_and_the_picture_waits(make_wo
     alice = world.device("alice", mode=FailureMode.HOLD)
     sent = alice.device.send_picture("bob", LISTED)
     assert not sent.delivered and sent.outcome is OutcomeKind.DUE
-    assert "the set of epoch 1 ended at 2001-09-09 01:46 UTC" in sent.notice
+    assert "the set of epoch 1 ended at 2001-09-09 01:46:40 UTC" in sent.notice
     assert "waits on this device" in sent.notice
     assert world.matcher.asked == [] and "Send" not in alice.methods(Party.PROVIDER)
     assert alice.device.distrust is None, "nobody cheated"

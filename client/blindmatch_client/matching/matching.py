@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from typing import Annotated, Any, Final
@@ -33,6 +32,7 @@ from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from blindmatch_protocol.messages.parts import ENROLMENT, cut, pieces
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.unix_time import format_unix_time
 from msgspec.structs import replace
 
 from blindmatch_client.egress import Call
@@ -360,7 +360,7 @@ class MatchingClient:
         if self._has_ended():
             self.refresh()
             if self._has_ended():
-                when = f"the set of epoch {self.epoch} ended at {_date(self._ends)}"
+                when = f"the set of epoch {self.epoch} ended at {format_unix_time(self._ends)}"
                 raise DeviceError(f"{when} and there is no newer one: nobody is asked")
         if not self._enrolling.is_complete:
             self._enrolling.complete()
@@ -405,14 +405,6 @@ class MatchingClient:
         name = request_id if Learner.SERVER in self._design.info.learns else b""
         deadline_s = self._base.config.round_deadline_s
         return MatchingExchange(self._base.egress, self._design, self.epoch, number, deadline_s, name)
-
-
-def _date(seconds: int) -> str:
-    """A Unix time in words; a number where no calendar goes as far."""
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
-    except (OverflowError, ValueError, OSError):
-        return f"Unix time {seconds}"
 
 
 def _is_outdated(detection: Asked) -> bool:

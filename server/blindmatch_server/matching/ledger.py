@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from io import BytesIO
@@ -34,6 +33,7 @@ from blindmatch_protocol.messages.parts import SUBMISSION, split
 from blindmatch_protocol.messages.report import Report, seal_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
+from blindmatch_protocol.unix_time import format_unix_time
 from msgspec import Struct
 from msgspec.structs import replace
 from PIL import Image
@@ -271,7 +271,8 @@ class Budget:
         the key's time is over, `QuotaError` if the account, or all together, would exceed their
         evaluations."""
         if limits.expires is not None and self._clock() >= limits.expires:
-            raise PreconditionError(_BUDGET, f"the key expired at {_date(limits.expires)}: a new set is due")
+            expired = format_unix_time(limits.expires)
+            raise PreconditionError(_BUDGET, f"the key expired at {expired}: a new set is due")
         if bounds_of(limits):
             counters = counters_of(limits, self._clock())
             self._check(await self._ledger.spent(counters, account), limits)
@@ -316,14 +317,6 @@ def _duration(seconds: int) -> str:
     """A period in words: "a day", "365 days", or seconds."""
     days, rest = divmod(seconds, 86_400)
     return f"{seconds:,} seconds" if rest or not days else "a day" if days == 1 else f"{days:,} days"
-
-
-def _date(seconds: int) -> str:
-    """A Unix time in words; a number where no calendar goes as far."""
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (OverflowError, ValueError, OSError):
-        return f"Unix time {seconds}"
 
 
 _FINAL: Final = frozenset(

@@ -78,55 +78,65 @@ def asks_for_json() -> bool:
 
 
 class Commands(typer.Typer):
-    """A group of commands.
-
-    A command that returns `Found` has the option `--json`; one that takes a `deployment` has `--home`. One
-    that yields it goes on once all of it is shown, and written out of this process.
-    """
+    """A group of commands; each gets the options that its signature asks for (`with_options`)."""
 
     def command(self, name: str | None = None, **more: Any) -> Callable[[F], F]:
+        """Register the decorated function as a command, as Typer does."""
         register = super().command(name, **more)
 
         def add(function: F) -> F:
-            register(_with_options(function))
+            register(with_options(function))
             return function
 
         return add
 
 
-def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
+def with_options(function: Callable[..., Any]) -> Callable[..., None]:
+    """Return the command that Typer calls for `function`, with the options that its signature asks for.
+
+    - One that returns `Found` gets ``--json``; what it found is shown, and its error or exit code follows.
+    - One that yields `Found` gets the same, and goes on once all of it is shown and written.
+    - One that takes a `deployment` gets ``--home`` in its place, and the deployment that is opened there.
+    """
     declared = signature(function, eval_str=True)
-    takes = dict(declared.parameters)
-    opens, shows_then_goes_on = takes.pop("deployment", None), declared.return_annotation == Iterator[Found]
-    answers = shows_then_goes_on or declared.return_annotation is Found
-    added: dict[str, Any] = {"home": HomeOption} if opens else {}
-    added |= {"json_path": JsonOption} if answers else {}
+    yields_found = declared.return_annotation == Iterator[Found]
+    has_json = yields_found or declared.return_annotation is Found
+    has_home = "deployment" in declared.parameters
 
     @wraps(function)
     def command(**given: Any) -> None:
-        json_path: Path | None = given.pop("json_path") if answers else None
+        json_path: Path | None = given.pop("json_path") if has_json else None
         _PEOPLE.set(console_for(json_path))
         _JSON.set(json_path is not None)
-        if opens:
+        if has_home:
             # not needed to list the commands, and slow to import
             from blindmatch_simulations.testbed.deployment.folder import Deployment, home_from
 
             given["deployment"] = Deployment.open(home_from(given.pop("home")))
-        running = contextmanager(function)(**given) if shows_then_goes_on else nullcontext(function(**given))
-        with running as made:
-            if not answers:
+        running = contextmanager(function)(**given) if yields_found else nullcontext(function(**given))
+        with running as found:
+            if not has_json:
                 return
-            _show(made, json_path)
-        if made.error is not None:
-            raise made.error
-        if made.code:
-            raise typer.Exit(made.code)
+            _show(found, json_path)
+        if found.error is not None:
+            raise found.error
+        if found.code:
+            raise typer.Exit(found.code)
 
-    kind = Parameter.KEYWORD_ONLY
-    takes |= {name: Parameter(name, kind, default=None, annotation=one) for name, one in added.items()}
-    command.__signature__ = declared.replace(parameters=list(takes.values()))  # type: ignore[attr-defined]
-    command.__annotations__ = {one.name: one.annotation for one in takes.values()}
+    # Typer reads the options from here, not from the function that is wrapped
+    parameters = [parameter for name, parameter in declared.parameters.items() if name != "deployment"]
+    if has_home:
+        parameters.append(_option("home", HomeOption))
+    if has_json:
+        parameters.append(_option("json_path", JsonOption))
+    command.__signature__ = declared.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
+
+
+def _option(name: str, annotation: Any) -> Parameter:
+    """Return the parameter of an option that may be left out."""
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def _show(made: Found, json_path: Path | None) -> None:

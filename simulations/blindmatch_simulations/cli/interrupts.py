@@ -23,9 +23,9 @@ def repeat_lost_interrupts() -> None:
     """Raise a `KeyboardInterrupt` again that came up where Python drops exceptions.
 
     Python calls finalizers, weak references' callbacks and hooks of `os.fork` between any two instructions.
-    It prints what they raise ("Exception ignored in") and goes on, so an interrupt that comes up in one of them
+    It prints what they raise ("Exception ignored in") and goes on: an interrupt that comes up in one of them
     would be lost, and the command would go on to its end. The hook that is told of it is called in the same
-    way and cannot raise it again: a thread sends the signal once more a moment later.
+    way and cannot raise it again, so a thread sends the signal once more a moment later.
     """
     report = sys.unraisablehook
 
