@@ -18,6 +18,7 @@ from blindmatch_simulations.evaluation.attacks.figure import Budget
 from blindmatch_simulations.evaluation.attacks.figure import Figure as Achieved
 from blindmatch_simulations.evaluation.attacks.metadata import PREVENTED
 from blindmatch_simulations.evaluation.attacks.run import (
+    NOTHING_PLAYED,
     AttackRow,
     NotPlayed,
     Ran,
@@ -111,8 +112,8 @@ def test_only_what_a_messenger_without_detection_lacks_is_new() -> None:
     beyond = {name for name, one in ATTACKS.items() if trace_of(one).beyond_e2ee}
     assert {"dual-purpose", "guessing", "unmatched", "rebuilt-collisions"} <= beyond
     assert not beyond & {"first-contact", "ghost-recipient", "substituted-key", "recorded-messages"}
-    assert {word for actor in Actor for word in cell(rows(), actor, "none")} <= {"nothing more", "not played"}
-    assert cell(rows(), Actor.PROVIDER, "none") == {"nothing more"}, (
+    assert {word for actor in Actor for word in cell(rows(), actor, "none")} <= {NOTHING_PLAYED, "not played"}
+    assert cell(rows(), Actor.PROVIDER, "none") == {NOTHING_PLAYED}, (
         "first-contact: played elsewhere, the same here"
     )
 
@@ -172,7 +173,7 @@ def test_the_page_has_the_cells_that_the_command_has(changed: dict[str, bool], t
     for holder, parties in HOLDERS.items():
         held = [one for one in found if isinstance(one, AttackRow) and parties & {*one.adversary.parties}]
         traces = [one.trace for one in held if one.succeeded and one.trace]
-        said = {words for words, _ in page[holder]} - {"nothing more", "not played"}
+        said = {words for words, _ in page[holder]} - {NOTHING_PLAYED, "not played"}
         assert held and said == {one.exposes for one in traces if one.beyond_e2ee}
     for actor in Actor:
         shown: dict[str, set[str]] = {}

@@ -26,7 +26,7 @@ from blindmatch_simulations.evaluation.assess.figures import FIGURES
 from blindmatch_simulations.evaluation.assess.results import ATTACKS, Measured, Results, Studied, write_whole
 from blindmatch_simulations.evaluation.attacks.adversary import Actor, Left
 from blindmatch_simulations.evaluation.attacks.needs import SAME
-from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
+from blindmatch_simulations.evaluation.attacks.run import NOTHING_PLAYED, AttackRow, NotPlayed
 from blindmatch_simulations.evaluation.studies.evidence import DIFFERENCE, EDIT, RECALL, SESSIONS
 from blindmatch_simulations.evaluation.studies.evidence import committed as committed_evidence
 from blindmatch_simulations.evaluation.studies.false_matches import ALL, FALSE
@@ -65,6 +65,7 @@ def sources() -> dict[str, Any]:
         "evidence": evidence(),
         "edits": edits(),
         "actors": [str(one) for one in Actor],
+        "nothing_played": NOTHING_PLAYED,
         "nobody": Left.NOTHING.notices,
         "same": SAME,
         "said": table_of("follow")["plain"],

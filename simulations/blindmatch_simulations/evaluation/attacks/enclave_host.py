@@ -103,7 +103,7 @@ _MEASURES: Final = (
     Claim("a host that runs other code can show the same quote", PAGE),
     budget=f"one altered file, {PICTURES} pictures",
     needs=(needs.ATTESTED,),
-    exposes="every picture",
+    exposes="every picture, in this imitation of an enclave",
 )
 def unmeasured_code(arena: Arena) -> Figure:
     """Count the pictures that devices seal to an enclave whose code keeps what it opens."""

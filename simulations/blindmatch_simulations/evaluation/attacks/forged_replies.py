@@ -259,7 +259,7 @@ def _taken(arena: Arena, deployed: Deployed, stop: Stop, role: Role, reply: Mess
     Claim("any picture the server chooses: it knows the hash, so it can answer with a match that is none"),
     budget=f"{CHOSEN} pictures",
     needs=(needs.WHOLE_HASH, needs.OPEN_LABEL),
-    exposes="that only listed pictures match",
+    exposes="any picture that the matcher has devices report",
     left=Left.SAID,
 )
 def forced_report(arena: Arena) -> Figure:

@@ -83,7 +83,7 @@ def no_answer(call: Call[Any, Any], request: Any, reply: Any) -> Any:
     Claim("whoever changes it sends what they like unmatched, and nobody can tell"),
     budget=f"{SENT} listed pictures",
     needs=(needs.ENCRYPTED, needs.ASKS, needs.TOLD, needs.UNSEEN, needs.SMALL),
-    exposes="that what is sent was matched",
+    exposes="listed pictures sent by a device that ignores replies",
 )
 def unmatched(arena: Arena) -> Figure:
     """Count the listed pictures that arrive without a report."""

@@ -202,7 +202,7 @@ NAMES: Final = tuple(edit.name for edit in EDITS)
 
 @attack(
     "tried-edits",
-    Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "the model, and any number of tries"),
+    Means(frozenset({Party.DEVICE}), has="the model, and any number of tries"),
     Claim(
         "edits can be tried on it without limit until one is not flagged", "docs/designs/device-classifier.md"
     ),
@@ -229,7 +229,7 @@ def tried_edits(arena: Arena) -> Figure:
 
 @attack(
     "fixed-edits",
-    Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "listed pictures, and an editor"),
+    Means(frozenset({Party.DEVICE}), has="listed pictures, and an editor"),
     Claim("what a design's relation does not reach passes"),
     budget=f"{LISTED} crops of ten photographs, {len(EDITS)} fixed edits each",
     needs=(needs.A_LIST,),

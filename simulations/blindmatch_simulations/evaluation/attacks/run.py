@@ -23,6 +23,10 @@ from blindmatch_simulations.testbed.inprocess.plugin_contract import noted_crash
 
 PLAIN: Final = "0b"
 """The option that every other one is compared with: end-to-end encryption without detection."""
+NOTHING_PLAYED: Final = "nothing more in attacks that were played"
+"""Said of an actor whose attacks on a design all failed, or exposed no more than option 0b does."""
+NOT_PLAYED: Final = "not played"
+"""Said of an actor of whom no attack on a design was played."""
 
 
 class Attacker(Strict, frozen=True):
@@ -235,7 +239,7 @@ def by_actor(rows: Iterable[AttackRow | NotPlayed]) -> dict[tuple[str, ...], lis
         exposed = [one for one in own if (design, one) in new]
         said = [(one.exposes, one.notices, one.proof.file if one.proof else "no file") for one in exposed]
         said += [(f"not known: {name} failed", "", "") for name in _failures(found, actor, design)]
-        for words in dict.fromkeys(said) or (("nothing more" if own else "not played", "", ""),):
+        for words in dict.fromkeys(said) or ((NOTHING_PLAYED if own else NOT_PLAYED, "", ""),):
             lines.setdefault((actor, *words), []).append(design)
     return lines
 

@@ -50,7 +50,7 @@ const attackLink = (row, words = attackWords(row)) =>
     evidence(h`Attack on ${calledIn(row.parameters.design)}: ${attackName(row.id)}`, [
       [
         "adversary",
-        h`${row.adversary.conduct} ${withWhom(row.adversary.parties)}${row.adversary.has ? h`: ${plainly(row.adversary.has)}` : ""}; ${plainly(row.adversary.budget)}`,
+        h`${row.adversary.conduct} ${byAttackers(row)}${row.adversary.has ? h`: ${plainly(row.adversary.has)}` : ""}; ${plainly(row.adversary.budget)}`,
       ],
       ["attacks the sentence", h`${plainly(row.claim.words)} (<code>${row.claim.page}</code>)`],
       ["came to", attackWords(row)],
@@ -175,7 +175,7 @@ const attacksFold = () => {
     return rows.length ? h`; alike in ${to("actors", number(rows.length))} more, since it ${now.sources.same}` : "";
   };
   const played = groupsBy(attackRows(), (one) => one.id).map((each) => [
-    h`<b>${attackName(each[0].id)}</b> ${soft(h`${withWhom(each[0].adversary.parties)}: ${plainly(each[0].claim.words)}`)}`,
+    h`<b>${attackName(each[0].id)}</b> ${soft(h`${glue(unique(each.map(byAttackers)), "; or ")}: ${plainly(each[0].claim.words)}`)}`,
     h`${glue(
       each.map((one) => h`${calledIn(one.parameters.design)}: ${attackLink(one)}`),
       "; ",

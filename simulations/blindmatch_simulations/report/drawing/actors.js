@@ -47,7 +47,7 @@ const actorLines = (actor, of) => {
   return [
     [h`<b>${called(actor)}</b>`],
     ...lines,
-    ...rest("nothing more", (one) => one.own.length && !one.exposed.length),
+    ...rest(now.sources.nothing_played, (one) => one.own.length && !one.exposed.length),
     ...rest("not played", (one) => !one.own.length),
   ];
 };
@@ -78,7 +78,7 @@ const actorsPart = () => {
   return [
     table("Exposed by played attacks; rows overlap", head, lines, "flat"),
     fold("actors", "By actor: what, who notices, which file proves it", [
-      para(h`Most attacks are not played on 0a: its provider reads every picture by design. An attack that ${now.sources.same} is played once; here each design that it concerns is counted and named, with the outcome of the one that it was played on.`),
+      para(h`Most attacks are not played on 0a: its provider reads every picture by design. An attack that ${now.sources.same} is played once; here each design that it concerns is counted and named, with the outcome of the one that it was played on. These lines say what attacks were played for; what is declared besides, of stolen files for instance, stands on the sheet and among the declared facts.`),
       table("By actor", ["exposed", "options", "noticed by", "file, and what verifies it"], every),
     ]),
   ];

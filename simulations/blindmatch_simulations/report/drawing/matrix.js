@@ -95,7 +95,9 @@ const together = (groups, device, between = "; ") =>
     ),
     between,
   );
-const byWhom = (one, between) => together(one.by, "any user", between);
+// whoever makes a device report needs no help of those whom every report goes to
+const forcers = (one) => (one.fact.topic === "forced" ? smallest(one.by.map((parties) => parties.filter((party, at, all) => !AFTER.includes(party) || all.length === 1))) : one.by);
+const byWhom = (one, between) => together(forcers(one), "any user", between);
 const notice = (one) => one.fact.noticed_by || "not measured";
 const abuseSaid = (one, whom) => h`${whom} ${abuseOf(one.fact)} ${soft(h`(${notice(one)})`)}`;
 const abuseLine = (one) => abuseSaid(one, byWhom(one));

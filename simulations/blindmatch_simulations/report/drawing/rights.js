@@ -9,18 +9,32 @@ const opened = (row) => {
   const reported = row.design.declared.filter(({parties: [party, more]}) => AFTER.includes(party) && !more).flatMap((leak) => leak.facts.map((fact) => fact.name));
   const shows = ({source, facts}) => source === "design" && facts.some((fact) => fact.shows.includes("picture") && !reported.includes(fact.name));
   const declared = row.design.declared.filter(shows).map((leak) => leak.parties);
-  return smallest([...tried.map((one) => one.adversary.parties), ...declared]).map((parties) => {
-    const won = tried.find((one) => one.adversary.parties.join() === parties.join());
-    return won ? attackLink(won, h`${withWhom(parties)}, in a played attack`) : h`${withWhom(parties)}, as declared`;
+  // what an imitation lets through is no reason to leave out who does it where the real thing runs
+  const real = tried.filter((one) => !now.sources.imitated[one.trace.exposes]);
+  const parts = smallest([...real.map((one) => one.adversary.parties), ...declared]).map((parties) => {
+    const won = real.find((one) => one.adversary.parties.join() === parties.join());
+    return won ? attackLink(won, h`${byAttackers(won)}, in a played attack`) : h`${withWhom(parties)}, as declared`;
   });
+  const imitated = tried.filter((one) => now.sources.imitated[one.trace.exposes]);
+  return [...parts, ...imitated.map((one) => attackLink(one, h`${byAttackers(one)} alone, ${now.sources.imitated[one.trace.exposes]}`))];
 };
+// a coarse copy that a played attack made of what is sent
+const redrawn = (row) =>
+  attackRows()
+    .filter((one) => one.parameters.design === row.id && one.succeeded && now.sources.redrawn.includes(one.trace?.exposes))
+    .map((one) => attackLink(one, h`${byAttackers(one)}, as a coarse copy, in a played attack`));
+// the centre sees what a device was made to report
+const forcedOn = (row) =>
+  abuses(row)
+    .filter((one) => one.name === "forced_report")
+    .map((one) => h`${partyName("centre")}, where ${byWhom(one)} has a picture reported`);
 const readers = (row) => {
   if (row.kind === "study") return "authorities, of opened accounts";
   const [plain, sealed] = [(state) => state && state !== "sealed", (state) => state === "sealed"].map((fits) =>
     partiesThat(row, ({things}) => fits(things.picture?.state)),
   );
   if (String(plain)) return plain;
-  const parts = [...(String(sealed) ? [h`${sealed}, under a seal`] : []), ...opened(row)];
+  const parts = [...(String(sealed) ? [h`${sealed}, under a seal`] : []), ...opened(row), ...redrawn(row), ...forcedOn(row)];
   return parts.length ? glue(parts, "; ") : "nobody else";
 };
 const holders = (row) => {

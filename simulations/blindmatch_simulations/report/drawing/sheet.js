@@ -189,11 +189,19 @@ const playedOn = (row) =>
         (a.trace.notices !== now.sources.nobody) - (b.trace.notices !== now.sources.nobody) ||
         b.trace.actors.length - a.trace.actors.length,
     )[0];
+// what an imitation of an option lets through, which the option itself might not
+const imitatedOn = (row) =>
+  glue(
+    attackRows()
+      .filter((one) => one.parameters.design === row.id && one.succeeded && now.sources.imitated[one.trace?.exposes])
+      .map((one) => h`; ${byAttackers(one)} alone, ${now.sources.imitated[one.trace.exposes]} ${soft(h`(${called(one.trace.notices)})`)}`),
+    "",
+  );
 const worst = (row) => {
   const one = worstOf(row),
     played = playedOn(row);
   const words = one
-    ? abuseSaid(one, byWhom(one, "; or "))
+    ? h`${abuseSaid(one, byWhom(one, "; or "))}${imitatedOn(row)}`
     : played
       ? h`${withWhom(played.adversary.parties)}: ${played.trace.exposes} ${soft(h`(${called(played.trace.notices)})`)}`
       : noList(row)
