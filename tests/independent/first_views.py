@@ -368,7 +368,7 @@ def _actors(made: Committed) -> list[str]:
     ]
 
 
-CALLED = {"list owner": "curator"}
+CALLED = {"list owner": "curator", "user with a modified client": "user who cheats"}
 HOLDERS = {"matcher, third party": {"matcher", "third_party", "party_a", "party_b"}, "vendor": {"vendor"}}
 """Parties of the adversary by whom an attack counts, of those who are no actors of a trace "
 "(docs/attacks.md)."""
