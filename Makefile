@@ -235,7 +235,7 @@ pages: $(DEV) ## write the parts of pages again that follow from code
 vectors: $(STAMP) ## write the test vectors of every built-in design again
 	$(BIN)/blindmatch conformance --write-vectors tests/vectors/designs
 
-checks: $(STAMP) ## check every design for data/checks.json, with large games: an hour of a core; goes on
+checks: $(STAMP) ## check every design for data/checks.json, with large games: hours of a core; goes on
 	$(BIN)/blindmatch conformance --games --keep simulations/blindmatch_simulations/data/checks.json
 
 corpus: $(DEV) ## make the reference corpus again from packages: 4 GB to fetch, 25 CPU-minutes; goes on (needs apt-get, npm)
