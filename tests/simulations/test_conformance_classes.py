@@ -26,7 +26,7 @@ from blindmatch_simulations.evaluation.conformance.fixtures import (
 )
 from blindmatch_simulations.evaluation.conformance.leakage import games
 from blindmatch_simulations.evaluation.conformance.leakage.games import GameSetup
-from blindmatch_simulations.evaluation.conformance.leakage.relations import Hull
+from blindmatch_simulations.evaluation.conformance.leakage.spans import Hull
 from blindmatch_simulations.evaluation.conformance.repetition import held_bytes
 from blindmatch_simulations.evaluation.conformance.spellings import pieces, silent, spelt
 from blindmatch_simulations.testbed.deployment.registry import load_design

@@ -4,6 +4,7 @@ hooks       honest designs with hooks around their steps; what a cheat is that h
 devices     the device: blinds, rounds, cover, proofs that are not checked, what is remembered
 requests    what a request bears beside itself, some of it under a condition or where nobody looks
 rounds      what is drawn in later rounds
+kinds       what is leaked in one kind of binding alone
 labels      what a label says beside its entry, and vouchers that open too early
 pinned      what follows from the picture and from what is sent beside it; accounts that have lived; messages
 roles       roles, and claims that are too small

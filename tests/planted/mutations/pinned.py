@@ -260,8 +260,12 @@ class Wary(Hooked, Roomy):
     """A voucher with room."""
 
 
+def vouchers_that_draw(says: Any) -> type[Wary]:
+    return type("Variant", (Wary,), {"room": lambda self, item, binding, rng: says(item, binding, rng)})
+
+
 def vouchers(says: Any) -> type[Wary]:
-    return type("Variant", (Wary,), {"room": lambda self, item, binding, rng: says(item, binding)})
+    return vouchers_that_draw(lambda item, binding, rng: says(item, binding))
 
 
 def evidence_of(binding: bm.Binding) -> Evidence | None:

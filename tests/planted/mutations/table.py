@@ -18,6 +18,7 @@ for _name in (
     "rounds",
     "places",
     "pinned",
+    "kinds",
     "labels",
     "roles",
     "lists",

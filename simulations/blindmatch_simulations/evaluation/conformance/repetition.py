@@ -18,7 +18,8 @@ from blindmatch_protocol.contract import UNBOUND, NoState, Role, concluded
 from blindmatch_protocol.contract.steps import Done, Send, Voucher
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published
-from blindmatch_simulations.evaluation.conformance.leakage.relations import Span, groups, role_players
+from blindmatch_simulations.evaluation.conformance.leakage.relations import groups, role_players
+from blindmatch_simulations.evaluation.conformance.leakage.spans import Span
 from blindmatch_simulations.testbed.inprocess.deployed import (
     VOUCHER,
     Deployed,

@@ -10,16 +10,18 @@ the sessions of a picture with a probability of 2^-(SAMPLES - 1), so none of som
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from functools import reduce
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial, reduce
 from operator import and_, or_
-from typing import Final
+from typing import Final, TypeAlias
 
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.codec.errors import BlindmatchError
-from blindmatch_protocol.contract import Party, Role, Voucher
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_protocol.contract import Binding, Party, Role, Voucher
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
+from blindmatch_simulations.evaluation.conformance.leakage.bindings import BindingKind
 from blindmatch_simulations.testbed.inprocess.deployed import (
     VOUCHER,
     Deployed,
@@ -34,24 +36,41 @@ from blindmatch_simulations.testbed.pictures.pool import Pooled
 
 SAMPLES: Final = 32
 
+DrawBinding: TypeAlias = Callable[[Randomness], Binding]
+"""Gives the binding of a session."""
+
 
 def evidence_of(
-    fixtures: Fixtures, deployed: Deployed, parties: Collection[Party], one: Pooled, other: Pooled
+    fixtures: Fixtures,
+    deployed: Deployed,
+    parties: Collection[Party],
+    one: Pooled,
+    other: Pooled,
+    kind: BindingKind | None = None,
 ) -> dict[str, str]:
     """Return the evidence that a failure gives of two pictures that parties tell apart: the parties, the
-    pictures, and the field with both values, if one field says it."""
+    pictures, and the field with both values, if one field says it.
+
+    Args:
+        kind: of the bindings in which they are told apart; any if None.
+    """
     found = {"party": " with ".join(sorted(parties)), "items": f"{one.name} and {other.name}"}
-    told = telling_field_of(fixtures, deployed, parties, one, other)
+    draw = partial(drawn_binding, fixtures.design) if kind is None else kind.draw
+    told = _telling_field_of(fixtures, deployed, parties, (one, other), draw)
     return found | ({} if told is None else {"field": told.words(one.name, other.name)})
 
 
-def telling_field_of(
-    fixtures: Fixtures, deployed: Deployed, parties: Collection[Party], one: Pooled, other: Pooled
+def _telling_field_of(
+    fixtures: Fixtures,
+    deployed: Deployed,
+    parties: Collection[Party],
+    pictures: tuple[Pooled, Pooled],
+    draw: DrawBinding,
 ) -> Difference | None:
     """Return the field that is constant for either picture, and not the same for both."""
     roles = {role for party in parties for role in seen_by(fixtures.design, party)}
     try:
-        mine, theirs = (_fields(fixtures, deployed, roles, each) for each in (one, other))
+        mine, theirs = (_fields(fixtures, deployed, roles, each, draw) for each in pictures)
     except BlindmatchError:
         return None  # a picture whose sessions are refused is told apart by that
     for path in mine[0]:
@@ -63,13 +82,13 @@ def telling_field_of(
 
 
 def _fields(
-    fixtures: Fixtures, deployed: Deployed, roles: Collection[Role], one: Pooled
+    fixtures: Fixtures, deployed: Deployed, roles: Collection[Role], one: Pooled, draw: DrawBinding
 ) -> list[dict[str, object]]:
     """The fields of all bodies of each of a picture's sessions; those after the first round say which."""
     found = []
     for number in range(SAMPLES):
         rng = fixtures.rng(f"named/{number}")
-        ran = run_session(deployed, one.item, rng, binding=drawn_binding(fixtures.design, rng))
+        ran = run_session(deployed, one.item, rng, binding=draw(rng))
         found.append(dict(_all_fields(ran, roles)))
     return found
 

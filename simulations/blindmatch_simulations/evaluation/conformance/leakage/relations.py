@@ -2,27 +2,23 @@
 
 Over fresh randomness, what is sent for a picture fills an affine space over GF(2). Sums of its bits that
 never change are readable by whoever receives it. If one of them changes with the picture, while everything
-declared stays, it tells the pictures apart. The space is spanned from samples until `SETTLED` in a row add
-nothing, so that an honest body is taken for another with a probability of 2^-64. What is sent seldom, such as
-the longest of bodies whose length is drawn, may come later. So spaces that differ are spanned on before they
-count as different. Where a space still grows after `SPANNED` samples, new samples of both pictures are held
-against it: those of the same distribution fall outside of it equally often, and the other picture's are
-taken for different if they do so more often than by chance (Fisher's exact test, 2^-40). What is not linear
-over GF(2) is left to the dictionary of the games.
+declared stays, it tells the pictures apart. `spans` says how the space is spanned, and when two of them
+differ. What is not linear over GF(2) is left to the dictionary of the games.
+
+Sessions of each kind of binding (`bindings`) are spanned by themselves: an ordinary question, and one for a
+proof of absence; messages of each type of file. A sum that is constant in one kind alone would be hidden by
+what the others span.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cache, cached_property, partial
-from math import comb
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import (
-    CERTIFYING,
-    UNBOUND,
     Adversary,
     Item,
     Party,
@@ -34,6 +30,7 @@ from blindmatch_protocol.contract import (
 )
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, Setting, as_published, settings
+from blindmatch_simulations.evaluation.conformance.leakage.bindings import BindingKind, list_binding_kinds
 from blindmatch_simulations.evaluation.conformance.leakage.game import Guesses, guesses
 from blindmatch_simulations.evaluation.conformance.leakage.lives import Account, Life, carried_over
 from blindmatch_simulations.evaluation.conformance.leakage.named import evidence_of
@@ -46,13 +43,13 @@ from blindmatch_simulations.evaluation.conformance.leakage.play import (
     Table,
     opponents,
 )
+from blindmatch_simulations.evaluation.conformance.leakage.spans import HEAD, TAIL, Sample, Span
 from blindmatch_simulations.testbed.audit.counterpart import Counterpart, DecoyFinder
 from blindmatch_simulations.testbed.inprocess.deployed import (
     VOUCHER,
     Deployed,
     Ran,
     carried_by,
-    drawn_binding,
     enrolled,
     run_session,
     seen_by,
@@ -63,15 +60,10 @@ from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotCom
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 from blindmatch_simulations.testbed.pictures.sent import size_class
 
-SETTLED: Final = 64
-SPANNED: Final = 3_000
+SPANNED_OF_GROUP: Final = 3_000
 """Samples of a group's first picture and of the others that are spanned; one of these is, unless `WIDE`."""
-CONFIRMED: Final = 512
-"""Samples more of two pictures whose spaces differ."""
-UNLIKELY: Final = 1 << 40
-"""One in so many: what is less likely is not taken for chance."""
-HEAD, TAIL = 160, 32
-"""Bytes of what is sent in a session that are looked at: the first and the last ones."""
+SPANNED_OF_KIND: Final = 1_000
+"""The same of each kind of binding but the most frequent one, as published."""
 ENDS: Final = 32
 """Bytes of either end of enrolments and earlier replies that are looked at beside."""
 ACCOUNTS: Final = 2
@@ -81,7 +73,8 @@ AGAIN: Final = 2
 CERTAIN: Final = 3
 """Sessions of a picture in each of which a dictionary must tell it."""
 WIDE: Final = 1_000
-"""Where a space takes more samples than that, no other picture is spanned but in the first setting."""
+"""Where a space takes more samples than that, no other picture is spanned but in the first setting, in the
+most frequent kind of binding; and no further kind is looked at but there."""
 FORGED: Final = 6_000
 """Samples for pictures of a setting that are compared with forged ones; one of them is."""
 FRONT: Final = ("poor", "large", "faint", "listed", "twin", "near-30", "other")
@@ -94,8 +87,9 @@ def check_relations(fixtures: Fixtures) -> Passed:
     """No sum of sent bits (GF(2), first 160 and last 32 bytes) and of earlier replies' is constant for a
     picture and differs for another that agrees on the facts.
 
-    Half of the sessions are for a proof of absence. See the module; for every setting, for accounts that are
-    carried into a third epoch, and for every coalition of parties with roles.
+    Ordinary questions and ones for a proof of absence, and messages of each type of file, are looked at
+    apart. See the module; for every setting, for accounts that are carried into a third epoch, and for every
+    coalition of parties with roles.
     """
     compared, samples = 0, 0
     for setting, life in _cases(fixtures):
@@ -213,37 +207,62 @@ class _Looked:
         return self._known.hits(one.name, seen) > self._known.hits(other.name, seen)
 
     def alike(self, opponent: Opponent, group: list[Pooled]) -> int:
-        """The same is constant for all pictures of a group; samples taken of those that were spanned."""
-        taken = sampling(self._fixtures, self._setting.deployed, opponent.parties, self._life)
+        """The same is constant for all pictures of a group, in each kind of binding; samples taken of those
+        that were spanned."""
         names = [one.name for one in group]
         if any(opponent.parties < parties and names == held for parties, held in self._spanned):
             return 0
+        frequent, *further = list_binding_kinds(self._fixtures.design)
+        mine, count = self._alike_in(opponent, group, frequent, False)
+        lengths = mine.lengths
+        for kind in further if not self._later or mine.count <= WIDE else ():
+            span, spanned = self._alike_in(opponent, group, kind, True)
+            lengths = lengths + span.lengths
+            count += spanned
+        if max(lengths) <= HEAD + TAIL:
+            self._spanned.append((opponent.parties, names))
+        return count
+
+    def _alike_in(
+        self, opponent: Opponent, group: list[Pooled], kind: BindingKind, is_further: bool
+    ) -> tuple[Span, int]:
+        """Compare the pictures in one kind of binding; return what the first one spans, and the samples taken
+        of all that were spanned.
+
+        Args:
+            is_further: it is not the most frequent kind, so that fewer pictures are spanned.
+        """
+        taken = sampling(self._fixtures, self._setting.deployed, opponent.parties, self._life, kind)
 
         def span(one: Pooled) -> Span:
             return Span(lambda at: taken(one.item, self._rng(str(at))))
 
         first, *rest = group
         mine, kept = span(first).settle(), 0
-        one_way = self._later and mine.count > WIDE
+        one_way = (self._later, is_further, mine.count > WIDE).count(True) > 1
+        most = SPANNED_OF_KIND if is_further else SPANNED_OF_GROUP
         for number, one in enumerate(one_of_each_kind(rest, self._fixtures.seed)[0]):
             other = span(one)
-            if one_way or (number and kept + mine.count > SPANNED):
+            if one_way or (number and kept + mine.count > most):
                 same = mine.holds_all(other.add(AGAIN))
             else:
                 kept += other.settle(mine).count
                 same = mine.alike(other)
             if not mine.as_long(other):
-                raise self._told(opponent, "the length of what is sent tells pictures apart", first, one)
+                rule = "the length of what is sent tells pictures apart"
+                raise self._told(opponent, rule, first, one, kind)
             if not same:
-                raise self._told(opponent, TOLD, first, one)
-        if max(mine.lengths) <= HEAD + TAIL:
-            self._spanned.append((opponent.parties, names))
-        return mine.count + kept
+                raise self._told(opponent, TOLD, first, one, kind)
+        return mine, mine.count + kept
 
-    def _told(self, opponent: Opponent, rule: str, first: Pooled, other: Pooled) -> BrokenError:
+    def _told(
+        self, opponent: Opponent, rule: str, first: Pooled, other: Pooled, kind: BindingKind | None = None
+    ) -> BrokenError:
         step = f"{opponent.name}, {self._setting.name}"
+        step += f", {kind.name}" if kind and kind.name else ""
         parties, deployed = opponent.parties, self._setting.deployed
-        return BrokenError(step, rule, **evidence_of(self._fixtures, deployed, parties, first, other))
+        evidence = evidence_of(self._fixtures, deployed, parties, first, other, kind)
+        return BrokenError(step, rule, **evidence)
 
 
 def one_of_each_kind(found: Sequence[Pooled], seed: int) -> tuple[list[Pooled], list[Pooled]]:
@@ -256,23 +275,25 @@ def one_of_each_kind(found: Sequence[Pooled], seed: int) -> tuple[list[Pooled], 
     return [*front, *(one for one in turned if one not in front)], front
 
 
-Sample: TypeAlias = tuple[bytes, bytes]
-"""What is sent for a picture, and what is seen beside it."""
-
-
 def sampling(
-    fixtures: Fixtures, deployed: Deployed, parties: frozenset[Party], life: Life | None = None
+    fixtures: Fixtures,
+    deployed: Deployed,
+    parties: frozenset[Party],
+    life: Life | None,
+    kind: BindingKind,
 ) -> Callable[[Item, Randomness], Sample]:
-    """Gives what parties get for a picture of an account, a new one or one that has lived, all rounds, one
-    body after the other: bodies (half of them for a proof of absence), a voucher, and replies that they
-    carry; beside it the commitment of the message that a voucher is bound to, and both ends of what the
-    account enrolled with and of replies that later rounds may refer to."""
+    """Gives what parties get for a picture of an account, a new one or one that has lived, in one kind of
+    binding, all rounds, one body after the other: bodies, a voucher, and replies that they carry; beside it
+    the commitment of the message that a voucher is bound to, and both ends of what the account enrolled with
+    and of replies that later rounds may refer to."""
     design = fixtures.design
     roles = sorted({role for party in parties for role in seen_by(design, party)})
     carried = carried_by(design, parties)
     mine = [role for role in roles if role in design.enrolments and design.info.roles[role] in parties]
     one = fixtures.pool.of("other")[0]
-    first = run_session(deployed, one.item, fixtures.rng("relations/rounds"))
+    rounds = fixtures.rng("relations/rounds")
+    binding = kind.draw(fixtures.rng("relations/message"))
+    first = run_session(deployed, one.item, rounds, binding=binding)
     whole = len(first.rounds) > 1 or carried or VOUCHER in roles
 
     def ends(raws: Iterable[bytes]) -> bytes:
@@ -299,8 +320,7 @@ def sampling(
     def sample(item: Item, rng: Randomness) -> Sample:
         who = account(rng)
         beside = ends(who.held[role].encode() for role in mine)
-        plain = CERTIFYING if below(rng, 2) else UNBOUND
-        binding = drawn_binding(design, rng) if design.vouchers else plain
+        binding = kind.draw(rng)
         if not whole:
             bodies = first_bodies(deployed, item, who.state, rng, binding)
             return b"".join(bodies[role].encode() for role in sorted(bodies) if role in roles), beside
@@ -318,137 +338,3 @@ def _answered(
 ) -> tuple[Message, Verdict | None]:
     request = Request(body, who.held.get(role))
     return answered(deployed.design, role, deployed.states[role], request, rng)
-
-
-def number(body: bytes) -> int:
-    """The looked-at bytes of a body as a vector of bits."""
-    return int.from_bytes(body if len(body) <= HEAD + TAIL else body[:HEAD] + body[-TAIL:], "big")
-
-
-class Hull:
-    """The affine space over GF(2) that vectors of bits span."""
-
-    def __init__(self) -> None:
-        self._origin: int | None = None
-        self._basis: dict[int, int] = {}
-
-    def add(self, vector: int) -> bool:
-        """Take a vector in; did the space grow?"""
-        if self._origin is None:
-            self._origin = vector
-            return True
-        rest = self._rest(vector)
-        if rest:
-            self._basis[rest.bit_length()] = rest
-        return bool(rest)
-
-    def holds(self, vector: int) -> bool:
-        return not self._rest(vector)
-
-    @property
-    def size(self) -> int:
-        return len(self._basis)
-
-    def within(self, other: Hull) -> bool:
-        """Is all of this space in the other one?"""
-        origin = self._origin or 0
-        return other.holds(origin) and all(other.holds(origin ^ step) for step in self._basis.values())
-
-    def _rest(self, vector: int) -> int:
-        """What is left of a vector by the basis, in which every vector has a highest bit of its own."""
-        rest = vector ^ (self._origin or 0)
-        while rest and (held := self._basis.get(rest.bit_length())) is not None:
-            rest ^= held
-        return rest
-
-
-class Span:
-    """What samples span: by number, each with randomness of its own, the same for all pictures.
-
-    Attributes:
-        lengths: of the samples, in bytes.
-    """
-
-    def __init__(self, sample: Callable[[int], Sample]) -> None:
-        self._sample = sample
-        self._hull = Hull()
-        self._is_growing = True
-        self.lengths: list[int] = []
-
-    @property
-    def count(self) -> int:
-        return len(self.lengths)
-
-    def settle(self, other: Span | None = None) -> Span:
-        """Take samples until `SETTLED` in a row add nothing, or the space is as large as the other one."""
-        settled = 0
-        while settled < SETTLED and (other is None or self._hull.size < other._hull.size or not self.count):
-            settled = 0 if self._grow() else settled + 1
-        return self
-
-    def add(self, count: int) -> Span:
-        for _ in range(count):
-            self._grow()
-        return self
-
-    def holds(self, other: Span) -> bool:
-        """Is all that the other one spans in here?"""
-        return other._hull.within(self._hull)
-
-    def same(self, other: Span) -> bool:
-        return self._hull.size == other._hull.size and self.holds(other)
-
-    def alike(self, other: Span) -> bool:
-        """The same; or new samples of either one are outside of the other as seldom as of itself, while they
-        still grow after `SPANNED` samples."""
-        if self._settles(partial(self.same, other), self, other):
-            return True
-        return self._is_growing and self._is_as_new(other) and other._is_as_new(self)
-
-    def holds_all(self, other: Span) -> bool:
-        """Is all that the other one spans in here? If this one still grows after `SPANNED` samples: are new
-        samples of the other one outside as seldom as its own?"""
-        if self._settles(partial(self.holds, other), self):
-            return True
-        return self._is_growing and self._is_as_new(other)
-
-    def _settles(self, agrees: Callable[[], bool], *spans: Span) -> bool:
-        """Span on until the spaces agree, none grows, or there are `SPANNED` samples; do they agree then?"""
-        self._is_growing = True
-        while self._is_growing and not agrees() and self.count < SPANNED:
-            self._is_growing = sum(span._grows() for span in spans) > 0  # each of them is spanned on
-        return agrees()
-
-    def _is_as_new(self, other: Span) -> bool:
-        """Are new samples of the other one outside of this space no more often than its own, but by chance?
-
-        With m of n own samples and t of n others outside, and one distribution for both, t or more of the
-        m + t are the other's with the sum over k >= t of C(n, k) C(n, m + t - k) / C(2 n, m + t).
-        """
-        mine, theirs = (self._count_outside(one) for one in (self, other))
-        both, n = mine + theirs, CONFIRMED
-        ways = sum(comb(n, count) * comb(n, both - count) for count in range(theirs, min(n, both) + 1))
-        return ways * UNLIKELY > comb(2 * n, both)
-
-    def _count_outside(self, source: Span) -> int:
-        """How many of `CONFIRMED` new samples of a source are not in this space, which stays as it is."""
-        return sum(not self._hull.holds(source._vector()) for _ in range(CONFIRMED))
-
-    def _grows(self) -> bool:
-        """Take `CONFIRMED` samples more; did the space grow?"""
-        before = self._hull.size
-        self.add(CONFIRMED)
-        return self._hull.size > before
-
-    def as_long(self, other: Span) -> bool:
-        """With the same randomness: lengths may be drawn, and must not depend on the picture."""
-        return all(mine == theirs for mine, theirs in zip(self.lengths, other.lengths, strict=False))
-
-    def _grow(self) -> bool:
-        return self._hull.add(self._vector())
-
-    def _vector(self) -> int:
-        """The next sample as a vector of bits."""
-        body, beside = self._sample(self.count)
-        self.lengths.append(len(body))
-        return number(body) << 8 * len(beside) | int.from_bytes(beside, "big")

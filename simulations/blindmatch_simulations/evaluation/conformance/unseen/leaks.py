@@ -15,7 +15,7 @@ from blindmatch_protocol.contract.design import told
 
 from blindmatch_simulations.evaluation.conformance.leakage.pinning import visible
 from blindmatch_simulations.evaluation.conformance.leakage.play import opponents
-from blindmatch_simulations.evaluation.conformance.leakage.relations import HEAD, TAIL, Hull, number
+from blindmatch_simulations.evaluation.conformance.leakage.spans import HEAD, TAIL, Hull, number
 from blindmatch_simulations.evaluation.conformance.unseen.suspect import (
     PICTURES,
     Suspect,
