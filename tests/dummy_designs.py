@@ -37,6 +37,7 @@ from blindmatch_protocol.contract import (
     UInt,
 )
 from blindmatch_protocol.contract import Sequence as Elements
+from blindmatch_protocol.designs.device_list import THE_LIST
 from blindmatch_protocol.designs.facts import ENROLMENT, EVERY_HASH, QUALITY, QUERY_TIME, leaks
 from blindmatch_protocol.designs.plain_scan import PlainScan
 from blindmatch_protocol.sets.plain_list import (
@@ -254,7 +255,10 @@ class Shares(Dummy[Split]):
     facts: ClassVar[tuple[bm.Fact, ...]] = (QUERY_TIME,)
 
     def leakage(self) -> tuple[bm.Leak, ...]:
-        return (*super().leakage(), *leaks(set(self.info.roles.values()), EVERY_HASH, QUERY_TIME))
+        """Together the parties see the hash; and the device knows its shares, so that replies give it the
+        whole list."""
+        together = leaks(set(self.info.roles.values()), EVERY_HASH, QUERY_TIME)
+        return (*super().leakage(), *together, *leaks({Party.DEVICE}, THE_LIST))
 
     def start(
         self, state: bm.NoState, setup: int, item: Item, binding: bm.Binding, rng: Randomness

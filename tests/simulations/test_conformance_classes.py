@@ -17,7 +17,6 @@ from blindmatch_protocol.designs.hash_upload import HashUpload
 from blindmatch_protocol.group import ORDER, sodium
 from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design, epochs
 from blindmatch_simulations.evaluation.conformance.confined import digest
-from blindmatch_simulations.evaluation.conformance.draws import solved
 from blindmatch_simulations.evaluation.conformance.fixtures import (
     SMALL_FILES,
     Fixtures,
@@ -27,6 +26,7 @@ from blindmatch_simulations.evaluation.conformance.fixtures import (
 from blindmatch_simulations.evaluation.conformance.leakage import games
 from blindmatch_simulations.evaluation.conformance.leakage.games import GameSetup
 from blindmatch_simulations.evaluation.conformance.leakage.spans import Hull
+from blindmatch_simulations.evaluation.conformance.proofs import solved
 from blindmatch_simulations.evaluation.conformance.repetition import held_bytes
 from blindmatch_simulations.evaluation.conformance.spellings import pieces, silent, spelt
 from blindmatch_simulations.testbed.deployment.registry import load_design

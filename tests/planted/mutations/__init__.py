@@ -8,6 +8,7 @@ kinds       what is leaked in one kind of binding alone
 labels      what a label says beside its entry, and vouchers that open too early
 pinned      what follows from the picture and from what is sent beside it; accounts that have lived; messages
 roles       roles, and claims that are too small
+proofs      nonces of a role's proofs
 lists       what a set or an update tells of the list; updates that do not do what they say
 places      the order in which rows are sent
 timing      steps that take their time; a device that looks at the outcome first

@@ -21,6 +21,7 @@ for _name in (
     "kinds",
     "labels",
     "roles",
+    "proofs",
     "lists",
     "timing",
     "watched",

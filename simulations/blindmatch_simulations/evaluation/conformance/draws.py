@@ -1,5 +1,5 @@
 """What is drawn is long enough, and is drawn anew: keys, blinds and nonces hang on 128 bits of the tape at
-least, and look it; no two proofs share a nonce.
+least, and look it.
 
 In: the design's steps that draw, each on tapes of this run's randomness. Out: how many bytes of a tape count,
 that is, change what is sent or published when they are altered. A field that tells pictures apart on one tape
@@ -13,9 +13,7 @@ of 16 bytes in a row a stride of 2 meets 8.
 
 Parts of fields that come again are looked for in `leakage.pads`.
 
-No blind of b bits comes twice in n = `SESSIONS` sessions with a probability of exp(-n^2 / 2^(b+1)). A proof
-of knowledge of a key k is a challenge c and a response s = r - c*k (RFC 9497, section 2.2.1; one of Schnorr's
-has the other sign). Two proofs of one nonce r give k = (s' - s) / (c - c').
+No blind of b bits comes twice in n = `SESSIONS` sessions with a probability of exp(-n^2 / 2^(b+1)).
 """
 
 from __future__ import annotations
@@ -23,18 +21,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial, reduce
-from itertools import combinations, pairwise
 from operator import and_, or_
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from blindmatch_protocol.codec import Message
-from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.randomness import Randomness, Recording, replayed
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import CERTIFYING, UNBOUND, Role
+from blindmatch_protocol.contract import UNBOUND, Role
 from blindmatch_protocol.contract.steps import Done, Send, Voucher
-from blindmatch_protocol.group import ORDER, sodium
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published, lowered
@@ -52,7 +48,7 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
     seen_by,
 )
 from blindmatch_simulations.testbed.inprocess.leaves import fields_of
-from blindmatch_simulations.testbed.inprocess.steps import limits, sent
+from blindmatch_simulations.testbed.inprocess.steps import limits
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 
@@ -433,80 +429,3 @@ def _leaves_of(body: Message) -> Iterator[tuple[str, bytes]]:
 def _states(build: Build) -> Any:
     design = build.design
     return [design.open_role(role, build.role_files(role)) for role in sorted(build.published.roles)]
-
-
-REPLIES: Final = 12
-"""Bodies that are answered one by one, and as many in one batch."""
-
-Proof: TypeAlias = tuple[int, int]
-"""Challenge and response."""
-
-
-def check_proofs(fixtures: Fixtures) -> Passed:
-    """No key in the set-up follows from two proofs in 48 replies, alone and in a batch, half of them for a
-    proof of absence."""
-    deployed, public, found = as_published(fixtures).deployed, windows(fixtures), 0
-    for role in fixtures.design.info.roles:
-        proofs = proofs_in(_replies(fixtures, deployed, role))
-        found += len(proofs)
-        if solved(proofs, public):
-            raise BrokenError(f"answer of {role}", "two proofs share a nonce: the key follows from them")
-    if not found:
-        raise NotApplicableError("replies bear nothing that can be read as a proof")
-    return Passed(f"no key follows from any two of {found} proofs", {"proofs": found})
-
-
-def windows(fixtures: Fixtures) -> frozenset[bytes]:
-    """Everything in the set-up that may be a public key."""
-    raws = as_published(fixtures).deployed.build.setup_files.values()
-    return frozenset(raw[at : at + SCALAR_BYTES] for raw in raws for at in range(len(raw) - SCALAR_BYTES + 1))
-
-
-def proofs_in(replies: Iterable[Message]) -> list[Proof]:
-    """What can be read as proofs: fields that are two scalars, or two in a row that are one each, in all
-    replies that have them."""
-    found: dict[tuple[str, str], list[Proof]] = defaultdict(list)
-    for reply in replies:
-        leaves = list(_leaves_of(reply))
-        raws = [((path, path), leaf) for path, leaf in leaves if len(leaf) == 2 * SCALAR_BYTES]
-        raws += [
-            ((path, q), a + b) for (path, a), (q, b) in pairwise(leaves) if len(a) == len(b) == SCALAR_BYTES
-        ]
-        for paths, raw in raws:
-            challenge, response = raw[:SCALAR_BYTES], raw[SCALAR_BYTES:]
-            found[paths].append((int.from_bytes(challenge, "little"), int.from_bytes(response, "little")))
-    return [
-        proof
-        for proofs in found.values()
-        if all(0 < number < ORDER for proof in proofs for number in proof)
-        for proof in proofs
-    ]
-
-
-def solved(proofs: Sequence[Proof], public: frozenset[bytes]) -> bool:
-    """Does a key of one of `public`, elements as 32 bytes, follow from two of `proofs`?"""
-    for (c, s), (other_c, other_s) in combinations(proofs, 2):
-        if c == other_c or s == other_s:
-            continue
-        key = (other_s - s) * pow(c - other_c, -1, ORDER) % ORDER
-        for scalar in (key, ORDER - key):
-            if sodium.multiply_base(scalar.to_bytes(SCALAR_BYTES, "little")) in public:
-                return True
-    return False
-
-
-def _replies(fixtures: Fixtures, deployed: Deployed, role: Role) -> list[Message]:
-    """Replies to different bodies, each alone, then all in one batch; randomness is never the same."""
-    design, state = fixtures.design, deployed.states[role]
-    bodies = []
-    for at in range(REPLIES):
-        rng, one = fixtures.rng(f"proofs/ask/{at}"), fixtures.pool.pictures[at % len(fixtures.pool.pictures)]
-        for binding in (UNBOUND, CERTIFYING):
-            asked = sent(deployed, one.item, rng, binding)
-            bodies += [asked[role]] if role in asked else []
-    requests = [deployed.request(role, body) for body in bodies]
-    alone = [[request] for request in requests]
-    found: list[Message | ProtocolError] = []
-    for at, batch in enumerate([*alone, requests] if requests else []):
-        found += design.answer(role, state, batch, fixtures.rng(f"proofs/{role}/{at}"), None).replies
-    return [reply for reply in found if isinstance(reply, Message)]

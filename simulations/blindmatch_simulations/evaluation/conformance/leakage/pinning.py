@@ -229,7 +229,7 @@ class Watcher:
                     state = self.deployed.states[role]
                     replies[role], _ = answered(self._design, role, state, request, roles[role])
                     if role in self._carried:
-                        fields |= _named(f"round {number}, reply of {role}", replies[role])
+                        fields |= name_fields(f"round {number}, reply of {role}", replies[role])
                 step = session.receive(replies)
                 number += 1
             outcome = session.conclude()
@@ -246,7 +246,7 @@ class Watcher:
 
     def _see(self, fields: Fields, name: str, role: Role, body: Message) -> None:
         if role in self._roles:
-            fields |= _named(name, self._read(role, body))
+            fields |= name_fields(name, self._read(role, body))
 
     def _read(self, role: Role, body: Message) -> Message:
         """A host reads what was sealed to its role."""
@@ -263,7 +263,7 @@ class Watcher:
         return b"".join(raw[:ENROLMENT_ENDS] + raw[-ENROLMENT_ENDS:] for raw in (*past, *held))
 
 
-def _named(name: str, body: Message) -> Fields:
+def name_fields(name: str, body: Message) -> Fields:
     """The leaves of a message, with the number of each row and element."""
     leaves = placed_fields(body, MOST_ROWS)
     return {f"{name}: {body.NAME} {path}": _as_bytes(value) for path, value in leaves}

@@ -19,7 +19,7 @@ from blindmatch_protocol.designs.voprf.round import CertifyRequest
 from blindmatch_protocol.messages.parts import MOST_SMALL_BYTES
 
 from blindmatch_simulations.evaluation.conformance.correctness import misses
-from blindmatch_simulations.evaluation.conformance.draws import proofs_in, solved
+from blindmatch_simulations.evaluation.conformance.proofs import proofs_in, solved
 from blindmatch_simulations.evaluation.conformance.remote.counterpart import Counterpart, Heard, HeldManifest
 from blindmatch_simulations.evaluation.conformance.remote.description import (
     check_callers,
