@@ -20,7 +20,7 @@ import hashlib
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.redacted import Redacted
@@ -37,7 +37,6 @@ from blindmatch_protocol.contract import (
     UInt,
 )
 from blindmatch_protocol.contract import Sequence as Elements
-from blindmatch_protocol.designs.device_list import THE_LIST
 from blindmatch_protocol.designs.facts import ENROLMENT, EVERY_HASH, QUALITY, QUERY_TIME, leaks
 from blindmatch_protocol.designs.plain_scan import PlainScan
 from blindmatch_protocol.sets.plain_list import (
@@ -230,6 +229,9 @@ class Differences(Message, tag=0xE6, name="shares/differences"):
     labels: Annotated[tuple[Label, ...], Elements(bm.Nested(Label), 1 << 12)]
 
 
+LIST_IN_REPLIES: Final = bm.Fact("shares.list", "the list: every reply has all of it", bm.Severity.LIST)
+
+
 class Split(Redacted, Struct, frozen=True):
     """The session of SHARES: the hash, if it is good enough to match at all, and the share of each role."""
 
@@ -258,7 +260,7 @@ class Shares(Dummy[Split]):
         """Together the parties see the hash; and the device knows its shares, so that replies give it the
         whole list."""
         together = leaks(set(self.info.roles.values()), EVERY_HASH, QUERY_TIME)
-        return (*super().leakage(), *together, *leaks({Party.DEVICE}, THE_LIST))
+        return (*super().leakage(), *together, *leaks({Party.DEVICE}, LIST_IN_REPLIES))
 
     def start(
         self, state: bm.NoState, setup: int, item: Item, binding: bm.Binding, rng: Randomness
