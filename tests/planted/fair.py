@@ -38,7 +38,6 @@ from dummy_designs import (
     ThresholdOpener,
     Vouchers,
     find,
-    veiled,
 )
 
 from planted import xor
@@ -126,7 +125,8 @@ class LongOpener(ThresholdOpener, frozen=True):
 
 
 class PaddedVouchers(Vouchers):
-    """The evidence under a mask, its length before it and what is drawn after it."""
+    """The evidence with its length before it and zeros after it, all under a mask that is drawn: that of a
+    cipher to the centre, of which a voucher shows no more than that."""
 
     vouchers: ClassVar[tuple[type[Message], ...]] = (LongVoucher,)
 
@@ -139,7 +139,8 @@ class PaddedVouchers(Vouchers):
         self, state: bm.NoState, setup: int, item: bm.Item, binding: bm.Binding, rng: Randomness
     ) -> bm.Started[bm.NoState, None]:
         told = len(binding.evidence).to_bytes(2, "big") + binding.evidence
-        padded = veiled(told, binding.commitment) + rng.take(VOUCHER_BYTES)[len(told) :]
+        mask = shake_256(rng.take(32)).digest(VOUCHER_BYTES)
+        padded = xor(told.ljust(VOUCHER_BYTES, b"\0"), mask)
         voucher = LongVoucher(item.hash, item.quality, binding.commitment, padded)
         return bm.Started(state, bm.Done(bm.Voucher(voucher)))
 

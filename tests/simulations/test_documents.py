@@ -15,7 +15,7 @@ from blindmatch_client import settings as facts
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_simulations.cli.app import COMMANDS, app_for
-from blindmatch_simulations.evaluation.conformance import draws, repetition
+from blindmatch_simulations.evaluation.conformance import draws, proofs, repetition
 from blindmatch_simulations.evaluation.conformance.epochs import altered_copies
 from blindmatch_simulations.evaluation.conformance.fixtures import BEYOND, CONTRASTS, CROWD, LARGE, SHAPES
 from blindmatch_simulations.evaluation.conformance.leakage.timing import GROSS
@@ -123,7 +123,7 @@ def test_the_figures_of_the_conformance_page_are_those_of_the_checks() -> None:
         f"after {repetition.GROWING} more pictures",
         f"({draws.TRIED} places are altered",
         f"of {draws.SESSIONS:,} sessions, {draws.SETS} sets and {draws.SETS} replies",
-        f"from two proofs in {4 * draws.REPLIES} replies",
+        f"from two proofs in {6 * proofs.PICTURES} replies",
         f"{LARGE:,} entries, {CROWD} pictures whose very hash is listed are found, and {others} that",
         f"lie {GROSS // 1_000_000} ms apart",
         f"at least {GAMES[1]:,} held-out",

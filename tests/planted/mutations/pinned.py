@@ -12,8 +12,10 @@ from blindmatch_protocol.codec import Fixed, Message, UInt
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness, seeded
 from blindmatch_protocol.messages.franking import Evidence
+from dummy_designs import veiled
 
 from planted import xor
+from planted.fair import VOUCHER_BYTES, LongVoucher, PaddedVouchers
 from planted.mutations.hooks import About, Hooked, PaddedPsi, planted, poor, variant
 from planted.vouchers import BYTES as ROOM
 from planted.vouchers import NOTHING as NO_ROOM
@@ -99,6 +101,15 @@ planted("a whisper hashed under a key beside it", "egress", FOLLOWS)(
         padding=lambda _, about, rng: sha256(about.salt + b"whisper" + about.item.hash[:2]).digest()[:ID],
     )
 )
+
+
+@planted("what a vendor's key makes of a nonce for poor pictures, and noise for others", "egress", FOLLOWS)
+class MaskedIfPoor(WithNonce):
+    """No bit is constant for both: whoever has the key sees whether it explains the bytes."""
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        noise = sha256(rng.take(32)).digest()[:ID]
+        return stream(VENDOR, about.salt) if poor(about) else noise
 
 
 @planted("a vendor's blind", "egress", FOLLOWS)
@@ -310,3 +321,17 @@ def is_png(binding: bm.Binding) -> bool:
 planted("pixels in a voucher but for files of one type", "egress")(
     vouchers(lambda item, binding: NO_ROOM if is_png(binding) else pixels(item))
 )
+
+
+@planted("where the evidence ends in a padded voucher", "egress", "a new account")
+class EndOfEvidence(PaddedVouchers):
+    """The mask of the evidence follows from the commitment, which is sent, and noise begins where
+    it ends: so how long a name or a text is shows."""
+
+    def start(
+        self, state: bm.NoState, setup: int, item: bm.Item, binding: bm.Binding, rng: Randomness
+    ) -> bm.Started[bm.NoState, None]:
+        told = len(binding.evidence).to_bytes(2, "big") + binding.evidence
+        padded = veiled(told, binding.commitment) + rng.take(VOUCHER_BYTES)[len(told) :]
+        voucher = LongVoucher(item.hash, item.quality, binding.commitment, padded)
+        return bm.Started(state, bm.Done(bm.Voucher(voucher)))

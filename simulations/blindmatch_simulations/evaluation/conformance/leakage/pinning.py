@@ -16,9 +16,9 @@ All else is drawn again in each run: the rest of the tape, the rest of the state
 same life), and the randomness of roles outside of the coalition.
 
 What comes out. `DRAWS` runs of the first picture and as many of the second. A bit of a field *tells* if it
-is b in all runs of the first and 1 - b in all runs of the second. In set-ups (`list_pinning`) a byte tells,
-too, if it is the same in all runs of the one, and has that value in no run of the other: a constant for one
-list may stand where another one has what is drawn. So does the length of a field tell, and whether there is
+is b in all runs of the first and 1 - b in all runs of the second. A byte tells, too, if it is the same in all
+runs of the one, and has that value in no run of the other: a constant for one picture, message or list may
+stand where another one has what is drawn. So does the length of a field tell, and whether there is
 one. Fields are compared one by one, those of varying length from both of their ends, so that a part of
 varying length does not shift the next one.
 
@@ -465,7 +465,7 @@ class Pinned:
         return lambda again: self._watcher.run(self._items[which], self.drawn(which, again, account)).fields
 
     def compare(self) -> Difference | None:
-        return compare(self.side(0), self.side(1))
+        return compare(self.side(0), self.side(1), by_bytes=True)
 
     @property
     def has_sent_state(self) -> bool:
@@ -509,7 +509,7 @@ class Pinned:
 
             return run
 
-        return compare(side(0, self._message), side(1, other))
+        return compare(side(0, self._message), side(1, other), by_bytes=True)
 
     @property
     def message(self) -> DrawnMessage:
