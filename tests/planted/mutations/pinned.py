@@ -324,7 +324,7 @@ planted("pixels in a voucher but for files of one type", "egress")(
 
 
 @planted("where the evidence ends in a padded voucher", "egress", "a new account")
-class EndOfEvidence(PaddedVouchers):
+class EndOfEvidence(Hooked, PaddedVouchers):
     """The mask of the evidence follows from the commitment, which is sent, and noise begins where
     it ends: so how long a name or a text is shows."""
 
