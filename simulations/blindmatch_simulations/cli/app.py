@@ -179,6 +179,10 @@ def options(
     choose_group_backend(group_backend)
 
 
+BOUNDS: Final = "blindmatch_simulations.testbed.inprocess.plugin_bounds"
+"""Slow to import, and of no use where no design was loaded."""
+
+
 def main() -> None:
     """Run the command; never returns."""
     # both end a command with the servers it has started, also one that was started with SIGINT ignored
@@ -186,8 +190,14 @@ def main() -> None:
         signal.signal(number, signal.default_int_handler)
     repeat_lost_interrupts()
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    code = run(sys.argv[1:])
-    bounds = sys.modules.get("blindmatch_simulations.testbed.inprocess.plugin_bounds")
+    try:
+        code = run(sys.argv[1:])
+    except BaseException as error:
+        if not _is_stopped_call(error):
+            raise
+        _tell_crash(error)
+        code = exit_codes.WRONG
+    bounds = sys.modules.get(BOUNDS)
     if bounds is not None:  # slow to import, and of no use where no design was loaded
         bounds.end_abandoned(code)
     sys.exit(code)
@@ -223,6 +233,12 @@ def run(arguments: list[str]) -> int:
         complain("error: " + " ".join(found[0].split()))  # one line, whatever the text is made of
         return found[1]
     return exit_codes.OK
+
+
+def _is_stopped_call(error: BaseException) -> bool:
+    """Was a call of a plug-in stopped, where no step of a design was called?"""
+    bounds = sys.modules.get(BOUNDS)
+    return bounds is not None and isinstance(error, bounds.CallStop)
 
 
 def _tell_crash(error: BaseException) -> None:

@@ -30,6 +30,7 @@ from blindmatch_simulations.evaluation.attacks.needs import Need
 from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.measure.processes import used_cpu_seconds
 from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, opened, publish, values_of
+from blindmatch_simulations.testbed.inprocess.plugin_bounds import error_of
 
 T = TypeVar("T")
 
@@ -134,6 +135,7 @@ def failure_of(error: BaseException) -> str:
 
     The text may be a plug-in's: it is shortened, and may fail to be made.
     """
+    error = error_of(error)
     try:
         words = " ".join("".join(one if one.isprintable() else " " for one in str(error)).split())
     except Exception:

@@ -28,7 +28,12 @@ from msgspec import Struct
 
 from blindmatch_simulations.data import committed
 from blindmatch_simulations.testbed.deployment.folder import MARKER, Deployment, DeploymentError
-from blindmatch_simulations.testbed.inprocess.plugin_bounds import PluginError, begin_bounds
+from blindmatch_simulations.testbed.inprocess.plugin_bounds import (
+    PluginError,
+    begin_bounds,
+    begin_folder_bounds,
+    error_of,
+)
 from blindmatch_simulations.testbed.inprocess.plugin_contract import find_misspelt, hold_to_contract
 
 HOSTLESS = frozenset({Party.DEVICE, Party.CURATOR, Party.CENTRE})
@@ -263,16 +268,37 @@ def portable_reference(reference: str) -> str:
 def _entry_points() -> Iterator[Registered]:
     for point in entry_points(group=ENTRY_POINT_GROUP):
         source = point.dist.name if point.dist else point.value
+        _begin_package(point.module)
         try:
             loaded = point.load()
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plug-in may raise anything
-            raise RegistryError(f"design {point.name} of {source} cannot be loaded: {error}") from error
+            why = error_of(error)
+            raise RegistryError(f"design {point.name} of {source} cannot be loaded: {why}") from error
         design = _checked(loaded, point.name)
         if (name := design.info.name) in _modules():
             raise RegistryError(f"{source}: {name} is blindmatch's own; give the design another name")
+        try:
+            hold_to_contract(design)
+        except PluginError as error:
+            raise RegistryError(f"design {point.name} of {source}: {error}") from error
         yield Registered(design, source)
+
+
+def _begin_package(module: str) -> None:
+    """Hold the package of an entry point to the bounds in force, before it is loaded."""
+    try:
+        # the package of the highest level alone is found without loading anything of it
+        spec = importlib.util.find_spec(module.partition(".")[0])
+    except (ImportError, ValueError):  # loading it says so
+        return
+    if spec is None:
+        return
+    for folder in spec.submodule_search_locations or ():
+        begin_folder_bounds(Path(folder))
+    if spec.submodule_search_locations is None and spec.origin:
+        begin_bounds(spec.origin)
 
 
 def check_file(path: Path) -> None:
@@ -298,6 +324,7 @@ def module_of(path: Path) -> ModuleType:
         raise
     except BaseException as error:  # a plug-in may raise anything
         del sys.modules[name]
+        error = error_of(error)
         why = f"{type(error).__name__}: {error}"
         if misspelt := "; ".join(_misspelt(module)):
             raise RegistryError(f"{path} cannot be loaded: {why}; {misspelt}") from error

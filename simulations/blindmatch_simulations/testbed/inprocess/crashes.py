@@ -18,8 +18,14 @@ from typing import Final
 from blindmatch_protocol.contract import Design
 from msgspec import Struct
 
-from blindmatch_simulations.testbed.inprocess import plugin_bounds, plugin_contract
-from blindmatch_simulations.testbed.inprocess.plugin_bounds import PluginError
+from blindmatch_simulations.testbed.inprocess import (
+    bounded_streams,
+    plugin_bounds,
+    plugin_code,
+    plugin_contract,
+    plugin_threads,
+)
+from blindmatch_simulations.testbed.inprocess.plugin_bounds import PluginError, error_of
 
 STEPS: Final = (
     "publish", "update", "open_setup", "check_setup", "open_role", "open_opener", "with_executor", "enrol",
@@ -29,7 +35,9 @@ STEPS: Final = (
 """Steps of a design that others call."""
 PLUGIN: Final = "blindmatch_design_"
 """The names of modules that the registry loads from files begin with it."""
-HOLDERS: Final = frozenset({plugin_bounds.__file__, plugin_contract.__file__})
+HOLDERS: Final = frozenset(
+    one.__file__ for one in (plugin_bounds, plugin_contract, plugin_threads, plugin_code, bounded_streams)
+)
 
 
 class Crash(Struct, frozen=True):
@@ -57,6 +65,7 @@ def crash_of(
 ) -> Crash:
     """Return what is reported of a crash; `step` is given where it is known, else it is the innermost step of
     a design on the stack."""
+    error = error_of(error)
     return Crash(step or step_of(error), _line_of(error), frames_of(error, design), item)
 
 

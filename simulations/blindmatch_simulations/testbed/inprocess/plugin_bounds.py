@@ -2,15 +2,18 @@
 
     call of the plug-in       this process
     never returns             a thread looks once a second: the same call has used up its work, or goes on
-                              waiting  --> `EndlessCallError`, raised in the call
+                              waiting; what it sleeps is counted  --> `CallStop`, raised in the call
     ends the process          `os._exit`, `os.abort` and `sys.exit` --> `EndedProcessError`
     starts another            audit events (PEP 578) of fork, exec and spawn, and `multiprocessing`
                               --> `StartedProcessError`
     prints without end        --> `PrintedError`; what it prints before goes to standard error
+    leaves a thread behind    --> `LeftThreadError`, once the call has returned (`plugin_contract`)
 
 Each error comes up in the plug-in's own code, so it is a crash of the design like any other, with its
 traceback, and whatever else is under way goes on. The bounds are in force within `bounded_plugins` and in the
-processes that are started meanwhile, for files that are loaded there as plug-ins.
+processes that are started meanwhile, for plug-ins that are loaded there (`plugin_code`). `CallStop` is no
+`Exception`, so that a step which catches those ends as well; where the step was called it becomes an
+`EndlessCallError`, which is one, and which all other code may catch.
 
 The work of a call is the CPU time of its thread in u: the CPU time of one multiplication of a ristretto255
 element by libsodium on a thread. A busy machine gives a thread less time, which counts for nothing. A call
@@ -30,26 +33,31 @@ import ctypes
 import os
 import signal
 import sys
-import sysconfig
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache, partial, wraps
+from functools import partial, wraps
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from blindmatch_server.hosting.bounded_process import unit_seconds
 from msgspec import Struct
+
+from blindmatch_simulations.testbed.inprocess.bounded_streams import BoundedText
+from blindmatch_simulations.testbed.inprocess.plugin_code import PluginCode
+from blindmatch_simulations.testbed.inprocess.plugin_threads import ThreadWatch
 
 VARIABLE: Final = "BLINDMATCH_PLUGIN_BOUNDS"
 """Environment variable with the bounds in force, which processes take over."""
 LOOK_SECONDS: Final = 1.0
 MOST_WAITING: Final = 30
 """Looks at which a call may be found waiting."""
+MOST_SLEPT: Final = 30.0
+"""Seconds that a call may sleep, or wait in vain, in all: as it asks for them, however long they take."""
 UNKNOWN_LOOKS: Final = 100
 """So many looks count as one where the system does not say what threads do, as on macOS."""
 MOST_PRINTED: Final = 1 << 16
@@ -80,7 +88,6 @@ STARTS: Final = (
 """Audit events of a process that is started or replaced."""
 _AWAKE: Final = frozenset("RD")
 """States of a thread that has or wants the processor, or waits for a disk (proc_pid_stat(5), field 3)."""
-_STANDARD: Final = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib"))
 
 
 class PluginError(Exception):
@@ -95,11 +102,19 @@ class PluginError(Exception):
         self.step = step
 
 
+class CallStop(BaseException):
+    """Ends a call that used up its work, or went on waiting, in the plug-in's own code."""
+
+    def __init__(self, words: str = "") -> None:
+        super().__init__(words or _WATCH.words.get(threading.get_ident(), "did not return"))
+
+
 class EndlessCallError(PluginError):
     """A call used up its work, or went on waiting."""
 
-    def __init__(self, words: str = "", step: str = "") -> None:
-        super().__init__(words or _WATCH.words.get(threading.get_ident(), "did not return"), step)
+
+class LeftThreadError(PluginError):
+    """A call returned while a thread that it had started goes on."""
 
 
 class EndedProcessError(PluginError):
@@ -161,7 +176,8 @@ class _Watch:
     """What is in force in this process."""
 
     def __init__(self) -> None:
-        self.files: set[str] = set()
+        self.code = PluginCode()
+        self.threads = ThreadWatch(self.is_calling)
         self.words: dict[int, str] = {}
         """Of the error that is raised on a thread next."""
         self.printed = 0
@@ -177,19 +193,21 @@ class _Watch:
         self._is_hooked = False
         self.has_endless = False
         self._calls: dict[int, _Call] = {}
+        self._slept = _Slept()
         self._undo: list[Callable[[], object]] = []
 
     @property
     def is_on(self) -> bool:
         return self._bounds is not None
 
-    def begin(self, path: str, bounds: Bounds) -> None:
-        self.files.add(path)
+    def begin(self, bounds: Bounds) -> None:
         if self._bounds is None:
             self._bounds = bounds
             self._replace_exits()
             self._replace_streams()
             self._replace_process_start()
+            self._replace_waits()
+            self._undo.append(self.threads.begin())
             if not self._is_hooked:  # a hook cannot be removed
                 sys.addaudithook(self._refuse_processes)
                 self._is_hooked = True
@@ -233,7 +251,7 @@ class _Watch:
     def _look(self, bounds: Bounds) -> None:
         found = {}
         for thread, frame in sys._current_frames().items():
-            outermost = self._outermost(frame)
+            outermost = self.code.outermost(frame)
             if outermost is None or thread in self.abandoned or thread == threading.get_ident():
                 continue
             call = self._calls.get(thread)
@@ -284,9 +302,7 @@ class _Watch:
         if thread == threading.main_thread().ident and self._signal:
             signal.pthread_kill(thread, self._signal)
         else:  # comes up once the thread is back from what it waits for
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(thread), ctypes.py_object(EndlessCallError)
-            )
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(CallStop))
 
     def _give_up(self, thread: int, call: _Call) -> None:
         """See to a call that no error ends: its thread waits, or it catches whatever is raised in it.
@@ -296,7 +312,7 @@ class _Watch:
         waiting for the thread; then the thread is left alone.
         """
         stack = traceback.extract_stack(sys._current_frames().get(thread))
-        own = [one for one in stack if one.filename in self.files]
+        own = [one for one in stack if self.code.has(one.filename)]
         places = "".join(f", at {one.filename}:{one.lineno} in {one.name}" for one in own)
         is_main = thread == threading.main_thread().ident
         if self.owner != os.getpid() or is_main or not self._signal:
@@ -315,30 +331,59 @@ class _Watch:
             self._for_main = None
             raise error
         call = self._calls.get(threading.get_ident())
-        if call is not None and frame is not None and self._outermost(frame) is call.frame:
-            raise EndlessCallError
+        if call is not None and frame is not None and self.code.outermost(frame) is call.frame:
+            raise CallStop
 
-    def _outermost(self, frame: FrameType | None) -> FrameType | None:
-        """Return the outermost frame of a plug-in's code on a stack; None if there is none."""
-        found = None
-        while frame is not None:
-            found = frame if frame.f_code.co_filename in self.files else found
-            frame = frame.f_back
-        return found
+    def _replace_waits(self) -> None:
+        """Count what plug-ins sleep and wait in vain: no look sees a loop of short waits."""
+        sleep = time.sleep
+        wait = threading.Condition.wait
+
+        @wraps(sleep)
+        def count_and_sleep(seconds: float) -> None:
+            if self.is_calling():
+                self._count_wait(seconds)
+            sleep(seconds)
+
+        @wraps(wait)
+        def wait_and_count(condition: threading.Condition, timeout: float | None = None) -> bool:
+            is_notified = wait(condition, timeout)
+            if not is_notified and timeout is not None and self.is_calling():
+                self._count_wait(timeout)
+            return is_notified
+
+        setattr(time, "sleep", count_and_sleep)  # noqa: B010 - its argument has a private type
+        setattr(threading.Condition, "wait", wait_and_count)  # noqa: B010 - mypy lets no method be assigned
+        self._undo.append(partial(setattr, time, "sleep", sleep))
+        self._undo.append(partial(setattr, threading.Condition, "wait", wait))
+
+    def _count_wait(self, seconds: float) -> None:
+        """Count seconds that the call on this thread waits; end it if they are too many."""
+        if not self.is_on:  # a plug-in may still have what replaced the function
+            return
+        frame = self.code.outermost(sys._getframe())
+        if self._slept.frame is not frame:
+            self._slept.frame = frame
+            self._slept.seconds = 0.0
+        self._slept.seconds += max(0.0, seconds)
+        most = MOST_SLEPT / (LATER if self.has_endless else 1)
+        if frame is not None and self._slept.seconds > most:
+            less = f", a {LATER}th, since a call before never returned" if self.has_endless else ""
+            self.has_endless = True
+            words = (
+                f"{frame.f_code.co_name} did not return: it slept longer than {most:g} seconds in all{less}"
+            )
+            raise CallStop(words)
+
+    def forget_waits(self) -> None:
+        """The call on this thread is over: let go of its frame."""
+        self._slept.frame = None
 
     # --- processes, exits and output
 
     def is_calling(self) -> bool:
         """Does a plug-in's own code do what is asked about, itself or by the standard library?"""
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None:
-            file = frame.f_code.co_filename
-            if file in self.files:
-                return True
-            if file != __file__ and not _is_standard(file):
-                return False
-            frame = frame.f_back
-        return False
+        return self.code.is_calling(sys._getframe(1))
 
     def _refuse_processes(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self._bounds is not None and event.startswith(STARTS) and self.is_calling():
@@ -372,37 +417,26 @@ class _Watch:
 
     def _replace_streams(self) -> None:
         errors = sys.stderr
-        for name in ("stdout", "stderr"):
+        for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
             original = getattr(sys, name)
-            replaced = _Bounded(original, errors)
+            if original is None:
+                continue
+            replaced = BoundedText(original, errors, self.is_calling, self._count_printed)
             setattr(sys, name, replaced)
             self._undo.append(partial(_put_back, name, replaced, original))
 
-    def print_of_plugin(self, text: str, errors: TextIO) -> int:
-        self.printed += len(text)
+    def _count_printed(self, count: int) -> None:
+        self.printed += count
         if self.printed > MOST_PRINTED:
             raise PrintedError(f"printed more than {MOST_PRINTED:,} letters in one process")
-        return errors.write(text)
 
 
-class _Bounded:
-    """A stream of text that writes what plug-ins print to `errors`, and counts it."""
+class _Slept(threading.local):
+    """What the call on a thread has waited so far."""
 
-    def __init__(self, inner: TextIO, errors: TextIO) -> None:
-        self._inner = inner
-        self._errors = errors
-
-    def write(self, text: str) -> int:
-        if _WATCH.is_calling():
-            return _WATCH.print_of_plugin(text, self._errors)
-        return self._inner.write(text)
-
-    def writelines(self, lines: Any) -> None:
-        for line in lines:
-            self.write(line)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+    def __init__(self) -> None:
+        self.frame: FrameType | None = None
+        self.seconds = 0.0
 
 
 _WATCH: Final = _Watch()
@@ -427,7 +461,40 @@ def bounded_plugins(bounds: Bounds | None = None) -> Iterator[None]:
 def begin_bounds(path: str) -> None:
     """Hold code in a file to the bounds that are in force, if any are, before it is loaded."""
     if text := os.environ.get(VARIABLE):
-        _WATCH.begin(path, Bounds.decoded(text))
+        _WATCH.code.add(path)
+        _WATCH.begin(Bounds.decoded(text))
+
+
+def begin_folder_bounds(folder: Path) -> None:
+    """Hold all code in a package's folder to the bounds that are in force, before it is loaded."""
+    if text := os.environ.get(VARIABLE):
+        _WATCH.code.add_folder(folder)
+        _WATCH.begin(Bounds.decoded(text))
+
+
+def error_of(error: BaseException) -> BaseException:
+    """Return an error as others see it: of a call that was stopped an `EndlessCallError`, else itself."""
+    if isinstance(error, CallStop):
+        return EndlessCallError(str(error)).with_traceback(error.__traceback__)
+    return error
+
+
+def check_threads(step: str, where: str) -> None:
+    """Raise `LeftThreadError` if the call of a step that has just returned left threads behind."""
+    if left := _WATCH.threads.find_left():
+        names = ", ".join(sorted({thread.name for thread in left}))
+        raise LeftThreadError(f"{step} ({where}) returned and left threads behind: {names}", step)
+
+
+def begin_call() -> None:
+    """A call on this thread begins, or is over: what an earlier one waited or started counts no more."""
+    _WATCH.forget_waits()
+    _WATCH.threads.forget()
+
+
+def is_of_plugin_code(file: str) -> bool:
+    """Is the code in a file held to the bounds of plug-ins?"""
+    return _WATCH.code.has(file)
 
 
 def is_bounded() -> bool:
@@ -437,7 +504,7 @@ def is_bounded() -> bool:
 
 def end_abandoned(code: int) -> None:
     """End this process with a code if threads are left that would be waited for otherwise."""
-    if _WATCH.abandoned:
+    if _WATCH.abandoned or _WATCH.threads.has_left():
         sys.stdout.flush()
         sys.stderr.flush()
         _EXIT(code)
@@ -475,14 +542,6 @@ def _is_asleep() -> bool | None:
     except (OSError, ValueError):
         return None
     return _AWAKE.isdisjoint(states)
-
-
-@cache
-def _is_standard(file: str) -> bool:
-    if file.startswith("<"):
-        return True
-    path = str(Path(file).resolve())
-    return path.startswith(_STANDARD) and "site-packages" not in path
 
 
 def _put_back(name: str, replaced: object, original: object) -> None:

@@ -8,6 +8,7 @@ plug-in's own classes is replaced by one that looks at what it returns, and at t
 from __future__ import annotations
 
 import difflib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
@@ -40,7 +41,15 @@ from blindmatch_protocol.contract import (
 )
 from msgspec.structs import asdict
 
-from blindmatch_simulations.testbed.inprocess.plugin_bounds import PluginError, is_bounded
+from blindmatch_simulations.testbed.inprocess.plugin_bounds import (
+    CallStop,
+    PluginError,
+    begin_call,
+    check_threads,
+    error_of,
+    is_bounded,
+    is_of_plugin_code,
+)
 
 RETURNS: Final[Mapping[str, tuple[type, ...]]] = {
     "publish": (Published,),
@@ -71,6 +80,8 @@ RETURNS: Final[Mapping[str, tuple[type, ...]]] = {
 """Types of what steps return."""
 DECLARING: Final = ("leakage", "list_knowledge")
 """Steps that declare: whenever they are asked the same, they must answer the same."""
+OPENER_STEPS: Final = ("take", "open")
+"""Steps of an opener, the state of a design's centre."""
 OWN_TAGS: Final = 0x80
 """The first tag of messages of plug-ins; those below are blindmatch's own."""
 ALIKE: Final = 0.8
@@ -101,8 +112,12 @@ def hold_to_contract(design: AnyDesign) -> None:
     declared.check_info(design, "loading")
     for kind in _own_classes(design):
         for name, held in list(vars(kind).items()):
-            if name in RETURNS and isinstance(held, FunctionType) and not _is_held(held):
-                setattr(kind, name, _held(held, name))
+            is_called_by_others = name in RETURNS or _is_inherited(kind, name)
+            if is_called_by_others and isinstance(held, FunctionType) and not name.startswith("__"):
+                _hold(kind, name)
+    for message in _messages(design):
+        if not message.__module__.startswith(_OWN_ROOM) and "check" in vars(message):
+            _hold(message, "check")
     for _ in range(2):
         try:
             design.leakage()
@@ -155,36 +170,95 @@ def _is_held(step: FunctionType) -> bool:
     return getattr(step, _HELD, None) is step
 
 
+def _hold(kind: type, name: str) -> None:
+    step = vars(kind)[name]
+    if isinstance(step, FunctionType) and not _is_held(step):
+        setattr(kind, name, _held(step, name))
+
+
+class _Depth(threading.local):
+    """How many held steps are under way on a thread, one within the other."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+
+_DEPTH: Final = _Depth()
+
+
 def _held(step: Callable[..., Any], name: str) -> Callable[..., Any]:
     code = step.__code__
     where = f"{code.co_filename}:{code.co_firstlineno}"
 
     @wraps(step)
-    def held(design: AnyDesign, *given: Any, **more: Any) -> Any:
-        try:
-            return check(design, *given, **more)
-        except (BlindmatchError, KeyboardInterrupt):  # a refusal, or the user's wish
-            raise
-        except BaseException as error:
-            if _NOTED:
-                _NOTED[-1].append(error)
-            raise
-
-    def check(design: AnyDesign, *given: Any, **more: Any) -> Any:
-        returned = step(design, *given, **more)
-        if not isinstance(returned, RETURNS[name]):
-            known = " or ".join("None" if kind is NoneType else kind.__name__ for kind in RETURNS[name])
-            words = f"{name} ({where}) returned {type(returned).__name__}, where the contract has {known}"
-            raise WrongTypeError(words, name)
-        if (declared := _DECLARED.get(design)) is not None:
-            declared.check_info(design, f"{name} ({where})", name)
-            if name in DECLARING and not more:
-                # a step of a base class, which a subclass calls, may declare something else
-                declared.check_answer(name, where, (step.__qualname__, given), returned)
-        return returned
+    def held(design: Any, *given: Any, **more: Any) -> Any:
+        with _call(name, where):
+            returned = step(design, *given, **more)
+            _check_returned(name, where, returned)
+            if (declared := _declared(design)) is not None:
+                declared.check_info(design, f"{name} ({where})", name)
+                if name in DECLARING and not more:
+                    # a step of a base class, which a subclass calls, may declare something else
+                    declared.check_answer(name, where, (step.__qualname__, given), returned)
+            return returned
 
     setattr(held, _HELD, held)
     return held
+
+
+@contextmanager
+def _call(name: str, where: str) -> Iterator[None]:
+    """Note what a step ends in, and see to what is left of the outermost one on this thread."""
+    outer = _DEPTH.steps
+    _DEPTH.steps = outer + 1
+    if not outer:
+        begin_call()
+    try:
+        yield
+        if not outer:
+            check_threads(name, where)
+    except (BlindmatchError, KeyboardInterrupt):  # a refusal, or the user's wish
+        raise
+    except CallStop as stop:
+        if outer:  # the step that this one is called by is to end, too
+            raise
+        error = error_of(stop)
+        _note(error)
+        raise error from None
+    except BaseException as error:
+        _note(error)
+        raise
+    finally:
+        _DEPTH.steps = outer
+        if not outer:
+            begin_call()
+
+
+def _declared(design: object) -> _Declared | None:
+    return _DECLARED.get(design) if isinstance(design, Design) else None
+
+
+def _check_returned(name: str, where: str, returned: object) -> None:
+    if name == "open_opener":
+        _hold_opener(returned)
+    if not isinstance(returned, RETURNS.get(name, object)):
+        known = " or ".join("None" if kind is NoneType else kind.__name__ for kind in RETURNS[name])
+        words = f"{name} ({where}) returned {type(returned).__name__}, where the contract has {known}"
+        raise WrongTypeError(words, name)
+
+
+def _note(error: BaseException) -> None:
+    if _NOTED:
+        _NOTED[-1].append(error)
+
+
+def _hold_opener(opener: object) -> None:
+    """Hold the steps of an opener whose class is the plug-in's own."""
+    kind = type(opener)
+    for name in OPENER_STEPS:
+        step = vars(kind).get(name)
+        if isinstance(step, FunctionType) and is_of_plugin_code(step.__code__.co_filename):
+            _hold(kind, name)
 
 
 def _differs(first: Any, second: Any) -> bool:
