@@ -223,6 +223,35 @@ def test_a_plug_in_that_does_not_verify_what_it_says_is_bound_takes_forged_repli
     assert "forged-replies, mine: succeeded, against the claim" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.parametrize("base", ["voprf", "two-server", "bucket"])
+def test_a_plug_in_whose_replies_are_bound_to_a_key_withstands_false_proofs_of_absence(
+    base: str, tmp_path: Path
+) -> None:
+    assert run(["design", "new", "mine", "--base", base, "--folder", str(tmp_path)]) == 0
+    figure = ran(ATTACKS["false-absence"], load_design(f"{tmp_path / 'mine.py'}:DESIGN")).figure
+    assert not figure.succeeded and (figure.trials or 0) >= 4
+
+
+def test_a_plug_in_that_does_not_verify_what_it_says_is_bound_has_a_listed_hash_shown_to_be_absent(
+    tmp_path: Path,
+) -> None:
+    assert run(["design", "new", "mine", "--base", "voprf", "--folder", str(tmp_path)]) == 0
+    path, out = tmp_path / "mine.py", tmp_path / "found.json"
+    verified = "oprf.verified(session.blinding, made, setup.public_key, None, Told.NAME, session.certify)"
+    assert verified in path.read_text()
+    path.write_text(path.read_text().replace(verified, "made.elements"))
+    assert run(["attack", "run", "false-absence", "--design", f"{path}:DESIGN", "--json", str(out)]) == 1
+    (row,) = json.loads(out.read_text())["rows"]
+    assert row["succeeded"] and row["figures"]["achieved"]["value"] > 0
+
+
+def test_false_proofs_of_absence_are_played_against_every_design_bound_to_a_key() -> None:
+    met = [one for one in pairs(DESIGNS) if not one.unplayed]
+    played = {one.design.info.name for one in met if one.attack.name == "false-absence"}
+    bound = {one.design.info.name for one in met if one.attack.name == "forged-replies"}
+    assert played == bound and {"oprf-psi", "token-psi", "prefix-bucket"} <= played
+
+
 def test_the_result_has_a_row_for_every_attack(tmp_path: Path) -> None:
     path = tmp_path / "attacks.json"
     assert run(["attack", "run", "forged-replies", "--json", str(path)]) == 0

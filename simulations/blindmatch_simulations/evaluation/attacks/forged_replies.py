@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain
 from typing import Any, Final
@@ -12,9 +12,9 @@ from blindmatch_proofs import absence
 from blindmatch_proofs.absence import AbsenceProof
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol import group
-from blindmatch_protocol.codec import Message, Rows
+from blindmatch_protocol.codec import Message, Rows, decode_any
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
-from blindmatch_protocol.contract import Buffers, Done, Label, Match, Party, Role
+from blindmatch_protocol.contract import Buffers, Done, Equal, Label, Match, Party, Role
 from blindmatch_protocol.contract.publishing import batches_of
 from blindmatch_protocol.crypto import dleq
 from blindmatch_protocol.crypto.oprf import Mode, blind_evaluate, generate_key_pair
@@ -142,56 +142,92 @@ CURATOR: Final = CuratorKey.of(bytes(32))
     "false-absence",
     Means(frozenset({Party.DEVICE, Party.MATCHER}), has="a listed hash, every set, and a key of its own"),
     Claim("no listed hash is shown to be absent", "docs/accountability.md"),
-    budget="five proofs",
+    budget="six proofs at most",
     weakness=replacing(
         (absence, "verify_files", lambda *_: Passed()),
         (absence, "open_setup", lambda *_: None),
         (absence, "verify_absence", lambda *_: Passed()),
     ),
-    needs=(needs.OPRF, needs.EQUAL, needs.DELTAS),
+    needs=(needs.BOUND, needs.A_LIST),
     exposes="that a proof of absence is true",
     left=Left.ABSENCE,
 )
 def false_absence(arena: Arena) -> Figure:
     """Count the false proofs that a verifier takes."""
     first = arena.publish(arena.hashes(ENTRIES, "listed"), "set", evaluations=2)
-    second = update(first, arena.hashes(ENTRIES, "added"), [], arena.rng("update"))
-    deployed = arena.opened(second)
-    signed = CURATOR.sign(manifest_of(second.design, second.setup_files, second.epoch))
-    honest = transcript(
-        deployed, signed, HashOnly(arena.hashes(1, "absent")[0].tobytes()), arena.rng("honest")
-    )
-    if not _proves(deployed, honest, second.setup_files):
-        raise AttackError("a proof that is true was refused")
-    forged = arena.each(list(_proofs(arena, first, deployed, signed)))
-    cases = tally((name, _proves(deployed, proof, files)) for name, proof, files in forged)
-    return counted("false proofs taken", cases)
-
-
-def _proofs(
-    arena: Arena, first: Build, deployed: Deployed, signed: SignedManifest
-) -> Iterator[tuple[str, AbsenceProof, Buffers]]:
-    """False proofs, each with the files it is shown with."""
-    listed, added = (arena.hashes(ENTRIES, name)[0].tobytes() for name in ("listed", "added"))
-    rng, files = arena.rng("forged"), deployed.build.setup_files
-    yield "a listed hash", transcript(deployed, signed, HashOnly(listed), rng), files
-    own = arena.publish(arena.hashes(ENTRIES, "others"), "own", evaluations=2)
-    theirs = arena.opened(update(own, arena.hashes(ENTRIES, "more"), [], arena.rng("own")))
-    made = transcript(replace(deployed, states=theirs.states), signed, HashOnly(listed), rng)
-    yield "another key", made, files
-    before = arena.opened(first)
-    yield "a delta left out", transcript(before, signed, HashOnly(added), rng), first.setup_files
-
-    def swapped(role: Role, reply: Message) -> Message:
-        assert isinstance(reply, CertifiedReply)
-        return replace(reply, evaluated=reply.evaluated[::-1].copy())
-
-    yield "rows swapped", transcript(deployed, signed, HashOnly(listed), rng, swapped), files
+    last = _extended(arena, first, "added")
+    deployed = arena.opened(last)
+    signed = CURATOR.sign(manifest_of(last.design, last.setup_files, last.epoch))
     absent = HashOnly(arena.hashes(1, "absent")[0].tobytes())
-    yield "another hash", replace(transcript(deployed, signed, absent, rng), hash=listed), files
+    honest = transcript(deployed, signed, absent, arena.rng("honest"))
+    if not _proves(deployed, honest, absent, last.setup_files):
+        raise AttackError("a proof that is true was refused")
+    cases = list[tuple[str, bool]]()
+    for name, prove in arena.each(list(_false_proofs(arena, first, deployed, signed, honest))):
+        try:
+            proof, item, files = prove()
+        except ProtocolError:  # a role refuses what it is asked, so there is no proof to show
+            cases.append((name, False))
+            continue
+        cases.append((name, _proves(deployed, proof, item, files)))
+    return counted("false proofs taken", tally(cases))
 
 
-def _proves(deployed: Deployed, proof: AbsenceProof, files: Buffers) -> bool:
+def _extended(arena: Arena, build: Build, purpose: str) -> Build:
+    """Return the next epoch with more entries, of a design whose sets deltas update; else the same."""
+    if not needs.DELTAS.met(arena.design):
+        return build
+    return update(build, arena.hashes(ENTRIES, purpose), [], arena.rng(f"update/{purpose}"))
+
+
+Shown = tuple[AbsenceProof, HashOnly, Buffers]
+"""A proof, the picture that it is shown to be of, and the set-up files."""
+
+
+def _false_proofs(
+    arena: Arena, first: Build, deployed: Deployed, signed: SignedManifest, honest: AbsenceProof
+) -> Iterator[tuple[str, Callable[[], Shown]]]:
+    """Yield what makes false proofs, of any design whose replies are bound to a key."""
+    listed = HashOnly(arena.hashes(ENTRIES, "listed")[0].tobytes())
+    files = deployed.build.setup_files
+
+    def made(by: Deployed, alter: Callable[[Role, Message], Message] = lambda _, reply: reply) -> Shown:
+        return transcript(by, signed, listed, arena.rng("forged"), alter), listed, files
+
+    yield "a listed hash", lambda: made(deployed)
+    own = arena.publish(arena.hashes(ENTRIES, "others"), "own", evaluations=2)
+    theirs = arena.opened(_extended(arena, own, "more"))
+    yield "another key", lambda: made(replace(deployed, states=theirs.states))
+    # the same tape and state are asked the same, so replies of another session would fit by their form
+    yield "replies to another", lambda: (replace(honest, hash=listed.hash), listed, files)
+    yield "replies of another session", lambda: made(deployed, _replies_of(arena, deployed, honest))
+    if needs.DELTAS.met(arena.design):
+        added, before = HashOnly(arena.hashes(ENTRIES, "added")[0].tobytes()), arena.opened(first)
+        yield (
+            "a delta left out",
+            lambda: (transcript(before, signed, added, arena.rng("forged")), added, first.setup_files),
+        )
+    replies = [decode_any(arena.design.replies[Role(one.role)], one.body, "forged") for one in honest.replies]
+    if all(isinstance(reply, CertifiedReply) and len(reply.evaluated) > 1 for reply in replies):
+        yield "rows swapped", lambda: made(deployed, _swapped)
+
+
+def _replies_of(arena: Arena, deployed: Deployed, proof: AbsenceProof) -> Callable[[Role, Message], Message]:
+    """Return what puts the replies of a proof in the place of right ones, as far as there are any."""
+    left = {role: [one.body for one in proof.replies if one.role == role] for role in deployed.states}
+
+    def alter(role: Role, reply: Message) -> Message:
+        return decode_any(arena.design.replies[role], left[role].pop(0), "forged") if left[role] else reply
+
+    return alter
+
+
+def _swapped(role: Role, reply: Message) -> Message:
+    assert isinstance(reply, CertifiedReply)
+    return replace(reply, evaluated=reply.evaluated[::-1].copy())
+
+
+def _proves(deployed: Deployed, proof: AbsenceProof, item: HashOnly, files: Buffers) -> bool:
     """Does a verifier with the curator's key take the proof, as `proof verify` does?"""
     try:
         if absence.verify_files(proof.signed, CURATOR.public, files) != Passed():
@@ -199,7 +235,8 @@ def _proves(deployed: Deployed, proof: AbsenceProof, files: Buffers) -> bool:
         setup = absence.open_setup(deployed.design, proof.signed.manifest, files)
     except BlindmatchError:
         return False
-    return absence.verify_absence(proof, deployed.design, setup) == Passed()
+    picture = None if isinstance(deployed.design.info.relation, Equal) else item
+    return absence.verify_absence(proof, deployed.design, setup, picture) == Passed()
 
 
 CHOSEN: Final = 8
