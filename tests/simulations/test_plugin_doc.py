@@ -45,9 +45,13 @@ PAGE = (ROOT / "docs" / "plugin.md").read_text()
 EXAMPLE = ROOT / "examples" / "exact_upload.py"
 
 
+def code_blocks() -> list[str]:
+    return [part.split("\n```")[0] for part in PAGE.split("```python\n")[1:]]
+
+
 def code_block() -> str:
-    """The page's one block of Python."""
-    (block,) = (part.split("\n```")[0] for part in PAGE.split("```python\n")[1:])
+    """The design on the page, which is its first block of Python."""
+    block, _ = code_blocks()
     return block + "\n"
 
 

@@ -19,6 +19,8 @@ from blindmatch_simulations.cli.commands import Commands, Found
 from blindmatch_simulations.cli.console import ERR, complain, table, writable
 from blindmatch_simulations.evaluation.attacks.arena import Arena, Attack, Pair
 from blindmatch_simulations.evaluation.attacks.keeping import Keeping
+from blindmatch_simulations.evaluation.attacks.own import NAME as OWN
+from blindmatch_simulations.evaluation.attacks.own import attacks_in
 from blindmatch_simulations.evaluation.attacks.run import (
     Failed,
     Ran,
@@ -32,7 +34,13 @@ from blindmatch_simulations.evaluation.attacks.run import (
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS, pairs
 from blindmatch_simulations.measure.phases import PhaseTimes
 from blindmatch_simulations.measure.results import ResultsError
-from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design, reference_of
+from blindmatch_simulations.testbed.deployment.registry import (
+    all_designs,
+    is_path,
+    load_design,
+    path_of,
+    reference_of,
+)
 from blindmatch_simulations.testbed.inprocess.plugin_bounds import bounded_plugins
 
 app = Commands(no_args_is_help=True)
@@ -76,7 +84,10 @@ def list_(designs: DesignsOption = None) -> Found:
 @app.command("run")
 @bounded_plugins()
 def run(
-    name: Annotated[str, typer.Argument(help="An attack (see: blindmatch attack list), or all.")] = ALL,
+    name: Annotated[
+        str,
+        typer.Argument(help="An attack (see: blindmatch attack list), all, or path.py:NAME of a plug-in."),
+    ] = ALL,
     designs: DesignsOption = None,
     weakened: Annotated[
         bool, typer.Option("--weakened", help="Plant each attack's weakness: it must succeed.")
@@ -93,9 +104,11 @@ def run(
     the run; nothing else is attacked. What an attack spends is given in u, too, the CPU time of one
     ristretto255 multiplication by libsodium on this machine.
     """
-    if name != ALL and name not in ATTACKS:
-        raise typer.BadParameter(f"no attack is called {name!r}; there are {', '.join(ATTACKS)}")
-    every = [one for one in pairs(_loaded(designs)) if name in (ALL, one.attack.name)]
+    more = attacks_in(path_of(name), ATTACKS) if is_path(name) else []
+    attacked = pairs(_loaded(designs), more)
+    known = list(dict.fromkeys(one.attack.name for one in attacked)) or [*ATTACKS]
+    names = _named(name, known, more)
+    every = [one for one in attacked if one.attack.name in names]
     if all(one.unplayed for one in every):
         lacks = "; ".join(f"{one.design.info.name}: {one.unplayed}" for one in every)
         raise DesignError(f"{name} is not played against {lacks}")
@@ -116,6 +129,24 @@ def run(
     code = exit_codes.WRONG if wrong or came.failed else exit_codes.OK
     # what a planted weakness lets through, nobody is exposed to
     return Found(written, (made,) if weakened else (made, actors), code, came.broken_off)
+
+
+def _named(name: str, known: Sequence[str], more: Sequence[Attack]) -> Sequence[str]:
+    """Return the names of the attacks to play: all, one, or those of a file, ``path.py:ATTACKS``, or one."""
+    if name == ALL:
+        return known
+    if is_path(name):
+        of_file = [one.name for one in more]
+        wanted = name.rpartition(":")[2]
+        if wanted == OWN and of_file:
+            return of_file
+        if wanted not in of_file:
+            brings = ", ".join(of_file) or "none"
+            raise typer.BadParameter(f"{path_of(name)} brings no attack {wanted!r}; its {OWN}: {brings}")
+        return [wanted]
+    if name not in known:
+        raise typer.BadParameter(f"no attack is called {name!r}; there are {', '.join(known)}")
+    return [name]
 
 
 class Came(Struct):

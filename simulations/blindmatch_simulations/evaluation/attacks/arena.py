@@ -147,6 +147,8 @@ def failure_of(error: BaseException) -> str:
     return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})"
 
 
+CATALOGUE: Final = __name__.rpartition(".")[0] + "."
+"""Names of the modules with the attacks of the catalogue begin with it."""
 DECLARED: Final[list[Attack]] = []
 """By `attack`, in the order in which their modules were imported; `table` has them in an order of its own."""
 
@@ -155,11 +157,16 @@ def attack(
     name: str, means: Means, claim: Claim, *, budget: str, weakness: Weakness = AS_BUILT,
     needs: tuple[Need, ...], exposes: str, left: Left = Left.NOTHING,
 ) -> Callable[[Callable[[Arena], Figure]], Attack]:  # fmt: skip
-    """Makes a function the move of an attack, and declares it; the rest as of `Adversary` and `Attack`."""
+    """Makes a function the move of an attack, and declares it; the rest as of `Adversary` and `Attack`.
+
+    One of another package than this is not in the catalogue: a plug-in's file brings it (`own`).
+    """
 
     def declare(move: Callable[[Arena], Figure]) -> Attack:
-        DECLARED.append(Attack(name, means, claim, budget, move, weakness, needs, exposes, left))
-        return DECLARED[-1]
+        made = Attack(name, means, claim, budget, move, weakness, needs, exposes, left)
+        if move.__module__.startswith(CATALOGUE):
+            DECLARED.append(made)
+        return made
 
     return declare
 

@@ -19,7 +19,7 @@ from blindmatch_simulations.evaluation.attacks.needs import SAME, lacking, playe
 from blindmatch_simulations.measure.results import Results, Row, Status, Strict, results
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs
 from blindmatch_simulations.testbed.inprocess.crashes import crash_of
-from blindmatch_simulations.testbed.inprocess.plugin_contract import noted_crashes
+from blindmatch_simulations.testbed.inprocess.plugin_contract import WrongTypeError, noted_crashes
 
 PLAIN: Final = "0b"
 """The option that every other one is compared with: end-to-end encryption without detection."""
@@ -154,7 +154,14 @@ def run_attack(attack: Attack, arena: Arena, weakened: bool = False) -> Ran:
     """Run an attack; `weakened`: with its weakness planted, where it must succeed."""
     with attack.weakness(arena.design) if weakened else nullcontext():
         figure, budget = arena.spending.measured(lambda: attack.move(arena))
+        _check_figure(figure, attack)
         return Ran(attack, arena.design.info.name, figure, budget)
+
+
+def _check_figure(figure: object, attack: Attack) -> None:
+    if not isinstance(figure, Figure):  # a plug-in may bring the attack
+        words = f"the attack returned {type(figure).__name__}, where a Figure must be"
+        raise WrongTypeError(words, attack.name)
 
 
 def results_of(

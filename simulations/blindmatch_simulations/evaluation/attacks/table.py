@@ -12,6 +12,7 @@ from blindmatch_protocol.contract import AnyDesign
 from blindmatch_simulations.evaluation import attacks
 from blindmatch_simulations.evaluation.attacks.arena import DECLARED, Attack, Pair, failure_of
 from blindmatch_simulations.evaluation.attacks.needs import is_one_enough, lacking, played_against
+from blindmatch_simulations.evaluation.attacks.own import own_attacks
 
 for _module in iter_modules(attacks.__path__):
     import_module(f"{attacks.__name__}.{_module.name}")
@@ -21,8 +22,14 @@ ATTACKS: Final[Mapping[str, Attack]] = {
 """By name; by module, and there as they are declared."""
 
 
-def pairs(designs: Sequence[AnyDesign]) -> list[Pair]:
-    return [pair for attack in ATTACKS.values() for pair in _pairs(attack, designs)]
+def pairs(designs: Sequence[AnyDesign], more: Sequence[Attack] = ()) -> list[Pair]:
+    """Return each attack with each design: of the catalogue, of the designs' files, and `more`.
+
+    Raises:
+        RegistryError: A design's file declares an attack in another way than it must.
+    """
+    own = [one for one in own_attacks(designs, ATTACKS) if one not in more]
+    return [pair for attack in (*ATTACKS.values(), *own, *more) for pair in _pairs(attack, designs)]
 
 
 def _pairs(attack: Attack, designs: Sequence[AnyDesign]) -> list[Pair]:
