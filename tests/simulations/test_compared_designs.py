@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.evaluation.assess.results import Measured, Results
-from blindmatch_simulations.evaluation.comparing import Comparison, as_latex, as_markdown, columns_of, compare
+from blindmatch_simulations.evaluation.comparing import (
+    FORMS,
+    Comparison,
+    as_csv,
+    as_latex,
+    as_markdown,
+    columns_of,
+    compare,
+)
 from blindmatch_simulations.measure.results import Conditions, Figure, encode, results
 from msgspec.json import decode
 from msgspec.structs import replace
@@ -201,3 +209,81 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
     ran = in_process(tmp_path, "results", "compare", folder)
     assert ran.code != exit_codes.OK
     assert "edited" in ran.err
+
+
+ESCAPES = "\x1b[2J\x1b]0;owned\x07\u202egpj\x9b31m"
+
+
+def hostile(**fields: Any) -> Measured:
+    """A row whose design says what nobody who writes results would; a file with it can be sealed again."""
+    return replace(measured(), design=replace(measured().design, **fields))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"relation": ESCAPES},
+        {"name": ESCAPES},
+        {"name": "[/bold]", "relation": "[red]x[/]"},
+        {"name": "a\u2028b\x85c\n# d"},
+    ],
+)
+def test_no_word_of_a_file_moves_the_cursor_or_is_markup(fields: dict[str, Any], tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "a", hostile(**fields))
+    ran = in_process(tmp_path, "results", "compare", folder)
+    assert ran.code == exit_codes.OK, ran.err
+    assert all(letter.isprintable() or letter == "\n" for letter in ran.out)
+    made = compared(folder)
+    for form in FORMS.values():
+        assert all(letter.isprintable() or letter in "\r\n" for letter in form(made))
+
+
+def test_a_field_of_megabytes_is_cut(tmp_path: Path) -> None:
+    made = compared(folder_of(tmp_path / "a", hostile(name="n" * 10**6, relation="x" * 3_000_000)))
+    assert max(len(cell) for line in made.lines for cell in line.cells) <= 1_001
+    assert len(as_markdown(made)) < 20_000
+
+
+def test_a_unit_of_no_time_and_numbers_beyond_all_others_are_no_fault(tmp_path: Path) -> None:
+    row = replace(measured(), conditions=Conditions(4, 4, 0.0, 0.01, 1.0))
+    huge = Figure(1.7e308, low=-1.7e308, high=1.7e308, n=10**18)
+    figures = {**measured().figures, **dict.fromkeys(["device_cpu_ms", "recall", "query_up_bytes"], huge)}
+    folder = folder_of(tmp_path / "a", row, replace(measured("other"), figures=figures))
+    made = compared(folder)
+    assert cells(made, "device, CPU a picture")[0] == "not measured"
+    assert in_process(tmp_path, "results", "compare", folder).code == exit_codes.OK
+
+
+def test_a_design_that_is_named_twice_is_one_column_and_rows_that_are_alike_have_numbers(
+    tmp_path: Path,
+) -> None:
+    folder = folder_of(tmp_path / "a", measured(), replace(measured(), what="again"))
+    assert len(columns_of([folder], ["mine", "mine"])) == 2
+    assert compared(folder).columns == ("mine v1 (1)", "mine v1 (2)")
+    assert in_process(tmp_path, "results", "compare", folder, folder).code == exit_codes.OK
+
+
+def test_a_cell_of_csv_is_no_formula(tmp_path: Path) -> None:
+    text = as_csv(compared(folder_of(tmp_path / "a", hostile(name="=1+1", relation="@SUM(A1)"))))
+    read = [cell for line in csv.reader(io.StringIO(text)) for cell in line]
+    assert "'=1+1 v1" in read and not any(cell.startswith(("=", "+", "-", "@")) for cell in read)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"5.0", b"NaN"),
+        (b"5.0", b"1e999"),
+        (b'"n": 3', b'"n": ' + b"9" * 5_000),
+        (b"{", b"[" * 100_000),
+        (b'"version": 4', b'"version": "' + b"9" * 10_000 + b'"'),
+    ],
+)
+def test_a_file_that_is_no_results_file_is_refused_by_name(old: bytes, new: bytes, tmp_path: Path) -> None:
+    path = folder_of(tmp_path / "a", measured()) / "results.json"
+    text = path.read_bytes()
+    assert old in text
+    path.write_bytes(text.replace(old, new, 1))
+    ran = in_process(tmp_path, "results", "compare", path.parent)
+    assert ran.code not in (exit_codes.OK, exit_codes.WRONG) and "results.json" in ran.err
+    assert len(ran.err) < 1_000

@@ -123,7 +123,7 @@ def table(
     for at, name in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[at], int | float) for row in rows)
         justify: Literal["left", "right"] = "right" if numeric else "left"
-        made.add_column(name, justify=justify, overflow="fold", no_wrap=name in whole)
+        made.add_column(Text(name), justify=justify, overflow="fold", no_wrap=name in whole)
     for row in rows:
         made.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
     return made

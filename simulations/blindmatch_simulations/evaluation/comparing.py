@@ -32,6 +32,8 @@ from blindmatch_simulations.measure.results import Figure, Status, csv_of, encod
 NOT_MEASURED: Final = "not measured"
 NOTHING_MORE: Final = "nothing more"
 NOT_DECLARED: Final = "not declared"
+MOST_LETTERS: Final = 1_000
+"""Of a cell or a name."""
 
 
 class Column(Struct, frozen=True):
@@ -98,12 +100,24 @@ def columns_of(paths: Iterable[Path], designs: Sequence[str] = ()) -> list[Colum
             attacks = _attacks_beside(file)
             rows = [row for row in results.rows if isinstance(row, Measured)]
             for row in rows:
-                folder = file.resolve().parent.name
-                name = f"{row.design.name} v{row.design.version}"
+                folder = _plain(file.resolve().parent.name)
+                name = f"{_plain(row.design.name)} v{row.design.version}"
                 found.append(Column(name, folder, results, row, _against(attacks, row)))
     if designs:
-        found = [one for name in designs for one in found if one.row.design.name == name]
+        wanted = dict.fromkeys(designs)
+        found = [one for name in wanted for one in found if one.row.design.name == name]
     return _told_apart(found)
+
+
+def _plain(words: str) -> str:
+    """Return a file's words as one line that is short and moves no cursor.
+
+    Whoever wrote the file may have sealed it again, so that its words may be anything.
+    """
+    line = "".join(
+        one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in " ".join(words.split())
+    )
+    return line if len(line) <= MOST_LETTERS else f"{line[:MOST_LETTERS]}…"
 
 
 def _attacks_beside(file: Path) -> list[AttackRow]:
@@ -145,8 +159,10 @@ def _number(column: Column, alike: Sequence[Column]) -> str:
 def _parameters_that_differ(column: Column, alike: Sequence[Column]) -> str:
     own = column.row.design.parameters
     others = [one.row.design.parameters for one in alike]
-    return " ".join(
-        f"{key}={value}" for key, value in own.items() if any(one.get(key) != value for one in others)
+    return _plain(
+        " ".join(
+            f"{key}={value}" for key, value in own.items() if any(one.get(key) != value for one in others)
+        )
     )
 
 
@@ -158,9 +174,9 @@ def compare(columns: Sequence[Column]) -> Comparison:
     lines += [Line(what, tuple(map(cell, columns))) for what, cell in _ATTACKS]
     return Comparison(
         tuple(one.name for one in columns),
-        tuple(lines),
+        tuple(Line(_plain(line.what), tuple(map(_plain, line.cells))) for line in lines),
         tuple(_notes(columns)),
-        _facts(described),
+        {_plain(name): _plain(says) for name, says in _facts(described).items()},
         {one.name: one.results.digest for one in columns},
     )
 
@@ -228,7 +244,7 @@ def _work(name: str) -> Callable[[Column], str]:
     def cell(column: Column) -> str:
         figure = column.row.figures.get(name)
         conditions = column.row.conditions
-        if figure is None or figure.value is None or conditions is None:
+        if figure is None or figure.value is None or conditions is None or conditions.u_us <= 0:
             return NOT_MEASURED
         u_ms = conditions.u_us / 1000
         words = f"{short(figure.value / u_ms)} u"
@@ -347,7 +363,7 @@ def _notes(columns: Sequence[Column]) -> list[str]:
         for one in columns:
             groups.setdefault(of(one), []).append(one.name)
         if len(groups) > 1:
-            shown = "; ".join(f"{', '.join(names)}: {words}" for words, names in groups.items())
+            shown = "; ".join(f"{', '.join(names)}: {_plain(words)}" for words, names in groups.items())
             notes.append(f"The columns differ in {what} ({shown}). {consequence}")
     lines = " ".join(_recall_of_corpus(one) for one in columns)
     if "of the relation" in lines:
@@ -393,9 +409,14 @@ _CONDITIONS: Final[tuple[tuple[str, Callable[[Column], str], str], ...]] = (
 
 def as_csv(made: Comparison) -> str:
     """As CSV; notes and the digest stand below the table, in the first column."""
-    rows: list[Sequence[object]] = [(line.what, *line.cells) for line in made.lines]
-    rows += [(note,) for note in (*made.notes, f"sha256:{made.digest}")]
-    return csv_of(("", *made.columns), rows)
+    rows: list[Sequence[object]] = [tuple(map(_no_formula, (line.what, *line.cells))) for line in made.lines]
+    rows += [(_no_formula(note),) for note in (*made.notes, f"sha256:{made.digest}")]
+    return csv_of(("", *map(_no_formula, made.columns)), rows)
+
+
+def _no_formula(words: str) -> str:
+    """Return a cell that no spreadsheet computes: an apostrophe makes it text."""
+    return f"'{words}" if words.startswith(("=", "+", "-", "@")) else words
 
 
 def as_markdown(made: Comparison) -> str:

@@ -220,7 +220,8 @@ def read(path: Path, kind: type[T]) -> T:
     if head.get("format") != FORMAT:
         raise ResultsError(f"{path.name}: no {FORMAT} file")
     if head.get("version") != VERSION:
-        raise ResultsError(f"{path.name}: version {head.get('version')}; this program reads {VERSION}")
+        found_version = str(head.get("version"))[:40]  # of a file that may hold anything
+        raise ResultsError(f"{path.name}: version {found_version}; this program reads {VERSION}")
     found: Any = decoded(path, kind)
     if found != sealed(found):
         raise ResultsError(f"{path.name}: edited: its digest is not that of its content")
