@@ -21,7 +21,7 @@ from blindmatch_simulations.evaluation.assess import epochs, observing
 from blindmatch_simulations.evaluation.assess.epochs import proven
 from blindmatch_simulations.evaluation.assess.figures import FIGURES, figures_of
 from blindmatch_simulations.evaluation.assess.judging import NOTHING, Case, tries_until_hidden
-from blindmatch_simulations.evaluation.assess.observed import Built, Check, KeyUse, Known, Updated
+from blindmatch_simulations.evaluation.assess.observed import Built, Check, KeyUse, Known, PeriodUse, Updated
 from blindmatch_simulations.evaluation.assess.observing import Observer
 from blindmatch_simulations.evaluation.population.inputs import YEAR, read_inputs
 from blindmatch_simulations.evaluation.population.model import literature, model
@@ -85,6 +85,22 @@ def test_the_limits_of_a_key_bound_the_tries_of_an_account() -> None:
     named = replace(observed().design, parameters={"bands": 10, "probes": 16, "account_evaluations": 1_600})
     unlimited = row(replace(observed(), design=named))
     assert unlimited.figures["oracle_tries"].value == 50 * 86_400 + 500, "names of parameters say nothing"
+
+
+def test_limits_by_day_or_year_bound_the_tries_of_an_account() -> None:
+    day = PeriodUse(86_400, 1_600)
+    for periods, per_account, tries in (
+        ((day, PeriodUse(365 * 86_400, 800)), None, 5),  # those of a year may be used on its first day
+        ((day,), None, 10),
+        ((PeriodUse(3_600, 160),), None, 24),
+        ((day,), 3_200, 10),
+    ):
+        limited = row(replace(observed(), key=KeyUse(160, per_account, None, periods)))
+        assert limited.figures["oracle_tries"].value == tries
+        assert "by day or year" in limited.figures["oracle_tries"].why
+    by_key = row(replace(observed(), key=KeyUse(160, 800, None, (day,))))
+    assert by_key.figures["oracle_tries"].value == 5
+    assert "under one key" in by_key.figures["oracle_tries"].why
 
 
 def test_whether_a_device_tests_pictures_alone_follows_from_what_its_files_show_of_the_list() -> None:

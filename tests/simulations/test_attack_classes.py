@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from blindmatch_client.egress.calls import EXCHANGE, SEND
+from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.randomness import seeded
+from blindmatch_protocol.designs.carried import carried
 from blindmatch_protocol.designs.he_hamming import DESIGN, SMALL
+from blindmatch_protocol.designs.slot_psi.design import DESIGN as SLOT_PSI
 from blindmatch_protocol.messages.content import compose
-from blindmatch_simulations.evaluation.attacks import extraction, metadata, perceptual_hash, recorded
+from blindmatch_simulations.evaluation.attacks import (
+    carrying,
+    extraction,
+    metadata,
+    perceptual_hash,
+    recorded,
+)
 from blindmatch_simulations.evaluation.attacks.arena import Arena
 from blindmatch_simulations.evaluation.attacks.figure import Figure
 from blindmatch_simulations.evaluation.attacks.run import run_attack
@@ -56,6 +66,23 @@ def test_without_an_account_days_add_up_slowly() -> None:
     *left, by_activity = figure("recurring-hash", "third-party").parts.values()
     assert left[0] > 1 and left == sorted(left, reverse=True)
     assert 0 <= by_activity <= 1
+
+
+def test_a_provider_asks_beyond_limits_by_day_unless_a_role_holds_it_to_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where limits by day and year stand at the provider, it need not keep them; a role's own would stop
+    it."""
+    held = carried(SLOT_PSI)
+    over_asking = ATTACKS["over-asking"]
+    found = over_asking.move(Arena(held, thorough=False))
+    assert found.value == carrying.QUICK - 1 and found.succeeded
+
+    def by_day(self: Any, role: bm.Role, state: Any) -> bm.KeyLimits:
+        return bm.KeyLimits(b"key", 16, periods=(bm.PeriodLimit(86_400, 16),))
+
+    monkeypatch.setattr(type(held), "key_limits", by_day)
+    assert not over_asking.move(Arena(held, thorough=False)).succeeded
 
 
 @pytest.mark.parametrize("design", ["third-party", "prefix-bucket"])

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.randomness import seeded
+from blindmatch_protocol.designs.carried import carried
+from blindmatch_protocol.designs.slot_psi.design import DESIGN as SLOT_PSI
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening, TokenPsi
 from blindmatch_protocol.designs.token_psi.build import best_share, evaluations_for_all
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, plan
 from blindmatch_protocol.designs.wide_psi import WideTokening
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.evaluation.assess.observed import KeyUse
+from blindmatch_simulations.evaluation.assess.alone import extracted, key_use
+from blindmatch_simulations.evaluation.assess.observed import KeyUse, PeriodUse
 from blindmatch_simulations.evaluation.assess.results import check_folder
 from blindmatch_simulations.evaluation.population.inputs import YEAR, read_inputs
 from blindmatch_simulations.evaluation.population.model import literature, model
@@ -49,6 +52,7 @@ from blindmatch_simulations.evaluation.studies.near_bench import extract, extrac
 from blindmatch_simulations.evaluation.studies.near_tokens import uniform_list
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs, load_design
 from blindmatch_simulations.testbed.inprocess.deployed import opened, publish
+from blindmatch_simulations.testbed.pictures.pool import random_hashes
 from msgspec.structs import replace
 from support.assess_page import results_folder
 from support.assess_rows import observed, row
@@ -202,6 +206,18 @@ def test_a_whole_hash_is_guessed_by_its_bits() -> None:
 def test_limits_of_accounts_at_a_carrier_count() -> None:
     carried = of("carried-token-psi")
     assert carried.per_account == 1 << 20 and carried.exhausted == of("token-psi").exhausted
+
+
+def test_a_row_has_the_limits_of_an_account_by_time_and_what_it_opens_in_a_year() -> None:
+    values = {"slot_bits": 12, "probes": 6, "day_pictures": 10, "year_pictures": 2_000}
+    for design in (SLOT_PSI, carried(SLOT_PSI)):  # the carrier limits accounts where requests are sealed
+        deployed = opened(publish(design, random_hashes(8, 1), seeded("rows"), values=values))
+        found = key_use(deployed)
+        assert found is not None and (found.per_account, found.in_all) == (None, None)
+        assert found.periods == (PeriodUse(86_400, 10 * 48), PeriodUse(365 * 86_400, 2_000 * 48))
+        told = extracted(deployed, found)
+        # a year has 2,000 pictures of 48 tokens: 2,000 * 2^(12 - 60) of the list
+        assert told is not None and told.shares == {"96000": 2_000 * 2.0**-48}
 
 
 def test_a_key_that_ends_is_followed_by_others() -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from blindmatch_protocol.contract import Progress, no_progress
 from blindmatch_simulations.cli.population import _rows, opened, unseen
+from blindmatch_simulations.evaluation.assess.observed import KeyUse, PeriodUse
 from blindmatch_simulations.evaluation.assess.results import AnyResults, Measured
 from blindmatch_simulations.evaluation.population import bands, outputs, running
 from blindmatch_simulations.evaluation.population.bands import calibrated
@@ -524,6 +525,19 @@ def test_cores_have_the_spread_of_what_was_measured_and_limits_of_a_key_chance()
     assert over["value"] == pytest.approx(22.5 * (rates > limit).sum(), rel=0.15)
     assert over["low"] < over["value"] < over["high"]
     assert over["high"] - over["low"] == pytest.approx(2 * 1.96 * over["value"] ** 0.5, rel=0.05)
+
+
+def test_accounts_that_exceed_a_limit_by_year_or_day_are_counted_by_the_limit_that_most_exceed() -> None:
+    day, year = PeriodUse(86_400, 224 * 1_000), PeriodUse(365 * 86_400, 224 * 2_000)
+    rates = 1.616 * np.exp(1.5 * np.random.default_rng(1).normal(size=2_000_000) - 1.5**2 / 2)
+    in_a_year = 450_000_000 * float((rates * 365 > 2_000).mean())
+    inputs = read_inputs(None)
+    for periods, per_account in (((year,), None), ((day, year), None), ((day, year), 1 << 60)):
+        limited = replace(literature_of(inputs), key=KeyUse(224, per_account, None, periods))
+        over = load(model(inputs, limited, 450_000_000, 365))["accounts_over_key"][0]
+        assert over.value == pytest.approx(in_a_year, rel=0.02)
+    by_key = replace(literature_of(inputs), key=KeyUse(224, 224 * 2, None, (day, year)))
+    assert load(model(inputs, by_key, 450_000_000, 365))["accounts_over_key"][0].value > 10 * in_a_year
 
 
 @pytest.mark.parametrize("low", [0.5, -0.5])

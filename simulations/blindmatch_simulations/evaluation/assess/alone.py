@@ -19,13 +19,20 @@ from blindmatch_protocol.contract import AnyDesign, Progress, Request, Role, Ses
 from blindmatch_protocol.picture.decode import Picture, Pixels
 from blindmatch_server.curator import HashList, random_hashes
 from blindmatch_server.epochs.published import open_publication
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.assess.keeping import FIRST, Kept, kept_set
 from blindmatch_simulations.evaluation.assess.material import MadeItem, Material
-from blindmatch_simulations.evaluation.assess.observed import AloneRow, Extracted, KeyUse, Lengths
+from blindmatch_simulations.evaluation.assess.observed import (
+    AloneRow,
+    Extracted,
+    KeyUse,
+    Lengths,
+    PeriodUse,
+)
 from blindmatch_simulations.evaluation.assess.plan import Plan
+from blindmatch_simulations.evaluation.studies.capacity import YEAR, limits_of
 from blindmatch_simulations.measure.yardstick import Stopwatch, reading
 from blindmatch_simulations.testbed.inprocess.deployed import (
     OpenDesign,
@@ -42,19 +49,22 @@ UNLIMITED: Final = 1_000_000
 
 
 def key_use(opened: OpenDesign) -> KeyUse | None:
-    """The limits of the first role's key that has some."""
-    design = opened.design
-    found = (design.key_limits(role, opened.states[role]) for role in design.info.roles)
-    limits = next((one for one in found if one is not None), None)
-    return KeyUse(limits.cost, limits.per_account, limits.in_all) if limits else None
+    """Return the limits of the first role's key that has some, those of an account at its carrier if they
+    stand there."""
+    limits = limits_of(opened)
+    if limits is None:
+        return None
+    periods = tuple(PeriodUse(one.seconds, one.evaluations) for one in limits.periods)
+    return KeyUse(limits.cost, limits.per_account, limits.in_all, periods or UNSET)
 
 
 def extracted(opened: OpenDesign, key: KeyUse | None) -> Extracted | None:
-    """What asking opens: with what an account may spend under a key, with what all may, or a million."""
+    """Return what asking opens: with what an account may spend under a key, in a year where periods limit it,
+    with what all may, or with a million."""
     found = opened.design.extraction(opened.setup)
     if found is None:
         return None
-    allowed = (key.per_account, key.in_all) if key else ()
+    allowed = (key.of_account(YEAR), key.in_all) if key else ()
     spent = sorted({one for one in allowed if one is not None} or {UNLIMITED})
     return Extracted(found.unit, {str(one): found.share(one) for one in spent})
 

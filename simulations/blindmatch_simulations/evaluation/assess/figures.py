@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.assess import costs, judging
 from blindmatch_simulations.evaluation.assess.judging import NO_LEARNER, NOTHING, Case, Kind, figure
-from blindmatch_simulations.evaluation.assess.observed import COMMITTED
+from blindmatch_simulations.evaluation.assess.observed import COMMITTED, DAY_SECONDS
 from blindmatch_simulations.evaluation.studies import hashes
 from blindmatch_simulations.evaluation.studies.best_order import ALL_KINDS, FAR
 from blindmatch_simulations.evaluation.studies.capacity_records import ANY, ListStanding
@@ -26,7 +26,6 @@ GAMES: Final = ("games", "malicious games")
 """Checks that play for pictures, against all parties with a role."""
 LIST_GAMES: Final = ("list games",)
 """The check that plays for lists, against a device."""
-DAY_SECONDS: Final = 86_400
 NOT_COMPARABLE: Final = "not comparable: no other picture agrees on all that is declared"
 UNLIMITED: Final = "without limit: a device tests pictures by itself, and asks nobody"
 NO_PROOF: Final = "the run is of before proofs to outsiders were measured"
@@ -128,6 +127,10 @@ def evading(case: Case) -> Figure:
     return share(len(hidden), len({row.name for row in case.listed}))
 
 
+OF_KEY: Final = "the limits of a key allow no more under one key, however many days it lasts"
+OF_PERIODS: Final = "an account's limits by day or year allow no more"
+
+
 @secure("Tries an account has a day", "tries/day")
 def oracle_tries(case: Case) -> Figure:
     """How many pictures an account may ask about in a day at the server's rate limit, and learn the outcome
@@ -141,10 +144,11 @@ def oracle_tries(case: Case) -> Figure:
         return Figure(None, UNLIMITED)
     allowed = seen.query_rate * DAY_SECONDS + seen.query_burst
     key = seen.key
-    if key is None or key.per_account is None or allowed <= key.per_account // key.cost:
+    most = key.of_account(1) if key else None
+    if key is None or most is None or allowed <= most // key.cost:
         return Figure(allowed)
-    limit = float(key.per_account // key.cost)
-    return Figure(limit, "the limits of a key allow no more under one key, however many days it lasts")
+    by_time = most != key.per_account
+    return Figure(float(most // key.cost), OF_PERIODS if by_time else OF_KEY)
 
 
 OPENED_BY: Final = 1_000

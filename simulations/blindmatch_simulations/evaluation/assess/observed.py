@@ -4,6 +4,7 @@ and a design's declaration as data, with what the messenger declares beside it."
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from math import ceil
 from typing import Annotated, Any, Final
 
 from blindmatch_client.settings import FailureMode, list_device_facts, list_failure_facts
@@ -14,6 +15,8 @@ from msgspec import UNSET, Meta, UnsetType
 from blindmatch_simulations.evaluation.studies.capacity_records import Capacity
 from blindmatch_simulations.measure.results import Strict
 from blindmatch_simulations.measure.yardstick import Run
+
+DAY_SECONDS: Final = 86_400
 
 
 class Item(Strict, frozen=True):
@@ -206,17 +209,39 @@ class Audited(Strict, frozen=True):
     comparable: bool = True
 
 
+class PeriodUse(Strict, frozen=True):
+    """What an account may have in each of the periods that follow one another (contract: `PeriodLimit`).
+
+    Attributes:
+        seconds: length of a period.
+        evaluations: an account may have in one.
+    """
+
+    seconds: int
+    evaluations: int
+
+
 class KeyUse(Strict, frozen=True):
     """What a role's key may be asked for, as the design limits it (contract: `KeyLimits`).
 
     Attributes:
         cost: evaluations that one picture takes.
         per_account, in_all: evaluations in the key's life; None for no limit.
+        periods: limits of an account by time, however long the key lives; unset if there are none.
     """
 
     cost: int
     per_account: int | None
     in_all: int | None
+    periods: tuple[PeriodUse, ...] | UnsetType = UNSET
+
+    def of_account(self, days: float) -> int | None:
+        """Return the evaluations that an account may have in so many days under one key; None for no limit.
+        As many periods count as begin in that time, since what one allows may be used on its first day."""
+        allowed = [one.evaluations * ceil(days * DAY_SECONDS / one.seconds) for one in self.periods or ()]
+        if self.per_account is not None:
+            allowed.append(self.per_account)
+        return min(allowed, default=None)
 
 
 class Extracted(Strict, frozen=True):

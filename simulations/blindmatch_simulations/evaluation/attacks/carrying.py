@@ -28,6 +28,8 @@ from blindmatch_simulations.testbed.pictures.pool import HashOnly
 PAGE: Final = "docs/designs/carried.md"
 GUESSES: Final = 40
 QUICK: Final = 4
+ONCE: Final = {"account_pictures": 1, "day_pictures": 1, "year_pictures": 1}
+"""Limits in pictures: an account may ask about one."""
 seal_answer: Final = hpke.seal_answer
 
 
@@ -44,9 +46,9 @@ def over_asking(arena: Arena) -> Figure:
     number = GUESSES if arena.thorough else QUICK
     listed, rng = arena.hashes(number // 2, "list"), arena.rng("ask")
     once = FEW["bands"] * FEW["probes"]
-    deployed = arena.deployed(listed, "set", **FEW, account_evaluations=once)
+    deployed = arena.deployed(listed, "set", **FEW, account_evaluations=once, **ONCE)
     limits = [deployed.design.key_limits(role, state) for role, state in deployed.states.items()]
-    most = 1 if any(one and one.per_account for one in limits) else number
+    most = 1 if any(one and one.limits_accounts for one in limits) else number
     guesses = [*listed, *arena.hashes(number - len(listed), "others")][:most]
     told = sum(
         isinstance(run_session(deployed, HashOnly(guess.tobytes()), rng).outcome, Match) == (at < len(listed))

@@ -39,8 +39,9 @@ T = TypeVar("T")
 
 FILLERS: Final = 40
 """Random hashes on a list beside those of its pictures."""
-SMALL: Final[Mapping[str, int]] = {"k": 16, "bands": 4, "probes": 4}
-"""Parameters of a set, where a design has them: few tokens, so that devices are quick."""
+SMALL: Final[Mapping[str, int]] = {"k": 16, "bands": 4, "probes": 4, "slot_bits": 8}
+"""Parameters of a set, where a design has them: few tokens, so that devices are quick, and few slots, so that
+sets are."""
 
 Tamper: TypeAlias = Callable[[Call[Any, Any], Wire | None, Any], Any]
 """What a party in the adversary's hands makes of its honest reply: (call, request if it is one, reply)."""

@@ -29,7 +29,7 @@ from blindmatch_simulations.evaluation.population.model import (
     model,
     stream,
 )
-from blindmatch_simulations.evaluation.studies.capacity import key_seconds, words_of_exhaustion
+from blindmatch_simulations.evaluation.studies.capacity import DAY_SECONDS, key_seconds, words_of_exhaustion
 from blindmatch_simulations.measure.growth import lengths_of
 from blindmatch_simulations.measure.results import Figure, significant
 
@@ -374,18 +374,25 @@ def exhausted(model: Model, open_to: int | None) -> str:
 
 
 def _over(model: Model) -> Figure:
-    """Accounts that send more in a key's life than it answers them, and how many by chance (Poisson); over
-    the log-normal activity itself, since few classes reach so far."""
+    """Accounts that send more than they are answered, and how many by chance (Poisson): in a key's life, or
+    in a period by which an account is limited, whichever limit most accounts exceed; over the log-normal
+    activity itself, since few classes reach so far."""
     from scipy.special import ndtr, pdtrc, pdtrik
 
     key, activity = model.behaviour.key, model.inputs.activity
-    if key is None or key.per_account is None:
+    if key is None:
+        return Figure(None, NO_LIMIT)
+    limits = [(one.seconds / DAY_SECONDS, one.evaluations) for one in key.periods or ()]
+    if key.per_account is not None:
+        limits.append((model.inputs.keys.life_days.value, key.per_account))
+    if not limits:
         return Figure(None, NO_LIMIT)
     edges, spread = np.linspace(-9, 9, 3601), activity.spread.value
     each = activity.pictures_a_day.value * (1 + activity.retries.value)
     rates = each * np.exp(spread * (edges[1:] + edges[:-1]) / 2 - spread**2 / 2)
-    more = pdtrc(floor(key.per_account / key.cost), rates * model.inputs.keys.life_days.value)
-    mean = float(model.accounts * np.diff(ndtr(edges)) @ more)
+    share = np.diff(ndtr(edges))
+    exceeded = [share @ pdtrc(floor(most / key.cost), rates * days) for days, most in limits]
+    mean = float(model.accounts * max(exceeded))
     low, high = (float(pdtrik(q, mean)) if mean > 1e-9 else 0.0 for q in QUANTILES)
     return Figure(mean, low=float(floor(low)), high=float(ceil(high)))
 
