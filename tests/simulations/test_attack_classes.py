@@ -18,6 +18,7 @@ from blindmatch_protocol.messages.content import compose
 from blindmatch_simulations.evaluation.attacks import (
     carrying,
     extraction,
+    hidden_slots,
     metadata,
     perceptual_hash,
     recorded,
@@ -83,6 +84,45 @@ def test_a_provider_asks_beyond_limits_by_day_unless_a_role_holds_it_to_them(
 
     monkeypatch.setattr(type(held), "key_limits", by_day)
     assert not over_asking.move(Arena(held, thorough=False)).succeeded
+
+
+def of_slots(name: str, weakened: bool = False) -> Figure:
+    return run_attack(ATTACKS[name], Arena(SLOT_PSI, thorough=False), weakened).figure
+
+
+def test_guessed_pairs_open_look_alikes_in_few_questions_and_nothing_else() -> None:
+    """20 bits from an entry, 16 questions each; strangers open 48 * 2^(9 - 32) of 64 entries."""
+    found = of_slots("guessed-pairs")
+    assert found.succeeded and found.value == hidden_slots.QUICK
+    one, four, sixteen, *strangers = found.parts.values()
+    assert one <= four <= sixteen == found.value
+    assert strangers == [0, 0, 0]
+
+
+def test_first_questions_tell_every_listed_hash_and_no_other() -> None:
+    """Of 64 others one is taken for listed once in 4,096 runs."""
+    found = of_slots("first-questions")
+    assert list(found.parts.values()) == [hidden_slots.ENTRIES, 0]
+
+
+def test_first_questions_tell_nothing_where_slots_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = np.random.default_rng(1)
+    monkeypatch.setattr(
+        hidden_slots, "_slots_read", lambda deployed, tokens, rng: drawn.integers(0, 512, tokens.shape)
+    )
+    assert not of_slots("first-questions").succeeded
+
+
+def test_both_parties_know_each_listed_picture_again_and_others_by_chance_pairs_alone() -> None:
+    found = of_slots("joined-parties")
+    assert found.tries["listed"] == found.parts["listed"] == hidden_slots.QUICK
+    # one in six has a chance pair, all four of them once in 1,200 runs
+    assert found.parts["others"] < hidden_slots.QUICK
+
+
+def test_limits_by_day_hold_until_nobody_checks_them() -> None:
+    assert of_slots("key-limits").value == 0
+    assert of_slots("key-limits", weakened=True).succeeded
 
 
 @pytest.mark.parametrize("design", ["third-party", "prefix-bucket"])

@@ -115,7 +115,7 @@ def pooled_extraction(arena: Arena) -> Figure:
     Claim("no more requests are counted and answered under a key than its limits allow"),
     budget=f"{ACCOUNTS[-1]} accounts, each {PAST} requests past its limit",
     weakness=replacing((ledger, "_check", lambda *_, **__: None)),
-    needs=(needs.OPRF, needs.LIMITED),
+    needs=(needs.ASKED_KEY, needs.LIMITED),
     exposes="more of the list than a key's limits allow",
     left=Left.COUNTED,
 )
@@ -135,8 +135,13 @@ def key_limits(arena: Arena) -> Figure:
 
 
 def _set(arena: Arena) -> Deployed:
+    sizes = {"k": SHORT, "bands": 2, "probes": 16}
     limits = {"account_evaluations": ALONE, "all_evaluations": TOGETHER}
-    return arena.deployed(arena.hashes(ENTRIES, "list"), "set", k=SHORT, bands=2, probes=16, **limits)
+    if needs.SLOTS.met(arena.design):
+        # shorter tokens would not hide an entry's, and are refused; limits are by day, in pictures
+        sizes |= {"k": 12, "slot_bits": 6}
+        limits = {"day_pictures": ALONE // (sizes["bands"] * sizes["probes"])}
+    return arena.deployed(arena.hashes(ENTRIES, "list"), "set", **sizes, **limits)
 
 
 def _default_limits(design: AnyDesign) -> Limits:

@@ -12,6 +12,7 @@ from blindmatch_protocol.designs.enclave.design import Enclave
 from blindmatch_protocol.designs.facts import DELTA_SIZES
 from blindmatch_protocol.designs.he_hamming.design import HeHamming
 from blindmatch_protocol.designs.prefix_bucket.design import PrefixBucket
+from blindmatch_protocol.designs.slot_psi.design import SlotPsi
 from blindmatch_protocol.designs.third_party import ThirdParty
 from blindmatch_protocol.designs.threshold_near import ThresholdNear
 from blindmatch_protocol.designs.threshold_psi import ThresholdPsi
@@ -98,6 +99,8 @@ BOUND: Final = Need(
     lambda one: one.info.tie is bm.Tie.KEY and one.inside() is None,
 )
 OPRF: Final = _built_on("a VOPRF", VoprfDesign)
+SLOTS: Final = _built_on("tokens that read hidden slots", SlotPsi)
+ASKED_KEY: Final = Need("a VOPRF", lambda one: OPRF.met(one) or SLOTS.met(one))
 ONE_KEY: Final = Need("a VOPRF key at one role", lambda one: _held_by(one) == (1, 1))
 HALVES: Final = Need("a VOPRF key in two shares, both needed", lambda one: _held_by(one) == (2, 2))
 TOKENS: Final = _built_on("tokens of a VOPRF", TokenPsi)
@@ -107,7 +110,9 @@ ATTESTED: Final = _built_on("an enclave that shows quotes", Enclave)
 SIGNED_LABELS: Final = _built_on("a third party with signed labels", ThirdParty)
 LIMITED: Final = Need(
     "a key with limits for an account",
-    lambda one: "account_evaluations" in {each.name for each in one.info.parameters},
+    lambda one: bool(
+        {"account_evaluations", "account_pictures"} & {each.name for each in one.info.parameters}
+    ),
 )
 AGREEING: Final = Need(
     "tokens of which several must agree", lambda one: "needed" in {each.name for each in one.info.parameters}
