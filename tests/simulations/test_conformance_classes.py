@@ -23,8 +23,10 @@ from blindmatch_simulations.evaluation.conformance.fixtures import (
     as_published,
     lowered,
 )
-from blindmatch_simulations.evaluation.conformance.leakage import games
+from blindmatch_simulations.evaluation.conformance.leakage import games, sessions
+from blindmatch_simulations.evaluation.conformance.leakage.bindings import ABSENCE, ORDINARY
 from blindmatch_simulations.evaluation.conformance.leakage.games import GameSetup
+from blindmatch_simulations.evaluation.conformance.leakage.sessions import Sessions
 from blindmatch_simulations.evaluation.conformance.leakage.spans import Hull
 from blindmatch_simulations.evaluation.conformance.proofs import solved
 from blindmatch_simulations.evaluation.conformance.repetition import held_bytes
@@ -192,6 +194,28 @@ def test_where_no_two_pictures_agree_on_the_facts_nothing_is_compared_and_that_i
     assert result.verdict is Verdict.NOT_COMPARABLE
     assert "(0 pairs)" in result.reason
     assert _one(hash_upload.DESIGN, "relations").figures["pairs"] > 7  # with forged ones
+
+
+def test_coalitions_look_at_the_same_session_which_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept by picture, not by its name, which forged ones share; what does not fit is run again, and has the
+    same bytes."""
+    fixtures = Fixtures(load_design("carried-oprf-psi"))
+    setting = as_published(fixtures)
+    listed = fixtures.pool.of("listed")[0]
+    namesake = replace(fixtures.pool.of("other")[0], name=listed.name)
+    held = Sessions(fixtures, setting, None)
+    first = held.whole(listed, ORDINARY, 0)
+    assert held.whole(listed, ORDINARY, 0) is first
+    assert held.whole(listed, ORDINARY, 1).bodies != first.bodies
+    assert held.whole(listed, ABSENCE, 0) is not first
+    assert held.whole(namesake, ORDINARY, 0).bodies != first.bodies
+    again = Sessions(fixtures, setting, None).whole(listed, ORDINARY, 0)
+    assert (again.bodies, again.replies) == (first.bodies, first.replies)
+
+    monkeypatch.setattr(sessions, "MOST_KEPT", 0)
+    unkept = Sessions(fixtures, setting, None)
+    one, other = (unkept.whole(listed, ORDINARY, 0) for _ in range(2))
+    assert one is not other and one.bodies == other.bodies == first.bodies
 
 
 class Shelf:

@@ -12,27 +12,21 @@ what the others span.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from functools import cache, cached_property, partial
+from collections.abc import Hashable, Iterator, Sequence
+from functools import cache, cached_property
 from typing import Any, Final
 
-from blindmatch_protocol.codec import Message
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import (
     Adversary,
-    Item,
     Party,
-    Request,
-    Role,
-    Verdict,
     Voucher,
-    answered,
 )
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, Setting, as_published, settings
 from blindmatch_simulations.evaluation.conformance.leakage.bindings import BindingKind, list_binding_kinds
 from blindmatch_simulations.evaluation.conformance.leakage.game import Guesses, guesses
-from blindmatch_simulations.evaluation.conformance.leakage.lives import Account, Life, carried_over
+from blindmatch_simulations.evaluation.conformance.leakage.lives import Life, carried_over
 from blindmatch_simulations.evaluation.conformance.leakage.named import evidence_of
 from blindmatch_simulations.evaluation.conformance.leakage.play import (
     Behaviour,
@@ -43,19 +37,14 @@ from blindmatch_simulations.evaluation.conformance.leakage.play import (
     Table,
     opponents,
 )
-from blindmatch_simulations.evaluation.conformance.leakage.spans import HEAD, TAIL, Sample, Span
+from blindmatch_simulations.evaluation.conformance.leakage.sessions import Sessions, sampling
+from blindmatch_simulations.evaluation.conformance.leakage.spans import HEAD, TAIL, Span
 from blindmatch_simulations.testbed.audit.counterpart import Counterpart, DecoyFinder
 from blindmatch_simulations.testbed.inprocess.deployed import (
-    VOUCHER,
     Deployed,
-    Ran,
-    carried_by,
-    enrolled,
     run_session,
-    seen_by,
     seers,
 )
-from blindmatch_simulations.testbed.inprocess.steps import below, first_bodies
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotComparableError, Passed
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 from blindmatch_simulations.testbed.pictures.sent import size_class
@@ -64,10 +53,6 @@ SPANNED_OF_GROUP: Final = 3_000
 """Samples of a group's first picture and of the others that are spanned; one of these is, unless `WIDE`."""
 SPANNED_OF_KIND: Final = 1_000
 """The same of each kind of binding but the most frequent one, as published."""
-ENDS: Final = 32
-"""Bytes of either end of enrolments and earlier replies that are looked at beside."""
-ACCOUNTS: Final = 2
-"""That are enrolled, where accounts enrol."""
 AGAIN: Final = 2
 """Samples of each picture that is compared."""
 CERTAIN: Final = 3
@@ -180,6 +165,7 @@ class _Looked:
         self._fixtures, self._setting = fixtures, setting
         self._life = life
         self._later = setting is not as_published(fixtures)
+        self._sessions = Sessions(fixtures, setting, life)
         self._spanned: list[tuple[frozenset[Party], list[str]]] = []
 
     def _rng(self, purpose: str) -> Randomness:
@@ -232,10 +218,10 @@ class _Looked:
         Args:
             is_further: it is not the most frequent kind, so that fewer pictures are spanned.
         """
-        taken = sampling(self._fixtures, self._setting.deployed, opponent.parties, self._life, kind)
+        taken = sampling(self._sessions, self._fixtures.design, opponent.parties, kind)
 
         def span(one: Pooled) -> Span:
-            return Span(lambda at: taken(one.item, self._rng(str(at))))
+            return Span(lambda at: taken(one, at))
 
         first, *rest = group
         mine, kept = span(first).settle(), 0
@@ -273,68 +259,3 @@ def one_of_each_kind(found: Sequence[Pooled], seed: int) -> tuple[list[Pooled], 
     turned.sort(key=lambda one: order.get(_kind(one), len(FRONT)))
     front = list({(_kind(one), size_class(one.item.pixels.shape)): one for one in turned}.values())
     return [*front, *(one for one in turned if one not in front)], front
-
-
-def sampling(
-    fixtures: Fixtures,
-    deployed: Deployed,
-    parties: frozenset[Party],
-    life: Life | None,
-    kind: BindingKind,
-) -> Callable[[Item, Randomness], Sample]:
-    """Gives what parties get for a picture of an account, a new one or one that has lived, in one kind of
-    binding, all rounds, one body after the other: bodies, a voucher, and replies that they carry; beside it
-    the commitment of the message that a voucher is bound to, and both ends of what the account enrolled with
-    and of replies that later rounds may refer to."""
-    design = fixtures.design
-    roles = sorted({role for party in parties for role in seen_by(design, party)})
-    carried = carried_by(design, parties)
-    mine = [role for role in roles if role in design.enrolments and design.info.roles[role] in parties]
-    one = fixtures.pool.of("other")[0]
-    rounds = fixtures.rng("relations/rounds")
-    binding = kind.draw(fixtures.rng("relations/message"))
-    first = run_session(deployed, one.item, rounds, binding=binding)
-    whole = len(first.rounds) > 1 or carried or VOUCHER in roles
-
-    def ends(raws: Iterable[bytes]) -> bytes:
-        return b"".join(raw[:ENDS].ljust(ENDS, b"\0") + raw[-ENDS:].rjust(ENDS, b"\0") for raw in raws)
-
-    def known(ran: Ran) -> bytes:
-        return ends(one.reply.encode() for asked in ran.rounds[:-1] for one in asked if one.role in roles)
-
-    width = len(known(first))
-
-    lived = dict[int, Account]()
-
-    def account(rng: Randomness) -> Account:
-        number = below(rng, ACCOUNTS)
-        if life is None:
-            who = deployed.of(number)
-            return Account(enrolled(who, rng), who.held)
-        if not design.enrolments:
-            return life.account(rng)
-        if number not in lived:  # roles know an account that enrols, and one takes a second
-            lived[number] = life.account(rng, number)
-        return lived[number]
-
-    def sample(item: Item, rng: Randomness) -> Sample:
-        who = account(rng)
-        beside = ends(who.held[role].encode() for role in mine)
-        binding = kind.draw(rng)
-        if not whole:
-            bodies = first_bodies(deployed, item, who.state, rng, binding)
-            return b"".join(bodies[role].encode() for role in sorted(bodies) if role in roles), beside
-        answer = partial(_answered, deployed, who, rng)
-        ran = run_session(deployed, item, rng, who.state, answer, binding)
-        parts = [raw for role, raw in ran.bodies() if role in roles]
-        parts += [asked.reply.encode() for asked in ran.asked if asked.role in carried]
-        return b"".join(parts), beside + binding.commitment + known(ran)[:width].ljust(width, b"\0")
-
-    return sample
-
-
-def _answered(
-    deployed: Deployed, who: Account, rng: Randomness, role: Role, body: Message
-) -> tuple[Message, Verdict | None]:
-    request = Request(body, who.held.get(role))
-    return answered(deployed.design, role, deployed.states[role], request, rng)
