@@ -268,12 +268,11 @@ def claim_found(made: Committed, ledger: Ledger, place: str) -> None:
     prices = [made.designs[name] for name in (near, whole)]
     ledger.claim(
         place,
-        rf"{N} entries: blinded tokens (\S+ ms), {B}; provider looks (\S+ ms), {B}",
+        rf"{N} entries: blinded tokens (\S+ ms), {B}; provider looks (\S+ ms), no query",
         Derived(prices[0].entries, "entries of the run", 0),
         Derived(prices[0].server_ms, "servers' CPU a picture", 2),
         Derived(prices[0].up + prices[0].down, "bytes a picture"),
         Derived(prices[1].server_ms, "servers' CPU a picture", 2),
-        Derived(0.0, "0a's device sends nothing for matching"),
     )
     hundred = [
         Derived(made.fates(name)["found"], "of 100 known files", places=1) for name in (near, equal, whole)
@@ -312,6 +311,7 @@ def claim_threshold(made: Committed, ledger: Ledger, place: str) -> None:
     # a period has 48 pictures; of these 1 to 32 synthetic vouchers ask for one match more, at most
     always = {one.stated_threshold() + 1 for one in counts}
     assert len(always) == 1, "designs with different thresholds"
+    least = always.pop()
     order = [name for name in ("threshold-near", "threshold-psi") if name in made.designs]
     found = [made.designs[name].found for name in order]
     flat = [
@@ -322,10 +322,11 @@ def claim_threshold(made: Committed, ledger: Ledger, place: str) -> None:
     ledger.claim(
         place,
         rf"from {N} matches with different hashes, of a device and period, on; in this run "
-        rf"{N} of {N} blinded tokens, threshold, "
-        rf"{N} of {N} blinded hash",
-        Derived(always.pop(), "the declared threshold, and one for synthetic vouchers", 0),
+        rf"{N} of {N} blinded tokens with threshold, "
+        rf"{N} of {N} blinded hash with threshold; with more work, as declared, from {N} on",
+        Derived(least, "the declared threshold, and one for synthetic vouchers", 0),
         *flat,
+        Derived(least - 1, "the declared threshold", 0),
     )
 
 
@@ -427,6 +428,7 @@ def first_view(made: Committed, page: Element, ledger: Ledger) -> None:
     claim_wrong_reports(made, ledger, "sheet, A person wrongly reported")
     claim_threshold(made, ledger, "sheet, Threshold")
     claim_attacks(made, ledger, "sheet, Abuse")
+    claim_keys(made, ledger, "sheet, In every design")
     note = "sheet, note 1"
     ledger.claim(
         note,
@@ -587,8 +589,9 @@ def claim_opening(own: Recorded, ledger: Ledger, place: str) -> None:
         least = own.stated_threshold() + 1
         ledger.claim(
             place,
-            rf"opens from {N} matches with different hashes on",
+            rf"opens from {N} matches with different hashes on, {N} with more work",
             Derived(least, "the declared threshold, and one for synthetic vouchers", 0),
+            Derived(own.stated_threshold(), "the declared threshold", 0),
         )
 
 
@@ -632,11 +635,8 @@ def claim_cores(made: Committed, own: Recorded, ledger: Ledger, place: str) -> N
     )
     if key_seconds(made, own) is not None:
         ledger.claim(
-            place,
-            rf"; at {N} a day a key lasts ",
-            Derived(made.volume, "pictures of a day, population.toml", digits=0),
+            place, rf"; a key: {N} seconds", Derived(key_seconds(made, own), "evaluations, by those of a day", 2)
         )
-        claim_key(made, own, ledger, place)
 
 
 def key_seconds(made: Committed, own: Recorded) -> float | None:
@@ -648,6 +648,19 @@ def key_seconds(made: Committed, own: Recorded) -> float | None:
     pictures = values["all_evaluations"] / (values["bands"] * values["probes"])
     seconds = 86_400 * pictures / made.volume
     return seconds if seconds < DAYS * 86_400 else None
+
+
+def claim_keys(made: Committed, ledger: Ledger, place: str) -> None:
+    """Claim how long keys last that limit all accounts together, said once for those that last alike."""
+    limited = [one for one in made.designs.values() if key_seconds(made, one) is not None]
+    for own in limited[:1]:
+        ledger.claim(
+            place,
+            rf"At {N} pictures a day a key of ",
+            Derived(made.volume, "pictures of a day, population.toml", digits=0),
+        )
+        claim_key(made, own, ledger, place)
+    assert len({key_seconds(made, own) for own in limited}) <= 1, "keys that last differently"
 
 
 def claim_key(made: Committed, own: Recorded, ledger: Ledger, place: str) -> None:
@@ -753,6 +766,7 @@ def second_view(made: Committed, page: Element, ledger: Ledger) -> None:
         rf"against a list of {N} entries",
         Derived(made.inputs.mean_list, "mean length over the year"),
     )
+    claim_longer(made, ledger, "year, top")
     claim_false(made, ledger, "year, top")
     tables = {one.all("caption")[0].words: one for one in year.all("table")}
     for caption, table in tables.items():
@@ -764,6 +778,39 @@ def second_view(made: Committed, page: Element, ledger: Ledger) -> None:
     ledger.name("year, head of the fold", r"(?<=Of )100(?= known)", "the unit of these figures")
     claim_mix(made, paragraphs[-1].words, ledger)
     claim_options(made, page.all("section", id="matrix")[0], ledger)
+
+
+def claim_longer(made: Committed, ledger: Ledger, place: str) -> None:
+    """Claim how long the year's list is, and what rates come to over it (docs/population.md)."""
+    ledger.claim(
+        place,
+        rf"\(the year.s mean: {N} at its start, {N} times as many at its end\)",
+        Derived(made.inputs("list", "entries"), "inputs", 0),
+        Derived(made.inputs("list", "growth"), "inputs"),
+    )
+    _, short = made.false(NEAR, ALL, "photograph")
+    mixed, long = made.false(NEAR)
+    grown = next(
+        row["figures"]["exponent"]
+        for row in made.evidence
+        if row["id"] == "evidence/growth" and row["parameters"] == {"kind": ALL, "list": ALL, "within": 31}
+    )
+    times, times_photos = made.inputs.mean_list / long, made.inputs.mean_list / short
+    figure = made.false_figure(NEAR)
+    most = clopper_pearson(0, len(np.unique(made.corpus.package)))[1]
+    how = "the rate times a power of how many times as long the list is"
+    ledger.claim(
+        place,
+        rf"Scaled to {N} entries, by a model, these two rates are {P} {PS}; {P} {PS}\.$",
+        Derived(made.inputs.mean_list, "mean length over the year"),
+        Derived(0.0, "none matched"),
+        (Derived(0.0, "none matched"), Derived(min(1.0, most * times_photos), "in proportion, at most all")),
+        Derived(mixed.value * times ** grown["value"], how),
+        (
+            Derived(figure["low"] * times ** grown["low"], how),
+            Derived(min(1.0, figure["high"] * times), "in proportion, at most all"),
+        ),
+    )
 
 
 def claim_sliders(made: Committed, page: Element, ledger: Ledger) -> None:
@@ -951,11 +998,13 @@ def claim_options(made: Committed, section: Element, ledger: Ledger) -> None:
     }
     exact = {one.row["design"]["option"] for one in made.designs.values() if not one.row["design"]["differs"]}
     near = set(levels) - exact
+    idle = {one.row["design"]["option"] for one in made.designs.values() if one.relation == "nothing"}
     ledger.claim(
         "options, headline",
-        rf"Of {N} options.*?: {N} measured, {N} imitated.*?, {N} studied",
+        rf"Of {N} options.*?: {N} measured, {N} with nothing to find.*?, {N} imitated.*?, {N} studied",
         Derived(len(made.options), "options.json", 0),
-        Derived(len(exact), "options of a design that is the option", 0),
+        Derived(len(exact - idle), "options of a design that is the option", 0),
+        Derived(len(idle), "of these, those that find nothing", 0),
         Derived(len(near), "options of stand-ins alone", 0),
         Derived(int(made.study is not None), "a study", 0),
     )

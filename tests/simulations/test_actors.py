@@ -257,4 +257,4 @@ def test_prevention_stands_on_the_page_with_what_it_does_not_say(tmp_path: Path)
     words = drawn(folder, check_folder(folder)).words("prevention")
     assert "warn: oprf-psitold of 4 of 4 listed pictures4 of 4 listed, 4 of 4 others0 reports0 of 4" in words
     assert "0 of 4 listed, 4 of 4 others0 reports4 of 4 matches, since no message follows the query" in words
-    assert "Recall and false matches are those of the design" in words and "times are not looked at" in words
+    assert "Recall and false matches are those of the design" in words and "Times are not looked at" in words

@@ -258,18 +258,18 @@ def attacks_file(folder: Path, name: str, succeeded: bool) -> None:
 def test_attacks_beside_the_results_are_drawn_with_what_they_came_to(tmp_path: Path) -> None:
     folder = results_folder(tmp_path)
     whole = check_folder(folder)
-    assert "against a claim: not measured" in drawn(folder, whole).words("abuse")
+    assert "against what a document claims: not measured" in drawn(folder, whole).words("abuse")
     attacks_file(folder, "unmatched", True)
     made = drawn(folder, whole)
-    assert "succeeded as declared: a client that never asks; against a claim: none" in made.words("abuse")
+    assert "succeeded as documented: a client that never asks; against what a document claims: none" in made.words("abuse")
     assert ATTACKS["unmatched"].claim.words in made.opened("attack.unmatched.quoted")
     assert "spent 3 requests" in made.opened("attack.unmatched.quoted"), "what does not apply is left out"
-    assert "a client that never asks: succeeded, as declared" in made.words("bugs")
+    assert "a client that never asks: succeeded, as documented" in made.words("bugs")
     assert "a picture guessed from a part, the list taken by asking: needs a <set>" in made.opened(
         "quoted.abuse"
     )
     attacks_file(folder, "framing", True)
-    assert "against a claim: a report of what was not sent" in drawn(folder, whole).words("abuse")
+    assert "against what a document claims: a report of what was not sent" in drawn(folder, whole).words("abuse")
     (folder / ATTACKS_FILE).write_bytes(b"{}")
     assert run(["report", str(folder)]) != 0
 
@@ -324,7 +324,7 @@ def test_five_questions_on_rights_are_answered_for_every_design_in_one_table(sam
         r"provider, under a seal; provider, in a played attack: .*\b2a\b.*; nobody else: the others", read
     )
     remedy = "".join(lines[4].itertext())
-    assert "3 of 7 attacks on this succeeded. " in remedy
+    assert "2 of 6 attacks on this succeeded. " in remedy
     assert "Forced reports are declared" in remedy
     forced = {one.id for one in _measured() for leak in one.design.declared for fact in leak.facts
               if fact.name == "forced_report"}  # fmt: skip

@@ -25,14 +25,14 @@ const attackWords = (row) =>
   row.succeeded
     ? row.claimed
       ? "succeeded, against the claim"
-      : "succeeded, as declared"
+      : "succeeded, as documented"
     : row.claimed
       ? withstood(row)
       : "did not succeed";
 // a game bounds an advantage, and no more than that
 const withstood = (row) => {
   const {unit, high} = row.figures.achieved || {};
-  return /^advantage/.test(unit || "") ? h`${unit} \u2264${number(high)}` : "withstood";
+  return /^advantage/.test(unit || "") ? h`${saysLittle(high) ? "too few runs to say: " : ""}${unit} \u2264${number(high)}` : "withstood";
 };
 const spentWords = ({queries, distortion, compute_u: compute, list_share: listed} = {}) =>
   glue(
@@ -90,7 +90,16 @@ const guessedBy = (row) =>
   attackRows()
     .filter((one) => one.parameters.design === row.id && one.succeeded && one.adversary.parties.join() === "device" && now.sources.guessed.includes(one.trace?.exposes))
     .map((one) => attackLink(one, h`${attackName(one.id)}: ${one.trace.exposes} (${called(one.trace.notices)}), played`));
+// of a list that devices hold, or read under keys of their own, a number of requests says nothing
+const OWN_KEYS = "own_keys";
+const readBy = (row) => {
+  if (row.design.list_known.some((one) => one.parties.join() === "device" && one.knowledge === "hashes")) return "the whole list at once: it lies on the device";
+  const known = row.design.declared.filter((one) => one.parties.join() === "device").flatMap((one) => one.facts).find((one) => one.name === OWN_KEYS);
+  return known ? `a modified device, ${known.says}` : "";
+};
 const extraction = (row) => {
+  const read = readBy(row);
+  if (read) return opens(place(row.id, "extraction"), read, () => abuseEvidence(row));
   if (!row.extraction)
     return LISTED[row.design.relation]
       ? "there is no list"
@@ -145,7 +154,7 @@ const listShown = () => {
   const listed_ = inOrder().filter((row) => !LISTED[row.design.relation]),
     shown_ = listed_.filter(proven);
   return shown_.length
-    ? h`Outsiders can be shown that all devices have one list in ${shown_.length} of ${listed_.length} designs`
+    ? h`If the log\u2019s witnesses are independent, outsiders can be shown that all devices have one list in ${shown_.length} of ${listed_.length} designs`
     : "No proof to outsiders was measured";
 };
 const messengers = () => {
@@ -168,10 +177,17 @@ const successes = (claimed) => {
     ) || "none"
   );
 };
+// an attack that was played once goes for a design, too; not one on everybody's list where devices take none
+const TAKEN = "that everybody has one list";
+const goesFor = (row, played) => {
+  if (!row.why.startsWith(now.sources.same) || !played) return false;
+  const {design} = designs().find((one) => one.id === row.parameters.design) ?? {};
+  return played.trace?.exposes !== TAKEN || !design || (design.relation !== "nothing" && design.end_to_end);
+};
 const attacksFold = () => {
   // designs that tables by actor count as the one that it was played on
   const like = (id) => {
-    const rows = rowsOfKind("attack not played").filter((one) => one.id === id && one.why.startsWith(now.sources.same));
+    const rows = rowsOfKind("attack not played").filter((one) => one.id === id && goesFor(one, attackNamed(id)[0]));
     return rows.length ? h`; alike in ${to("actors", number(rows.length))} more, since it ${now.sources.same}` : "";
   };
   const played = groupsBy(attackRows(), (one) => one.id).map((each) => [
@@ -185,7 +201,7 @@ const attacksFold = () => {
   return fold(
     "attacks",
     "Every attack that was played",
-    played.length ? table("Attacks", ["attack, and the sentence it attacks", "came to"], played) : para(none),
+    played.length ? table("Attacks", ["attack, and the documents\u2019 sentence that it is about", "came to"], played) : para(none),
   );
 };
 // shares of a hidden list that modified phones open in a year, and what limits cost honest users
@@ -238,7 +254,7 @@ const abusePart = () =>
   section(
     "abuse",
     "How can it be abused, and who would notice?",
-    para(h`Attacks that succeeded as declared: ${successes(false)}; against a claim: ${successes(true)}${failures()}.${exposers().length ? h` Beyond 0b: ${exposers().length}.` : ""}`),
+    para(h`Attacks that succeeded as documented: ${successes(false)}; against what a document claims: ${successes(true)}${failures()}.${exposers().length ? h` Beyond 0b: ${exposers().length}.` : ""}`),
     ...actorsPart(),
     ...prevention(),
     fold("topics", "Each kind of abuse, by design", topics()),

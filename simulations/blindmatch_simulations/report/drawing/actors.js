@@ -10,7 +10,7 @@ const actorCells = () => {
   const rows = attackRows().concat(rowsOfKind("attack not played"));
   const held = new Map(rows.map((row) => [String(row.parameters.design), []]));
   rows.forEach((row) => {
-    const same = row.kind === "attack" ? row : row.why.startsWith(now.sources.same) && once.get(row.id);
+    const same = row.kind === "attack" ? row : goesFor(row, once.get(row.id)) && once.get(row.id);
     if (same?.trace) held.get(String(row.parameters.design)).push(same);
   });
   return (actor) =>
@@ -103,16 +103,19 @@ const exposedSaid = () => {
 // Prevention: nothing is reported. What the sender, and what others were told, by runs from end to end.
 const PREVENTION = {warned: ["warn", "by calls they get"], refused: ["refuse", "since no message follows the query"]};
 const TOLD = ["sender", "arrived", "centre", "provider and whoever is asked"];
+// whether the server that is asked knows what matches, whatever the device does then
+const isTold = (row) => designs().find((one) => one.id === row.parameters.design)?.design.learns.includes("server") ?? false;
 // of each consequence the designs whose runs came to the same, and what these came to, in the order of `TOLD`
 const prevented = () =>
   Object.entries(PREVENTION).flatMap(([id, [consequence, how]]) =>
-    groupsBy(attackNamed(id), (row) => JSON.stringify(row.figures)).map((rows) => {
+    groupsBy(attackNamed(id), (row) => JSON.stringify([row.figures, id === "warned" && isTold(row)])).map((rows) => {
+      const isShown = id === "warned" && isTold(rows[0]);
       const [of, count] = [number(rows[0].figures.achieved.n), (name) => number(rows[0].figures[`achieved: ${name}`]?.value ?? 0)];
       const cells = [
         `told of ${count("listed pictures of which the sender is told")} of ${of} listed pictures`,
         `${count("listed pictures that arrive")} of ${of} listed, ${count("other pictures that arrive")} of ${of} others`,
         `${count("reports at the centre")} reports`,
-        `${count("listed pictures told by other calls")} of ${of} matches, ${how}`,
+        isShown ? "every match, from the hashes" : `${count("listed pictures told by other calls")} of ${of} matches, ${how}`,
       ];
       return {consequence, rows, cells: cells.map((words) => attackLink(rows[0], words))};
     }),
@@ -122,7 +125,7 @@ const prevention = () => {
     h`<b>${consequence}</b>: ${glue(rows.map((row) => attackLink(row, calledIn(row.parameters.design))), ", ")}`,
     ...cells,
   ]);
-  const says = h`Recall and false matches are those of the design. A server that is shown hashes knows matches whatever follows; times are not looked at.`;
+  const says = h`Recall and false matches are those of the design. Times are not looked at.`;
   const title = "Prevention: warn or refuse, and report nothing";
   return lines.length ? [fold("prevention", title, [table("Prevention", ["consequence: designs", ...TOLD], lines), para(says)])] : [];
 };

@@ -24,7 +24,7 @@ const clientCells = (row) => {
     valueOf(row, "evading") === null
       ? fig(row, "evading")
       : fig(row, "evading", h`${tried.length} of ${row.tries_until_hidden.length} pictures`),
-    fig(row, "oracle_tries"),
+    guessedBy(row).length ? h`none by replies; ${glue(guessedBy(row), "; ")}` : valueOf(row, "oracle_tries") === 0 ? fig(row, "oracle_tries", "none: a client is told no outcome") : fig(row, "oracle_tries"),
   ];
 };
 // by what a modified client does: also where the provider looks at all that it carries, two of them escape
@@ -42,12 +42,12 @@ const clientPart = () => {
   const rows = inOrder().filter((row) => row.design.relation !== "nothing");
   const hidden = rows.filter((row) => valueOf(row, "evading") !== null),
     all = hidden.every((row) => row.tries_until_hidden.every((one) => one)),
-    tries = rows.map((row) => valueOf(row, "oracle_tries")).filter((one) => one > 0);
+    tries = unique(rows.map((row) => figureOf(row, "oracle_tries")).filter((one) => one.value > 0).map(triesIn));
   return section(
     "client",
     "What does a modified client do?",
     para(
-      h`It sends without asking: ${skipped()}. No party here holds an account's requests against its attachments. Edits hid ${hidden.length ? (all ? "every picture tried" : "some pictures") : absent("")}${tries.length ? h`; an account gets ${between(Math.min(...tries), Math.max(...tries))} tries a day where somebody counts them` : ""}.`,
+      h`It sends without asking: ${skipped()}. No party here holds an account's requests against its attachments. Edits hid ${hidden.length ? (all ? "every picture tried" : "some pictures") : absent("")}${tries.length ? h`; where replies are counted, an account is allowed ${glue(tries, " or ")}` : ""}.`,
     ),
     fold("client-ways", "Ways around detection, by design", lifted(
       "Ways around detection",
@@ -56,7 +56,7 @@ const clientPart = () => {
         "listed pictures, never asked about",
         "an archive",
         "hidden by an edit",
-        "tries an account",
+        "tries that an account is allowed",
       ],
       alike(rows, clientCells),
     )),

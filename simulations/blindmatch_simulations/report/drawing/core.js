@@ -143,13 +143,23 @@ const kindOf = (name) => now.sources.figures[name] || {title: name, says: "", un
 // figures of a list, of a design that flags a category; tries that nobody counts: also of files that give a number
 const OF_LISTED = ["recall", "recall_pairs", "recall_identical", "false_matches", "evading"];
 const LACKING = "not in this results file";
+// of a centre that tries vouchers no work was timed, which is not that there is none; where nothing is sent for a picture,
+// nothing can tell two apart
+const AT_SERVERS = ["server_cpu_ms", "matcher_cpu_ms", "server_u", "server_growth_u", "server_more_u"];
+const SENDS_NONE = "nothing is sent for a picture";
+const whyNone = (row, name, why) => {
+  if (AT_SERVERS.includes(name) && row.design?.learns.includes("centre")) return "the centre\u2019s work on vouchers was not timed";
+  return name === "advantage" && why.split("; ").every((one) => one.endsWith(SENDS_NONE)) ? `${NOTHING}: ${SENDS_NONE}` : why;
+};
 const figureOf = (row, name) => {
   const {relation, roles, learns} = row.design || {};
   if (relation === "category" && OF_LISTED.includes(name))
     return {value: null, why: `${NOTHING}: it flags a category, no listed pictures`};
   if (name === "oracle_tries" && roles && !Object.keys(roles).length && learns.includes("device"))
     return {value: null, why: `${UNLIMITED}: a device tests pictures by itself`};
-  if (row.figures?.[name]) return row.figures[name];
+  const found = row.figures?.[name];
+  if (found?.value === null) return {...found, why: whyNone(row, name, found.why)};
+  if (found) return found;
   return {value: null, why: name === "key_life" ? `${LACKING}; what stands beside costs follows from the limits of keys` : LACKING};
 };
 const valueOf = (row, name) => figureOf(row, name).value;
@@ -169,9 +179,16 @@ const shown = (name, figure, row = null) => {
   if (ofFewer(row, name, figure)) return counted(figure);
   const unit = kindOf(name).unit || figure.unit;
   if (unit === "SSIM") return `likeness ${number(figure.value)} of 1`;
+  if (name === "oracle_tries") return triesIn(figure);
+  if (BOUNDS.includes(name) && saysLittle(figure.value)) return `at most ${number(figure.value)}: too few runs to say`;
   const marked = isDisturbed(figure) ? " (disturbed)" : "";
   return unit === "share" ? percent(figure.value) : `${(isSlope(unit) ? plain : number)(figure.value)} ${unit}${marked}`;
 };
+// what limits allow: under a key, which any number of days share, or by the rate of a day, whatever an answer takes
+const triesIn = ({value, why}) => `${number(value)} tries a ${String(why).startsWith("the limits of a key") ? "key" : "day"}`;
+// a bound on an advantage that leaves nearly all open
+const BOUNDS = ["advantage", "list_advantage"];
+const saysLittle = (bound) => bound > 0.5;
 // other work used the machine while a time was taken
 const isDisturbed = (figure) => String(figure.why || "").startsWith("disturbed");
 // what low and high are (measure/intervals.py, level_of); files of before levels were named follow the same rules
@@ -345,14 +362,20 @@ const groupsBy = (rows, key) => {
   });
   return [...groups.values()];
 };
-// a variant that says what its base says is not named again; an option is said once, and alone if all its designs are meant
+// a variant that says what its base says stands with it; an option is said once, and alone if all its designs are meant
 const named = (rows) => {
   const own = rows.filter((row) => !rows.includes(baseOf(row))),
     plain_ = ({id}) => Object.hasOwn(now.sources.names, id);
+  const varied = (row) => rows.filter((one) => baseOf(one) === row);
   const said = (each) => {
-    const all = now.run.rows.filter((row) => optionIn(row) && optionIn(row) === optionIn(each[0]) && !baseOf(row));
-    if (all.length === each.length && all.every((row) => each.includes(row) && plain_(row))) return [inPlain(each, optionIn(each[0]))];
-    return each.map((row) => (row === each.find(plain_) ? code(row) : nameOf(row)));
+    const all = now.run.rows.filter((row) => optionIn(row) && optionIn(row) === optionIn(each[0])),
+      meant = each.flatMap((row) => [row, ...varied(row)]);
+    if (all.length === meant.length && all.every((row) => meant.includes(row) && plain_(row))) return [inPlain(meant, optionIn(each[0]))];
+    return each.map((row) => {
+      const name = row === each.find(plain_) ? code(row) : nameOf(row),
+        more = varied(row);
+      return more.length ? h`${name} (${inPlain(more, `also ${clause(kindOfVariant(more[0]).says)}`)})` : name;
+    });
   };
   return glue(groupsBy(own, optionIn).flatMap(said), ", ");
 };

@@ -93,7 +93,7 @@ const scatterPart = (rows) => {
     para(h`Up: found, of copies within 31 bits; to the right: CPU of the servers, ms a picture, at this run\u2019s list, the larger of answers alone and of deployed servers. Shape and colour, the most that a party beyond both ends gets of an innocent picture: ${key}.`),
     h`<svg class="scatter" viewBox="0 0 ${AREA.width} ${AREA.height}" role="img" aria-label="Found against cost; the table below has the same">${heights}${axis}${drawn}</svg>`,
     table("Found against cost", ["design", "most seen", "found", "CPU of the servers"], lines, "short"),
-    para(h`${without.length ? h`Not in it, since they ask no server or find no listed pictures: ${named(without)}. ` : ""}Higher or further left is not better: abuse, devices\u2019 costs and longer lists are not in it.`),
+    para(h`${without.length ? h`Not in it, since no server\u2019s work on them was measured, or they find no listed pictures: ${named(without)}. ` : ""}Higher or further left is not better: abuse, devices\u2019 costs and longer lists are not in it.`),
   ]);
 };
 // one picture to several people, as servers counted; and the day's cores in its busiest hour, by assumptions
@@ -120,7 +120,7 @@ const loadPart = (rows, n) => {
             ["queries asked again over pictures", assumed(retries)],
           ]),
         )
-      : absent(NOTHING);
+      : absent(vouches(row) ? "" : NOTHING);
   };
   const again = (row) =>
     !asksNobody(row) && ASKED.every((name) => valueOf(row, name) !== null)
@@ -154,7 +154,7 @@ const costPart = () => {
     "cost",
     "What does it cost?",
     para(
-      h`${dearest ? h`Up to ${number(dearest.cores[1])} server cores (${withLife(dearest.row, h`${short(dearest.row)}, ${number(reached(dearest.row))} entries; ${BEYOND}`)})` : absent("")}${widest ? h`; against ${number(sizeOf(longest))} entries, ${now.sources.volumes[longest].source}, up to ${bytesBetween([widest.all[1], widest.all[1]])} a day to and from devices (${withLife(widest.row, short(widest.row))}; 1 PB: a million GB)` : ""}, for ${opens(
+      h`${dearest ? h`Up to ${number(dearest.cores[1])} server cores (${withLife(dearest.row, h`${short(dearest.row)}, ${number(reached(dearest.row))} entries${unresolved(dearest.row, "server_growth_u") ? ", no growth resolved" : ""}; ${BEYOND}`)})` : absent("")}${widest ? h`; against ${number(sizeOf(longest))} entries, ${now.sources.volumes[longest].source}, up to ${bytesBetween([widest.all[1], widest.all[1]])} a day to and from devices (${withLife(widest.row, short(widest.row))}; 1 PB: a million GB)` : ""}, for ${opens(
         "scale",
         h`${number(given("volume"))} photos a day`,
         () =>
@@ -168,7 +168,7 @@ const costPart = () => {
       )}. No peaks, no spare, no staff.`,
     ),
     fold("cost-lists", "Each design at the lengths of real lists", [
-      para(h`Server cores at full load all day, over the longest list that was measured: ${BEYOND} it. What all devices fetch and send a day for matching: set-ups, updates, queries and replies; no reports, no messages; of set-ups the line through two lengths, which is exact at both; of other bytes from no growth to growth in proportion.`),
+      para(h`Server cores at full load all day, over the longest list that was measured: ${BEYOND} it. No growth resolved: the slope between the two lengths cannot be told from 0, and none is added. What all devices fetch and send a day for matching: set-ups, updates, queries and replies; no reports, no messages; of set-ups the line through two lengths, which is exact at both; of other bytes from no growth to growth in proportion; new keys before a year is over are not in it. ${usedUpSaid()}`),
       table("Cost by length of the list", head, lines),
       para(h`Sources of list lengths: ${glue(LISTS.map(outsideLink), "; ")}.`),
     ]),

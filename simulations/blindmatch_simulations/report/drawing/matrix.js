@@ -16,9 +16,11 @@ const headline = (run = now.run) => {
   const ids = now.sources.options.map((one) => one.id),
     exact = exactly(run).filter((one) => ids.includes(one));
   const near = ids.filter((id) => !exact.includes(id) && designs(run).some((one) => one.design.option === id));
+  const without = exact.filter((id) => designs(run).some((one) => one.design.option === id) && designs(run).every((one) => one.design.option !== id || one.design.relation === "nothing"));
   const studied = exact.filter((id) => !designs(run).some((one) => one.design.option === id));
   const parts = [
-    [exact.filter((id) => !studied.includes(id)), "measured"],
+    [exact.filter((id) => !studied.includes(id) && !without.includes(id)), "measured"],
+    [without, "with nothing to find"],
     [near, "imitated by a stand-in alone"],
     [studied, "studied without a design"],
   ].filter(([some], at) => some.length || !at);
@@ -62,7 +64,10 @@ const unlike = (row) =>
 
 // beside a share that is of single copies, where a design opens none of them before enough match
 const openedFrom = (row) => behaviourOf(row)?.always ?? row.design.parameters.threshold;
-const opensFrom = (row) => (vouches(row) && row.design.parameters.threshold > 1 ? h` ${soft(`opens from ${openedFrom(row)} matches with different hashes on`)}` : "");
+const opensFrom = (row) =>
+  vouches(row) && row.design.parameters.threshold > 1
+    ? h` ${soft(`opens from ${openedFrom(row)} matches with different hashes on, ${row.design.parameters.threshold} with more work`)}`
+    : "";
 const aloneOpensNone = (row) => (vouches(row) && row.design.parameters.threshold > 1 ? h` ${soft("none opens alone")}` : "");
 
 // what whoever learns a fact can do; of one that shows the picture or its hash, at least what it says
@@ -246,7 +251,7 @@ const legend = () =>
         h`<svg class="sees key" viewBox="0 0 14 14" width="14" height="14" aria-hidden="true"><g class="s-${state}" transform="translate(1 -13.5)"><rect x="0" y="14" width="12" height="13" rx="2"/></g></svg> ${words}`,
     ),
     "; ",
-  )}. <b>H</b> is the whole hash, a blurred likeness that can be redrawn, or the part of it that the row names; <b>O</b>, whether a picture matched, known while it is sent. Dashed: of reported pictures or opened accounts alone. ${designs().length ? usualSaid() : ""}Brackets: 95 % intervals. <a id="picture" download="options.svg" href="#matrix">Save picture</a></p>`;
+  )}. <b>H</b> is the whole hash, a blurred likeness that can be redrawn, or the part of it that the row names; <b>O</b>, whether a picture matched, known while it is sent. Dashed: of reported pictures, opened vouchers or opened accounts alone. ${designs().length ? usualSaid() : ""}Brackets: 95 % intervals. <a id="picture" download="options.svg" href="#matrix">Save picture</a></p>`;
 const listed = () => {
   const lengths = given("list") ? [given("list")] : unique(designs().map(entries));
   return h`${lengths.length ? between(Math.min(...lengths), Math.max(...lengths)) : "no"} entries`;
@@ -291,7 +296,7 @@ const matrix = () => {
       ? fold("variants", h`Variants: ${glue(varied, "; ")}`, table("Variants", HEAD().slice(0, -1), variants.map((row) => designRow(optionOf(row.design.option), row, 1).slice(0, -1)), "matrix"))
       : "",
     broken,
-    para(lists),
+    para(h`${lists} ${usedUpSaid()}`),
   );
 };
 const skipped = () => {

@@ -95,9 +95,9 @@ const differencesPart = (groups) => {
   );
   return fold(
     "differences",
-    `Differences between letters: ${each.filter(resolved).length} of ${each.length} are more than chance`,
+    `Differences between letters, on the corpus\u2019s copies: ${each.filter(resolved).length} of ${each.length} are more than chance`,
     [
-      para(h`${count} are more than chance, on the same copies.`),
+      para(h`${count} are more than chance, on the same copies, of which each edit counts alike: of real traffic they say nothing.`),
       table(
         "Percentage points that the first finds more of",
         ["pair", ...MEASURES.map(([, , words]) => words)],
@@ -120,6 +120,13 @@ const ways = () =>
     inOrder().filter((row) => row.design.relation !== "category" && row.recall_by_edit.some((one) => one.found !== null)),
     (row) => wayOf(row)?.designs ?? outcomes(row),
   );
+const opensFrom_ = (row) => String(opensFrom(row)) !== "";
+// copies of a picture hang together: of so few pictures a count without its interval says too much
+const ofRun = (row) => {
+  const figure = figureOf(row, "recall"),
+    range = ofFewer(row, "recall", figure) ? "no share" : spread(figure, "share");
+  return range ? ` (${range})` : "";
+};
 const missedPart = () => {
   const groups = ways(),
     rows = inOrder().filter((row) => groups.some((each) => each.includes(row)));
@@ -130,7 +137,7 @@ const missedPart = () => {
     "Missed and found, by how designs match",
     ["designs that match alike", "missed", "of near copies (31 of 256 bits) found, each edit alike"],
     groups.map((each, at) => [
-      h`<b>${LETTERS[at]}</b> ${named(each)}`,
+      h`<b>${LETTERS[at]}</b> ${named(each)}${each.some(opensFrom_) ? h` ${soft("(with threshold: not recognised; what is recognised opens from the threshold on)")}` : ""}`,
       missedShare(each[0]),
       figFull(each[0], best(each[0], "recall_pairs")),
     ]),
@@ -168,9 +175,9 @@ const missedPart = () => {
         "Found, by design, each edit alike",
         ["design", ...MEASURES.map(([, , words]) => words), "in this run; whose outcomes are not as hashes say"],
         rows.map((row) => [
-          code(row),
+          h`${code(row)}${opensFrom_(row) ? h`${soft(", recognised;")}${opensFrom(row)}` : ""}`,
           ...MEASURES.map(([name]) => figFull(row, best(row, name))),
-          fig(row, "recall", valueOf(row, "recall") === null ? null : h`${countOf(figureOf(row, "recall"))}, ${asHashes(row)}`),
+          fig(row, "recall", valueOf(row, "recall") === null ? null : h`${countOf(figureOf(row, "recall"))}${ofRun(row)}, ${asHashes(row)}`),
         ]),
       ),
       table(

@@ -48,7 +48,7 @@ const pictured = (data, state) => {
     return row.svg;
   });
   const key =
-    "P picture, H hash, A account, O outcome. Filled: observed in this run; grey: declared, not seen; grey with a full edge: declared, not checked; outlined: goes there sealed. Dashed box: reported pictures or opened accounts alone.";
+    "P picture, H hash, A account, O outcome. Filled: observed in this run; grey: declared, not seen; grey with a full edge: declared, not checked; outlined: goes there sealed. Dashed box: reported pictures, opened vouchers or opened accounts alone.";
   const title = wordsOf(headline());
   return String(
     h`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${PICTURE.width} ${y}" role="img" aria-label="${title}"><title>${title}</title><style>${PICTURE_STYLE}</style><rect class="ground" width="${PICTURE.width}" height="${y}"/><text class="h" x="8" y="24">${title}</text>${texts(8, 28, [key])}${drawn}</svg>\n`,

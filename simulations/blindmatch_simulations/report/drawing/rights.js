@@ -39,7 +39,7 @@ const readers = (row) => {
 };
 const holders = (row) => {
   if (row.kind === "study") return "nothing more";
-  const shown_ = unique([...(vouches(row) ? ["a voucher, closed by cryptography below its threshold"] : []), ...beyondEnds(row).map(({party}) => shownTo(row, party)[0])].filter(Boolean)),
+  const shown_ = unique([...(vouches(row) ? [`a voucher, closed by cryptography below ${row.design.parameters.threshold ? `${row.design.parameters.threshold} matches` : "its threshold"}`] : []), ...beyondEnds(row).map(({party}) => shownTo(row, party)[0])].filter(Boolean)),
     asked = Object.keys(row.design.roles).length,
     // as on the sheet: whoever is asked may be told by whom
     whose = vouches(row) || beyondEnds(row).some(({party}) => innocentTo(row, party).includes(WHOSE));
@@ -73,7 +73,7 @@ const withstoodOf = (names, where = "after") => {
 // a server that answers with a match that is none
 const forcedIn = (rows) => {
   const found = rows.filter((row) => row.kind === "design" && abuses(row).some((one) => one.name === "forced_report"));
-  return found.length ? h`${to("abuse", "Forced reports")} are declared: ${named(found)}. ` : "";
+  return found.length ? h`${to("abuse", "Forced reports")} are declared: ${named(found)}; refused, after the centre has seen the picture. ` : "";
 };
 const fiveQuestions = (rows) =>
   table(

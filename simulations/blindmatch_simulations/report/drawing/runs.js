@@ -102,11 +102,11 @@ const PARTS = [
   ["glossary", "Glossary", more],
 ];
 
-// declared facts in plain words, where the page has such
+// declared facts in plain words, where the page has such; of the messenger's those of parties and reports that a design has
 const inPlainWords = (run, said) => {
   const fact = (one) => ({...one, says: Object.hasOwn(said, one.says) ? said[one.says] : one.says});
-  const leak = (one) => ({...one, facts: one.facts.map(fact)});
-  const row = (one) => (one.kind === "design" ? {...one, design: {...one.design, declared: one.design.declared.map(leak)}} : one);
+  const leaks = (one) => one.design.declared.filter((leak) => holdsOf(one, leak)).map((leak) => ({...leak, facts: heldFacts(one, leak).map(fact)}));
+  const row = (one) => (one.kind === "design" ? {...one, design: {...one.design, declared: leaks(one)}} : one);
   return {...run, rows: run.rows.map(row)};
 };
 const PLAIN = new WeakMap(); // by run: a redraw says nothing anew

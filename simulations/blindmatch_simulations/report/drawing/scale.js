@@ -29,12 +29,14 @@ const longestOf = (row, name) => {
 };
 const atMost = (row, name, n, of, grows) => {
   const longest = longestOf(row, name),
-    [least, most, why] = along(row, Math.min(n, longest), of, grows || [0, 0, ""]);
-  return [least, most, n > longest ? `over ${number(longest)} entries, the longest list measured; ${BEYOND}` : why];
+    [least, most, why] = along(row, Math.min(n, longest), of, grows || [0, 0, ""]),
+    how = unresolved(row, name) ? "; no growth is added, since the measured one cannot be told from 0" : "";
+  return [least, most, n > longest ? `over ${number(longest)} entries, the longest list measured; ${BEYOND}${how}` : why];
 };
 // milliseconds of servers' CPU a picture at a list of `n`, or the longest measured: [least, most, why]
 const cpuAt = (row, n) => {
-  if (asksNobody(row)) return [0, 0, vouches(row) ? "the design asks no server; what the centre spends on vouchers is not measured, and not in this" : "the design asks no server"];
+  if (vouches(row)) return null;
+  if (asksNobody(row)) return [0, 0, "the design asks no server"];
   return cpuOf(row) < 0 ? null : atMost(row, "server_growth_u", n, cpuOf, cpuGrowthOf(row, "server_growth_u", msOfU(row)));
 };
 const msOfU = (row) => valueOf(row, "matcher_cpu_ms") / valueOf(row, "server_u");
@@ -48,6 +50,11 @@ const deviceAt = (row, n) => {
 };
 // what a u takes in the row, or, if no server answers there, at most in the run; 0 if that was not measured
 const longestU = (row) => Math.max(0, ...[msOfU(row), ...(Number.isFinite(msOfU(row)) ? [] : designs().map(msOfU))].filter(Number.isFinite));
+// whether chance alone may have made a slope
+const unresolved = (row, name) => {
+  const one = figureOf(row, name);
+  return one.value !== null && (one.low ?? one.value) <= 0;
+};
 // what an entry more adds, by the line through this run's two lengths: [least, most, why]; nothing takes less over a longer list
 const growthOf = (row, name, scale = 1) => {
   const one = figureOf(row, name);
@@ -55,9 +62,8 @@ const growthOf = (row, name, scale = 1) => {
 };
 // the same of CPU; nothing where chance alone may have made the slope, since noise times thousands of entries is noise
 const cpuGrowthOf = (row, name, scale) => {
-  const one = figureOf(row, name),
-    found = growthOf(row, name, scale);
-  return found && (one.low ?? one.value) <= 0 ? [0, 0, one.why] : found;
+  const found = growthOf(row, name, scale);
+  return found && unresolved(row, name) ? [0, 0, `no growth is added, since the measured one cannot be told from 0: ${found[2]}`] : found;
 };
 // a figure at a list of `n`, from what an entry more adds: [least, most, why]
 const along = (row, n, of, grows) => {
@@ -92,6 +98,8 @@ const exhausted = (row, volume = given("volume")) => {
   if (seconds === null || seconds >= DAYS * 86400) return "";
   return `${lasting(seconds)}, or the list is open to ${phones ? `${number(phones)} phone${phones === 1 ? "" : "s"}` : "modified phones"}`;
 };
+// what that comes to, said once in each part
+const usedUpSaid = () => (designs().some((row) => exhausted(row)) ? "Once a key is used up, nobody is answered before a new set-up; without its limit on all accounts, the list is open to modified phones." : "");
 const withLife = (row, words, volume) => (exhausted(row, volume) ? h`${words}; a key lasts ${exhausted(row, volume)}` : words);
 const mayGrow = (row, name) =>
   valueOf(row, name) > CONSTANT && (name !== "update_bytes" || figureOf(row, name).why.startsWith(WHOLE));
@@ -146,7 +154,7 @@ const costEvidence = (row, n) => {
   const found = cores(row, n),
     setups = fetched(row, n);
   return evidence(h`${code(row)}: cost at ${listName(n, row)}`, [
-    ["server cores, all day at full load", found ? between(found[0], found[1]) : "not measured"],
+    ["server cores, all day at full load", found ? between(found[0], found[1]) : h`not measured${vouches(row) ? `: ${figureOf(row, "server_cpu_ms").why}` : ""}`],
     ["how", found ? h`${found[2]}; photos a day times CPU a picture` : ""],
     ["CPU of the servers' processes, a picture", fig(row, "server_cpu_ms")],
     [
@@ -162,7 +170,7 @@ const costEvidence = (row, n) => {
       h`${fig(row, "update_bytes")}; ${plainly(figureOf(row, "update_bytes").why) || h`a change of the set, by ${changed()}; a longer list changes by more`}`,
     ],
     ["set-ups and updates, all devices, a day", setups === null ? "not measured" : bytesBetween(setups)],
-    ["queries and replies, all devices, a day", queries(row, n) === null ? "not measured" : bytesBetween(queries(row, n))],
+    ["queries and replies, all devices, a day", queries(row, n) === null ? absent(figureOf(row, "query_up_bytes").why) : bytesBetween(queries(row, n))],
     [
       "photos a day; devices; set-ups a year; updates a day",
       glue(
@@ -176,19 +184,20 @@ const costEvidence = (row, n) => {
 };
 const coresAt = (row, n, where) => {
   const found = cores(row, n);
-  const words = found ? (vouches(row) ? "not measured" : asksNobody(row) ? "no server asked" : h`${between(found[0], found[1])} (${number(n)} entries)`) : absent("");
+  const grown = n > entries(row) && unresolved(row, "server_growth_u") ? "; no growth resolved" : "";
+  const words = found ? (asksNobody(row) ? "no server asked" : h`${between(found[0], found[1])} (${number(n)} entries${grown})`) : absent("");
   return opens(where, withLife(row, words), () => costEvidence(row, n));
 };
 const costAt = (row, n, where) => {
   const found = cores(row, n),
     all = moved(row, n),
     longest = longestOf(row, "server_growth_u");
-  const words = found ? (vouches(row) ? "cores not measured" : asksNobody(row) ? "no server asked" : h`${between(found[0], found[1])}\u00a0cores${n > longest ? ` (to ${number(longest)} entries)` : ""}`) : absent("");
+  const words = vouches(row) ? "cores not measured" : found ? (asksNobody(row) ? "no server asked" : h`${between(found[0], found[1])}\u00a0cores${n > longest ? ` (to ${number(longest)} entries)` : ""}`) : absent("");
   return opens(where, withLife(row, h`${words}${all === null ? "" : `; ${bytesBetween(all)}`}`), () => costEvidence(row, n));
 };
 const movedAt = (row, n, where) => {
   const all = moved(row, n);
-  return opens(where, all === null ? absent("") : withLife(row, bytesBetween(all)), () => costEvidence(row, n));
+  return opens(where, all === null ? absent("") : bytesBetween(all), () => costEvidence(row, n));
 };
 
 // reports a day: [estimate, low, high] each, by recall and false-match rate

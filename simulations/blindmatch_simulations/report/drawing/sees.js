@@ -23,6 +23,14 @@ const reported = (row) =>
   reportsLeft(row) ||
   (matched(row) && !row.design.learns.includes("device") && row.design.learns.includes("server"));
 
+// whether a party takes part in a design: a design that finds nothing has nobody to ask, and reports to nobody
+const takesPart = (row, party) =>
+  ["device", "provider"].includes(party) ||
+  (party === "centre" ? row.design.relation !== "nothing" : met(row, party) || Object.values(row.design.roles).includes(party));
+// facts of a report that a device makes: of a centre that opens vouchers nobody is told, and no report leaves
+const OF_REPORTS = ["match_time", "notice_time", "complaint_time", "complaint"];
+const holdsOf = (row, leak) => leak.source === "design" || leak.parties.every((party) => takesPart(row, party));
+const heldFacts = (row, leak) => leak.facts.filter((fact) => leak.source === "design" || !vouches(row) || !OF_REPORTS.includes(fact.name));
 // why a declared fact counts as observed; empty if it does not
 const observedBy = (row, party, fact, leak) => {
   const by = check(row, "tightness")?.figures?.recovered_by?.[`${party}: ${fact.name}`];
@@ -31,7 +39,7 @@ const observedBy = (row, party, fact, leak) => {
     if (reported(row)) return "reports reached it in this run";
     return vouches(row) && matched(row) ? h`${countOf(figureOf(row, "recall"))} listed pictures were opened from vouchers in this run` : "";
   }
-  if (fact.shows.includes("account") && leak.source === "messenger" && met(row, party))
+  if (fact.shows.includes("account") && (leak.source === "messenger" || vouches(row)) && met(row, party))
     return "it was called with the account's certificate in this run";
   if (fact.shows.includes("picture") && row.design.content === "clear" && !row.design.end_to_end && met(row, party))
     return "pictures went to it in the clear in this run";
@@ -78,23 +86,22 @@ const seenBy = (row, party) => {
     add("picture", "sealed", "every picture goes there under a seal that this party is not to open");
   return found;
 };
-const sight = (row, all = false) =>
-  ["device", "provider", ...servers(row), "centre"]
-    .filter(
-      (party) =>
-        all ||
-        ENDS.includes(party) ||
-        met(row, party) ||
-        Object.values(row.design.roles).includes(party),
-    )
-    .map((party) => ({party, things: seenBy(row, party)}));
+const sight = (row) =>
+  ["device", "provider", ...servers(row), "centre"].filter((party) => takesPart(row, party)).map((party) => ({party, things: seenBy(row, party)}));
+// as drawn: of every picture a centre has the voucher, and whose it is; the picture of those that it opens alone
+const drawnOf_ = (row) =>
+  sight(row).flatMap((box) => {
+    if (box.party !== "centre" || !vouches(row)) return [box];
+    const {picture, ...every} = box.things;
+    return [{party: box.party, things: every, of: "every voucher"}, ...(picture ? [{party: box.party, things: {picture}, of: "what it opens"}] : [])];
+  });
 
 const BOX = 54;
 const icon = (thing, state, x) =>
   h`<g class="s-${state}"><rect x="${x}" y="14" width="12" height="13" rx="2"/><text x="${x + 6}" y="24.5" text-anchor="middle">${thing[0].toUpperCase()}</text></g>`;
 const boxed = (box, x) => {
   const icons = THINGS.map((thing, at) => (box.things[thing] ? icon(thing, box.things[thing].state, x + 0.5 + 12.6 * at) : ""));
-  return h`<rect class="box${AFTER.includes(box.party) ? " after" : ""}" x="${x}" y="0.5" width="${BOX - 3}" height="29" rx="3"/><text class="party" x="${x + 25.5}" y="10.5" text-anchor="middle"${partyName(box.party).length > 9 ? h` textLength="46" lengthAdjust="spacingAndGlyphs"` : ""}>${partyName(box.party)}</text>${icons}`;
+  return h`<rect class="box${AFTER.includes(box.party) && box.of !== "every voucher" ? " after" : ""}" x="${x}" y="0.5" width="${BOX - 3}" height="29" rx="3"/><text class="party" x="${x + 25.5}" y="10.5" text-anchor="middle"${partyName(box.party).length > 9 ? h` textLength="46" lengthAdjust="spacingAndGlyphs"` : ""}>${partyName(box.party)}</text>${icons}`;
 };
 const diagram = (boxes, words) => {
   const width = BOX * boxes.length;
@@ -104,7 +111,7 @@ const inWords = (boxes) =>
   glue(
     boxes.map(
       (box) =>
-        h`${partyName(box.party)}: ${
+        h`${partyName(box.party)}${box.of ? `, of ${box.of}` : ""}: ${
           glue(
             THINGS.filter((thing) => box.things[thing]).map(
               (thing) =>
@@ -126,13 +133,13 @@ const usual = () =>
     }),
   );
 const sees = (row) => {
-  const boxes = sight(row),
+  const boxes = drawnOf_(row),
     said = usual(),
-    drawn = now.flat ? boxes : boxes.filter((box) => !said.some((one) => one.party === box.party && statesOf(one) === statesOf(box)));
+    drawn = now.flat ? boxes : boxes.filter((box) => box.of || !said.some((one) => one.party === box.party && statesOf(one) === statesOf(box)));
   return h`${opens(place(row.id, "sees"), diagram(drawn, inWords(boxes)), () =>
     evidence(
       h`${code(row)}: who sees what`,
-      sight(row, true)
+      sight(row)
         .map((box) => [
           partyName(box.party),
           glue(

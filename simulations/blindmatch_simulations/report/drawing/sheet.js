@@ -160,7 +160,7 @@ const mustRun = (row) => {
   const words = own
     ? span(own[1], Math.max(own[1], longer[1]), two)
     : absent(figureOf(row, "server_cpu_ms").why);
-  const lasts = exhausted(row) ? h`; at ${number(given("volume"))} a day a key lasts ${exhausted(row)}` : "";
+  const lasts = exhausted(row) ? h`; a key: ${lasting(keyLife(row, given("volume")))}` : "";
   return h`${who}; ${opens(place(row.id, "cost"), words, () => costEvidence(row, target(row)))}${lasts}`;
 };
 // of an entry of the list, to whoever has the files of the fewest parties; curator and centre hold the list anyway
@@ -234,8 +234,7 @@ const foundWords = (row) => FOUND().map(([, cell]) => saying(cell(row))).join("|
 const lettered = () =>
   once("lettered", () =>
     ways()
-      .map((rows, at) => [LETTERS[at], rows.filter((row) => foundWords(row) === foundWords(rows[0]))])
-      .filter(([, rows]) => rows.length > 1),
+      .map((rows, at) => [LETTERS[at], rows.filter((row) => foundWords(row) === foundWords(rows[0]))]),
   );
 // what it takes wrongly, unless a letter says it
 const likeLetter = (row) => {
@@ -261,7 +260,7 @@ const SHEET = () => [
   ["Who learns what of an innocent picture", innocent],
   ["Found, each edit alike (letter: above)", finds],
   [`A user's year: device's CPU, to the longest list it was measured with (${longestRun()} entries, by design; beyond: not known); data, its price, ${listed()} to ${rounded(realList())}`, userPays],
-  [`Run by; server cores for a million pictures a day, same lists`, mustRun],
+  ["Run by; server cores for a million pictures a day, same lists (no growth where none was resolved)", mustRun],
   ["Whose stolen files, beside curator's and centre's, tell what of a listed picture", stolen],
   ["Worst abuse declared, or played (who would notice)", worst],
   ["One list for all, if the log\u2019s witnesses are independent", sameList],
@@ -315,7 +314,8 @@ const ratioSaid = (row) => {
   const figure = figureOf(row, best(row, "recall_pairs"));
   return bounded(figure) ? h`${called(nameOf(row))} ${fig(row, best(row, "recall_pairs"), h`${percent(figure.value)} ${soft(h`(${between(figure.low, figure.high, percent)})`)}`)}` : null;
 };
-const priceSaid = (row) => h`${nameOf(row)} ${number(Number(cpuOf(row).toPrecision(2)))} ms, ${bytes(ASKED.reduce((sum, name) => sum + (valueOf(row, name) ?? 0), 0))}`;
+const askedBytes = (row) => (valueOf(row, "query_up_bytes") === null ? "no query" : bytes(ASKED.reduce((sum, name) => sum + (valueOf(row, name) ?? 0), 0)));
+const priceSaid = (row) => h`${nameOf(row)} ${number(Number(cpuOf(row).toPrecision(2)))} ms, ${askedBytes(row)}`;
 const sharesSaid = (row) => {
   const {at} = atSettings(behaviourOf(row));
   return h` (${percent(at.video)} videos; in E2EE designs ${percent(at.modified)} by clients that never ask)`;
@@ -329,12 +329,22 @@ const foundSaid = () => {
     hundred = [near, equal, all].filter((row) => row && behaviourOf(row)).map((row) => h`${to("year", tenths(hundredOf(behaviourOf(row)).found), "part")} in ${nameOf(row)}`);
   return h`<b>Found</b>, measured: of what the provider\u2019s matcher (0a) finds, ${ratios.length ? glue(ratios, ", ") : absent("")}, each edit alike${mixed.length ? h` (assumed mix: ${glue(mixed, ", ")})` : ""}. ${prices.length ? h`Price of asking about one picture, without set-ups and updates, servers\u2019 CPU and bytes, ${number(entries(near || equal || all))} entries: ${glue(prices, "; ")}. ` : ""}${hundred.length ? h`Of 100 known files sent (reported, assumed known), by assumed shares${near && behaviourOf(near) ? sharesSaid(near) : ""}, found: ${glue(hundred, ", ")}${near && behaviourOf(near) ? foundSpan(behaviourOf(near)) : ""}. ` : ""}${escapes()}`;
 };
-const earlier = (rows) =>
-  rows.some((row) => row.design.declared.some(({facts}) => facts.some(({name}) => name === "early_opening"))) ? "; with more work, as declared, from the threshold itself on" : "";
+const earlier = (rows) => {
+  const opening = rows.filter((row) => row.design.declared.some(({facts}) => facts.some(({name}) => name === "early_opening"))),
+    least = unique(opening.map((row) => row.design.parameters.threshold)).sort((a, b) => a - b);
+  return least.length ? h`; with more work, as declared, from ${glue(least, " or ")} on` : "";
+};
 const thresholdSaid = (rows) => {
   const least = unique(rows.map(openedFrom)).sort((a, b) => a - b);
   return h`from ${glue(least, " or ")} matches with different hashes, of a device and period, on; in this run ${glue(rows.map((row) => h`${fig(row, "recall", countOf(figureOf(row, "recall")))} ${soft(nameOf(row))}`), ", ")}${earlier(rows)}`;
 };
+// keys that are used up, by what stands beside their cores
+const keysSaid = () =>
+  groupsBy(designs().filter((row) => exhausted(row)), (row) => exhausted(row)).map(
+    (same) => h`At ${number(given("volume"))} pictures a day a key of ${named(same)} lasts ${exhausted(same[0])}: once it is used up, nobody is answered before a new set-up. `,
+  );
+// a forced report fails the check, and what it is for is done by then
+const forcedEnds = () => (designs().some((row) => abuses(row).some((one) => one.name === "forced_report")) ? "A forced report is refused, after the centre has seen the picture. " : "");
 const sheetPart = () => {
   const head = SHEET().map(([name]) => name),
     known = now.sources.options.map((one) => one.id);
@@ -347,11 +357,12 @@ const sheetPart = () => {
     const own = options.flatMap(sheetRows);
     return own.length ? [[name], ...own] : [];
   });
-  const tried = prevented().map(({consequence, rows, cells}) => [
-    h`<b>${consequence}</b>`,
-    h`${glue(cells.map((cell, at) => h`<b>${TOLD[at]}</b>: ${cell}`), "; ")}.`,
+  // whoever is sent the hashes differs in the last cell alone
+  const tried = groupsBy(prevented(), ({consequence}) => consequence).map((same) => [
+    h`<b>${same[0].consequence}</b>`,
+    h`${glue(same[0].cells.map((cell, at) => h`<b>${TOLD[at]}</b>: ${cell}`), "; ")}${same.slice(1).map(({cells}) => h`; if sent hashes: ${cells.at(-1)}`)}.`,
   ]);
-  rows.push(["Prevention, nothing reported: a device that learns the outcome warns, or refuses to send; servers shown hashes know it, too"], ...(tried.length ? tried : [["not played in this run", absent("")]]));
+  rows.push(["Prevention, nothing reported: a device that learns the outcome warns, or refuses to send"], ...(tried.length ? tried : [["not played in this run", absent("")]]));
   const scan = designs().find((row) => valueOf(row, "corpus_recall") !== null && row.design.relation === "near");
   const found = scan ? h`${number(figureOf(scan, "corpus_recall").n)} ` : "";
   const alike_ = lettered().map(([letter, [row]]) => [h`<b>${letter}</b> ${FINDS[row.design.relation]}`, restored(row), wrongly(row)]);
@@ -363,14 +374,14 @@ const sheetPart = () => {
   const parts = [
     h`<b>Who</b>. Provider: runs the messenger; matcher, third party, parties A and B: answer whether a picture is listed; curator: makes the list; ${term("centre")}: gets reports; vendor: makes the enclave.`,
     h`<b>How</b>. E2EE: only sender and recipient can read; exceptional access: authorities hold keys to accounts. Hash (perceptual): fingerprint of a picture's look, a blurred likeness. Set-up: what a device downloads first; plain or hashed (scrambled) list: in it. Hash, part or prefix sent: a server gets the fingerprint, numbers behind it, or scrambled first bits. Blinded, encrypted (homomorphic): it answers without reading. Tokens: pieces, for near copies. Via provider: who answers does not see who asks. Voucher: a closed report. Classifier: a model guesses a category. Enclave: a chip that computes unseen; sealed: for it alone. Stand-in: an imitation.`,
-    h`<b>None finds</b> new material${guess.length ? h` (${named(guess)} may)` : ""}, grooming, live streams or video${never.length ? h`; of edited copies, almost none of these: ${never.join("; ")}` : ""}.`,
+    h`<b>None finds</b> grooming, live streams or video; new material: ${guess.length ? h`${named(guess)} alone may` : "none"}.${never.length ? h` Almost no copy is found after one of these edits: ${never.join("; ")}.` : ""}`,
     foundSaid(),
     h`<b>Innocent pictures matched: not known.</b> ${falseSaid(behaviourOf(designs().find((row) => row.design.relation === "near" && behaviourOf(row)?.false) || {})?.false, "sheet")}`,
-    h`<b>A person wrongly reported</b>, in this prototype: a second hash must agree${guess.length ? h` (not in ${named(guess)})` : ""} and a person decide; ${withstoodOf(now.sources.after[0].attacks)} A device that reports says so at once${caught.length ? h`; where the provider does (${named(caught)}), the sender is told only later, when a person has decided` : ""}${counts.length ? "; of opened vouchers, nothing" : ""}. The sender can complain, which shows the match to whoever sees the traffic. Errors, arrests, blocked accounts: not measured.`,
-    h`<b>In every design</b> the provider knows who sends to whom, when and how much, and can read those who never compared keys; where pictures are reported, it may notice that a report follows (declared; the options say where a check looked for it). Where there is a list, curator and centre hold it; the curator can list anything.`,
+    h`<b>A person wrongly reported</b>, in this prototype: a second hash must agree${guess.length ? h` (not in ${named(guess)})` : ""} and a person decide; ${withstoodOf(now.sources.after[0].attacks)} ${forcedEnds()}A device that reports says so at once${caught.length ? h`; where the provider does (${named(caught)}), the sender is told only later, when a person has decided` : ""}${counts.length ? "; of opened vouchers, nothing" : ""}. A sender who is told can complain, which shows the match to whoever sees the traffic. Errors, arrests, blocked accounts: not measured.`,
+    h`<b>In every design</b> the provider knows who sends to whom, when and how much, and can read those who never compared keys; where pictures are reported, it may notice that a report follows (declared; the options say where a check looked for it). Where there is a list, curator and centre hold it; the curator can list anything. ${keysSaid()}`,
     h`<b>Threshold</b>: ${counts.length ? h`a voucher leaves for every picture; the centre can open those that match, ${thresholdSaid(counts)}. Below, cryptography hides pictures, not how many were sent or look listed.` : "none measured."}`,
     h`<b>Abuse</b>: ${exposedSaid()}`,
-    h`<b>Nobody measured</b> real lists, real traffic, decisions of people, leaks by computing time or power (but for whether outcomes differ in time, and for guesses that the work of trying vouchers tells, which was counted, not timed: see the attacks), a country's scale. Nothing is ranked.`,
+    h`<b>Nobody measured</b> real lists, real traffic, decisions of people, leaks by computing time or power (but for whether outcomes differ in time, and for guesses that the work of trying vouchers tells, which was counted, not timed: see the attacks), a country's scale. Options are not ranked.`,
   ];
   return section(
     "sheet",

@@ -1,4 +1,17 @@
 // What nobody measured.
+// what other parts say is not measured, and is no figure of the catalogue
+const missingCells = () => {
+  const guess = designs().filter((row) => row.design.relation === "category"),
+    groups = ["to_group", "to_large_group"].map((name) => [name, inOrder().filter((row) => !row[name])]),
+    people = (name) => inOrder().find((row) => row[name])?.[name].people;
+  return [
+    ...(guess.length ? [["Innocent pictures that a model takes for its category", h`${named(guess)}: no pictures of that category are in the run; recalled alone`]] : []),
+    ...groups
+      .filter(([name, rows]) => rows.length && people(name))
+      .map(([name, rows]) => [`One listed picture to ${number(people(name))} people`, h`${named(rows)}: ${glue(unique(rows.map((row) => row.lessened || LACKING)), "; ")}`]),
+    ...(studies().length ? [["Who notices that an account was opened", h`${glue(studies().map((row) => rowName(optionOf(row.option), row)), ", ")}: the study counts what opens, and notices nothing`]] : []),
+  ];
+};
 const missingFigures = () =>
   Object.keys(now.sources.figures)
     .map((name) => {
@@ -13,7 +26,8 @@ const missingFigures = () =>
           ]
         : null;
     })
-    .filter(Boolean);
+    .filter(Boolean)
+    .concat(missingCells());
 const unmeasuredPart = () => {
   const known = new Set(
     designs()

@@ -515,6 +515,11 @@ const listSaid = ({list: kind, item, exponent}, ident) => {
       ]),
   );
 };
+const scaledSaid = (one) => {
+  const {value, low, high} = atLength(one, yearList());
+  return h`${percent(value)} ${soft(h`(${between(low, high, percent)})`)}`;
+};
+const scaledTo = (known) => (known ? h` Scaled to ${some(yearList())} entries, by a model, these two rates are ${glue(known.lists.map(scaledSaid), "; ")}.` : "");
 // the same where its head names the lists
 const listCell = ({list: kind, item}, ident) =>
   opens(place("year", "cell", kind, ident), h`${item.value ? percent(item.value) : h`none of ${number(item.n)}`} ${soft(h`(${between(item.low, item.high, percent)})`)}`, () =>
@@ -531,7 +536,7 @@ const listsHead = () => {
 // the three parts stand together, whatever way to match they are of
 const falseSaid = (known, ident) =>
   known
-    ? h`Seen: ${seenSaid(known)}. Least flattering defensible rates, all kinds, with intervals by package: ${glue(known.lists.map((one) => listSaid(one, ident)), "; ")}. If every known picture, videos not counted, were found, half of all matches would be wrong at ${breakEvenSaid()}; a design that finds fewer gets there at a rarer error. No test here tells on which side reality lies.`
+    ? h`Seen: ${seenSaid(known)}. Least flattering defensible rates, all kinds, with intervals by package: ${glue(known.lists.map((one) => listSaid(one, ident)), "; ")}; a longer list matches more. If every known picture, videos not counted, were found, half of all matches would be wrong at ${breakEvenSaid()}; a design that finds fewer gets there at a rarer error. No test here tells on which side reality lies.`
     : h`Not measured at scale. If every known picture, videos not counted, were found, half of all matches would be wrong at ${breakEvenSaid()}; a design that finds fewer gets there at a rarer error. No test here tells on which side reality lies.`;
 const openedSaid_ = (made) => {
   const {held, at} = made,
@@ -539,6 +544,18 @@ const openedSaid_ = (made) => {
     [independent, bursts] = openedByChance({...at, rate}, now.sources.year.thresholds.bursts),
     there = yearOf(yearModel(now.sources.year.model), {...at, ...atEnds(held, ["value", "value", "value"]), false_rate: rate}).accounts_wrong;
   return h`<b>Accounts opened wrongly</b> in a year at ${oneIn(rate / (1 - held.made_up))}${held.ranges.false_rate ? "" : ", where half of all matches are wrong"}: ${some(independent)} if false matches are independent, ${some(there)} in series of ${at.series} and cascades, ${some(bursts)} with bursts of ${number(now.sources.year.thresholds.bursts.size)} in one account of ${number(1 / now.sources.year.thresholds.bursts.events)} and period: assumed, and nobody measured which.`;
+};
+const listLength = () => {
+  const {entries: atStart, growth} = now.sources.year.list,
+    source = ({source: words, provenance}) => h`${words} ${mark(provenance)}`;
+  if (given("list")) return h`${some(yearList())} entries`;
+  return h`${opens(place("year", "length"), `${some(yearList())} entries`, () =>
+    evidence("Length of the year\u2019s list", [
+      ["entries at its start", h`${number(atStart.value)}: ${source(atStart)}`],
+      ["entries at its end over those", h`${number(growth.value)}: ${source(growth)}`],
+      ["entries, the mean of the year", some(yearList())],
+    ]),
+  )} (the year\u2019s mean: ${number(atStart.value)} at its start, ${number(growth.value)} times as many at its end)`;
 };
 const yearPart = () => {
   if (given("files") > DAYS * given("volume")) return section("year", "What would a year bring?", para("Not computed: more known files than pictures."));
@@ -568,7 +585,7 @@ const yearPart = () => {
     "year",
     "What would a year bring?",
     para(
-      h`${optionLabel(held)}, against a list of ${some(yearList())} entries. <b>Wrong matches: ${unknownRate(made) ? "not known" : h`${oneIn(held.ranges.false_rate.value / (1 - held.made_up))}, ${given("errors") ? "as chosen" : "assumed"}`}.</b> ${falseSaid(held.false, "year")}`,
+      h`${optionLabel(held)}, against a list of ${listLength()}. <b>Wrong matches: ${unknownRate(made) ? "not known" : h`${oneIn(held.ranges.false_rate.value / (1 - held.made_up))}, ${given("errors") ? "as chosen" : "assumed"}`}.</b> ${falseSaid(held.false, "year")}${scaledTo(held.false)}`,
     ),
     at.threshold > 1 ? para(openedSaid_(made)) : "",
     table("A year at these settings", ["", "expected", "range, 95 %", "if inputs err, too"], lines, "short flat"),
