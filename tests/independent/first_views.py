@@ -635,7 +635,9 @@ def claim_cores(made: Committed, own: Recorded, ledger: Ledger, place: str) -> N
     )
     if key_seconds(made, own) is not None:
         ledger.claim(
-            place, rf"; a key: {N} seconds", Derived(key_seconds(made, own), "evaluations, by those of a day", 2)
+            place,
+            rf"; a key: {N} seconds",
+            Derived(key_seconds(made, own), "evaluations, by those of a day", 2),
         )
 
 

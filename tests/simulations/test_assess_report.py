@@ -261,7 +261,10 @@ def test_attacks_beside_the_results_are_drawn_with_what_they_came_to(tmp_path: P
     assert "against what a document claims: not measured" in drawn(folder, whole).words("abuse")
     attacks_file(folder, "unmatched", True)
     made = drawn(folder, whole)
-    assert "succeeded as documented: a client that never asks; against what a document claims: none" in made.words("abuse")
+    assert (
+        "succeeded as documented: a client that never asks; against what a document claims: none"
+        in made.words("abuse")
+    )
     assert ATTACKS["unmatched"].claim.words in made.opened("attack.unmatched.quoted")
     assert "spent 3 requests" in made.opened("attack.unmatched.quoted"), "what does not apply is left out"
     assert "a client that never asks: succeeded, as documented" in made.words("bugs")
@@ -269,7 +272,9 @@ def test_attacks_beside_the_results_are_drawn_with_what_they_came_to(tmp_path: P
         "quoted.abuse"
     )
     attacks_file(folder, "framing", True)
-    assert "against what a document claims: a report of what was not sent" in drawn(folder, whole).words("abuse")
+    assert "against what a document claims: a report of what was not sent" in drawn(folder, whole).words(
+        "abuse"
+    )
     (folder / ATTACKS_FILE).write_bytes(b"{}")
     assert run(["report", str(folder)]) != 0
 

@@ -227,7 +227,9 @@ def test_no_number_of_innocents_a_year_follows_from_test_pictures(results: Resul
 
 def test_what_holds_in_every_design_holds_in_those_without_list_report_or_encryption(made: Drawn) -> None:
     words = _words(fromstring(made.sheet))
-    assert "None finds grooming, live streams or video; new material: 1d alone may. Almost no copy is " in words
+    assert (
+        "None finds grooming, live streams or video; new material: 1d alone may. Almost no copy is " in words
+    )
     assert "found after one of these edits: " in words
     assert "says so at once; where the provider does (0a), the sender is told only later, when a " in words
     assert "person has decided; of opened vouchers, nothing. " in words
@@ -360,7 +362,9 @@ def test_what_is_known_of_false_matches_stands_together_on_the_first_view(made: 
     )
     assert "which excludes only rates above 0." in told
     assert "Least flattering defensible rates, all kinds, with intervals by package: " in told
-    assert re.search(r"against a list of \d+ photographs; [\d.]+ % \(.*? of all kinds; a longer list matches more\.", told)
+    assert re.search(
+        r"against a list of \d+ photographs; [\d.]+ % \(.*? of all kinds; a longer list matches more\.", told
+    )
     assert "half of all matches would be wrong at one error in 146000 pictures;" in told
     assert told.endswith("No test here tells on which side reality lies.")
     assert told in re.sub(r"(?<=\d) (?=\d{3})", "", made.words("year")), "the same on both views"

@@ -119,7 +119,9 @@ def inputs() -> list[Input]:
         _of_year("devices", "devices", accounts, 0, 1e11),
         _of_year("setups", "whole set-ups a device and year", year.accounts.setups_a_year, 0, 1e5),
         Input("updates", "updates a day", 1 / year.list.epoch_days.value, 0, 1e5),
-        Input("threshold", "matches before a published design opens anything", 30, 1, 1000, "a published design"),
+        Input(
+            "threshold", "matches before a published design opens anything", 30, 1, 1000, "a published design"
+        ),
         Input("items", "pictures an account and year", sent.value * YEAR, 0, 1e9, yearly),
         Input("rate", "false matches a picture", rate["high"], 0, 1, upper, rate["provenance"]),
         Input("price", "euro a gigabyte", price["value"], 0, 1e6, price["source"], price["provenance"]),
