@@ -131,7 +131,7 @@ OF_KEY: Final = "the limits of a key allow no more under one key, however many d
 OF_PERIODS: Final = "an account's limits by day or year allow no more"
 
 
-@secure("Tries an account has a day", "tries/day")
+@secure("Tries an account is allowed", "tries/day")
 def oracle_tries(case: Case) -> Figure:
     """How many pictures an account may ask about in a day at the server's rate limit, and learn the outcome
     of; 0 if the device learns nothing, without limit where it asks nobody.
