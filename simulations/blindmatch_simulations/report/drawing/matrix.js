@@ -66,7 +66,7 @@ const unlike = (row) =>
 const openedFrom = (row) => behaviourOf(row)?.always ?? row.design.parameters.threshold;
 const opensFrom = (row) =>
   vouches(row) && row.design.parameters.threshold > 1
-    ? h` ${soft(`opens from ${openedFrom(row)} matches with different hashes on, ${row.design.parameters.threshold} with more work`)}`
+    ? h` ${soft(`opens from ${openedFrom(row)} matches with different hashes on,`)} ${soft(`${row.design.parameters.threshold} with more work`)}`
     : "";
 const aloneOpensNone = (row) => (vouches(row) && row.design.parameters.threshold > 1 ? h` ${soft("none opens alone")}` : "");
 
