@@ -325,9 +325,9 @@ def test_five_questions_on_rights_are_answered_for_every_design_in_one_table(sam
         assert len(named) == len(set(named)) and (rest or {*named} == everybody), "each once"
     read = " ".join("".join(lines[0].itertext()).split())
     assert "provider: 0a; " in read and "authorities, of opened accounts: 0c; " in read
-    assert re.search(
-        r"provider, under a seal; provider, in a played attack: .*\b2a\b.*; nobody else: the others", read
-    )
+    sealed = "provider, under a seal; provider with vendor, in a played attack"
+    imitated = "provider alone, in an attack played on this imitation"
+    assert re.search(rf"{sealed}; {imitated}: .*\b2a\b.*; nobody else: the others", read)
     remedy = "".join(lines[4].itertext())
     assert "2 of 6 attacks on this succeeded. " in remedy
     assert "Forced reports are declared" in remedy

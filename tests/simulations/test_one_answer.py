@@ -175,7 +175,7 @@ def test_the_rights_part_names_who_opened_innocent_pictures_in_a_played_attack(m
     """It said "nobody else" of threshold designs, where a centre with the curator reads unlisted pictures."""
     read = _said_of(_part(made, "rights"), "Confidentiality")
     assert "centre with curator, in a played attack: 1b blinded tokens with threshold" in read
-    assert "provider, under a seal; provider, in a played attack: 2a" in read
+    assert "provider, under a seal; provider with vendor, in a played attack; provider alone" in read
 
 
 def test_the_rights_part_tells_who_learns_who_sent_a_picture_as_the_sheet_does(made: Drawn) -> None:
