@@ -45,7 +45,8 @@ class GroupError(BlindmatchError):
     scalars are known to be good, the elements are to blame."""
 
     def __init__(self, operation: str, row: int) -> None:
-        self.operation, self.row = operation, row
+        self.operation = operation
+        self.row = row
         super().__init__(f"{operation}: row {row} has or gives no proper element")
 
 
@@ -57,7 +58,8 @@ class NotInstalledError(BlindmatchError):
     """A design needs what is not installed."""
 
     def __init__(self, design: str, how: str) -> None:
-        self.design, self.how = design, how
+        self.design = design
+        self.how = how
         super().__init__(f"{design}: not installed ({how})")
 
 

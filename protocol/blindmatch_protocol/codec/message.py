@@ -192,7 +192,8 @@ class Sequence(Counted, Struct, frozen=True):
     def write(self, value: tuple[Any, ...], step: str, field: str) -> bytes:
         if not self.least and not len(value):
             return _NONE
-        head, write = self.head(len(value), step, field), self.element.write
+        head = self.head(len(value), step, field)
+        write = self.element.write
         return head + b"".join([write(one, step, field) for one in value])
 
     def read(self, reader: Reader, field: str) -> tuple[Any, ...]:
@@ -257,7 +258,8 @@ class Message(Struct, metaclass=_Kind):
 
     def encode(self) -> bytes:
         """The canonical encoding; `ProtocolError` if a field breaks its own rule."""
-        step, (tag, writes, _) = self.NAME, _steps(type(self))
+        step = self.NAME
+        tag, writes, _ = _steps(type(self))
         return b"".join([tag, *[write(getattr(self, name), step, name) for name, write in writes]])
 
     @classmethod

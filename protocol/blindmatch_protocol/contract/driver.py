@@ -112,7 +112,8 @@ class Session:
         role that was asked did not answer and no quorum did, or one answered unasked, or with a message that
         the role has not declared."""
         self._expect("receive")
-        name, missing = self._design.info.name, sorted(self._asked - replies.keys())
+        name = self._design.info.name
+        missing = sorted(self._asked - replies.keys())
         if replies.keys() - self._asked or (missing and not 0 < self._design.info.quorum <= len(replies)):
             silent = f"; not {' and '.join(missing)}" if missing else ""
             rule = f"each role that was asked answers once, and no other{silent}"
@@ -127,7 +128,8 @@ class Session:
         self._expect("conclude")
         if self._outcome is None:
             self._outcome = self._design.conclude(self._inner, self._setup)
-            self._phase, self._inner = "done", None
+            self._phase = "done"
+            self._inner = None
         return self._outcome
 
     def run(self, item: Item, exchange: Exchange, binding: Binding = UNBOUND) -> Finished:
@@ -145,14 +147,19 @@ class Session:
     def _take(self, step: Step[Any]) -> Mapping[Role, Message] | Ready | Outcome:
         match step:
             case Done(outcome):
-                self._phase, self._inner, self._outcome = "done", None, outcome
+                self._phase = "done"
+                self._inner = None
+                self._outcome = outcome
                 return outcome
             case Ready(inner):
-                self._phase, self._inner = "ready", inner
+                self._phase = "ready"
+                self._inner = inner
                 return step
             case Send(inner, bodies):
                 self._check_bodies(bodies)
-                self._phase, self._inner, self._asked = "sent", inner, frozenset(bodies)
+                self._phase = "sent"
+                self._inner = inner
+                self._asked = frozenset(bodies)
                 self.rounds += 1
                 return bodies
 

@@ -191,7 +191,8 @@ class HeldEntries(Redacted, Struct, frozen=True):
 def whole(entries: EntrySource, size: int, progress: Progress = no_progress) -> EntryBatch:
     """The whole list in memory, 56 bytes an entry, read in batches of `size`; `DesignError` if it does not
     give the number of entries it said."""
-    parts, done = list[EntryBatch](), 0
+    parts = list[EntryBatch]()
+    done = 0
     for part in entries.batches(size):
         parts.append(part)
         done += len(part)

@@ -97,7 +97,8 @@ def check_key(key: bytes, step: str, field: str) -> None:
 def frank(secret: bytes, keys: Keys, message: bytes, rng: Randomness) -> bytes:
     """Figure 5, Frank: the signature of `message` by the holder of `secret`, 352 bytes; `GroupError` if a
     public key is no element, or the identity."""
-    a, b = _scalar(rng), _scalar(rng)
+    a = _scalar(rng)
+    b = _scalar(rng)
     elements = Elements(
         sodium.multiply(a, keys.judge),
         sodium.multiply_base(a),
@@ -126,11 +127,13 @@ def prove(
     drawn = [(_scalar(rng), _scalar(rng), _scalar(rng)) for _ in statement]
     made = list[list[bytes]]()
     for sides, witness, (nonce, response, challenge) in zip(statement, witnesses, drawn, strict=True):
-        known, other = sides[witness.second], sides[not witness.second]
+        known = sides[witness.second]
+        other = sides[not witness.second]
         pair = [[_times(nonce, base) for base, _ in known], _recomputed(other, response, challenge)]
         made += reversed(pair) if witness.second else pair
     whole = _challenge(keys, elements, [one for side in made for one in side], message)
-    firsts, responses = [], []
+    firsts = []
+    responses = []
     for witness, (nonce, response, challenge) in zip(witnesses, drawn, strict=True):
         own = sodium.subtract_scalars(whole, challenge)
         answer = sodium.subtract_scalars(nonce, sodium.multiply_scalars(own, witness.scalar))
@@ -146,7 +149,8 @@ def _checked(
     if len(signature) != SIGNATURE_LENGTH:
         return False
     parts = [signature[at : at + ELEMENT_BYTES] for at in range(0, SIGNATURE_LENGTH, ELEMENT_BYTES)]
-    elements, scalars = Elements(*parts[:4]), parts[4:]
+    elements = Elements(*parts[:4])
+    scalars = parts[4:]
     base, image = pair(elements)
     try:
         mine = sodium.multiply(secret, base)
@@ -168,8 +172,10 @@ def _holds(keys: Keys, elements: Elements, scalars: list[bytes], message: bytes)
 
 
 def _statement(keys: Keys, it: Elements) -> tuple[tuple[_Side, _Side], tuple[_Side, _Side]]:
-    by_sender, by_anybody = ((b"", keys.sender),), ((b"", it.j),)
-    for_judge, for_nobody = ((keys.judge, it.j), (b"", it.e_j)), ((b"", it.r),)
+    by_sender = ((b"", keys.sender),)
+    by_anybody = ((b"", it.j),)
+    for_judge = ((keys.judge, it.j), (b"", it.e_j))
+    for_nobody = ((b"", it.r),)
     return (by_sender, by_anybody), (for_judge, for_nobody)
 
 

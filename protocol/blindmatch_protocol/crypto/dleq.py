@@ -202,7 +202,8 @@ def verify_proof(
 def _parse(proof: bytes, step: str) -> tuple[bytes, bytes]:
     if len(proof) != PROOF_BYTES:
         raise ProtocolError(step, f"must be {PROOF_BYTES} bytes, not {len(proof)}", "proof")
-    challenge, response = bytes(proof[: group.SCALAR_BYTES]), bytes(proof[group.SCALAR_BYTES :])
+    challenge = bytes(proof[: group.SCALAR_BYTES])
+    response = bytes(proof[group.SCALAR_BYTES :])
     if not (sodium.is_scalar(challenge) and sodium.is_scalar(response)):
         scalars = np.frombuffer(proof, np.uint8).reshape(2, group.SCALAR_BYTES)
         group.check_scalars(scalars, step, "proof")
@@ -228,7 +229,8 @@ def _composites(
 ) -> list[bytes]:
     """The sums of scalar d times element of `ComputeComposites` over each of `summed` (RFC 9497, section
     2.2.1); version 2 has another seed."""
-    front, count = _seeds(public_key.tobytes())[mode], len(inputs)
+    front = _seeds(public_key.tobytes())[mode]
+    count = len(inputs)
     if certified:
         rows = public_key.tobytes() + count.to_bytes(4, "big") + inputs.tobytes() + outputs.tobytes()
         front = prefixed(sha512(rows + prefixed(CERTIFIED_TAG + context_string(mode))).digest())

@@ -260,5 +260,6 @@ def _outputs(inputs: Sequence[bytes], unblinded: Rows) -> Rows:
 
 def _output_rows(inputs: Rows, unblinded: Rows) -> Rows:
     """`_outputs` for inputs of one length, uint8 (n, w)."""
-    front, middle = inputs.shape[1].to_bytes(2, "big"), group.ELEMENT_BYTES.to_bytes(2, "big")
+    front = inputs.shape[1].to_bytes(2, "big")
+    middle = group.ELEMENT_BYTES.to_bytes(2, "big")
     return rowwise.sha512(rowwise.joined(len(inputs), front, inputs, middle, unblinded, b"Finalize"))

@@ -194,7 +194,8 @@ class Carried(bm.Design[Setup, Any, Any, State]):
     def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> Setup:
         inner = self.inner.open_setup(_inside(files), epoch)
         file = open_file(self.info, files, SEAL_FILE, None)
-        of, keys = file.identity, keys_in(file, KIND_SEALING, len(self.info.roles))
+        of = file.identity
+        keys = keys_in(file, KIND_SEALING, len(self.info.roles))
         if of.epoch != self.inner.epoch_of(inner):
             raise bm.SetFileError(f"{SEAL_FILE}: of epoch {of.epoch}, and the set of another")
         slot = of.parameters.get(SLOT.name, -1)
@@ -228,13 +229,15 @@ class Carried(bm.Design[Setup, Any, Any, State]):
             raise bm.DesignError(f"design {self.info.name} has no role {role}")
         inner = self.inner.open_role(role, _inside(files))
         file = open_file(self.info, files, _key_file(role), None)
-        of, (key,) = file.identity, keys_in(file, KIND_SEALING, 1)
+        of = file.identity
+        (key,) = keys_in(file, KIND_SEALING, 1)
         public = hpke.public_key(key)
         if SEAL_FILE in files:
             setup = self.open_setup(files)
             if (setup.epoch, setup.keys[role]) != (of.epoch, public):
                 raise bm.SetFileError(f"{_key_file(role)}: not the key of {SEAL_FILE}")
-            limits, carriers = self.inner.key_limits(role, inner), self.carrier_limits(role, setup)
+            limits = self.inner.key_limits(role, inner)
+            carriers = self.carrier_limits(role, setup)
             if limits and limits.limits_accounts and not (carriers and carriers.limits_accounts):
                 raise bm.SetFileError(f"{self.inner.info.name}: accounts are limited, and not at a carrier")
         return State(inner, of.epoch, key, public)
@@ -296,17 +299,21 @@ class Carried(bm.Design[Setup, Any, Any, State]):
     def _sealed(self, setup: Setup, step: bm.Step[Any], rng: bm.Randomness) -> bm.Step[Waiting]:
         if not isinstance(step, bm.Send):
             return step
-        bodies, secrets = dict[bm.Role, bm.Message](), dict[bm.Role, bytes]()
+        bodies = dict[bm.Role, bm.Message]()
+        secrets = dict[bm.Role, bytes]()
         for role in sorted(step.bodies):
-            info, ephemeral = self._info(role, setup.epoch), rng.take(hpke.KEY_BYTES)
-            body, key = step.bodies[role].encode(), setup.keys[role]
+            info = self._info(role, setup.epoch)
+            ephemeral = rng.take(hpke.KEY_BYTES)
+            body = step.bodies[role].encode()
+            key = setup.keys[role]
             sealed, secrets[role] = hpke.seal_answered(key, info, body, ephemeral, REPLY_TAG)
             bodies[role] = SealedRequest(sealed)
         return bm.Send(Waiting(step.session, secrets), bodies)
 
     def _open(self, role: bm.Role, state: State, body: bm.Message) -> tuple[bm.Message, bytes]:
         """A body, and the secret of replies to it; `ProtocolError` if it was not sealed to the role."""
-        kinds, opened = self.inner.requests[role], None
+        kinds = self.inner.requests[role]
+        opened = None
         if isinstance(body, SealedRequest) and len(body.sealed) <= most_bytes(*kinds) + hpke.OVERHEAD:
             info = self._info(role, state.epoch)
             opened = hpke.open_answered(state.key, state.public, info, body.sealed, REPLY_TAG)
@@ -363,7 +370,8 @@ def carried(inner: bm.AnyDesign, module: str = __name__) -> Carried:
 def _made(
     kind: type[Carried], inner: bm.AnyDesign, name: str, forwarded: Mapping[bm.Role, bm.Party], module: str
 ) -> Carried:
-    info, roles = inner.info, inner.info.roles
+    info = inner.info
+    roles = inner.info.roles
     summary = f"{info.summary} The provider carries what is asked, sealed."
     space = {
         "info": replace(

@@ -68,7 +68,8 @@ def open_chain(files: Buffers, design: str, version: int, epoch: int | None) -> 
 
 
 def _check_continues(name: str, file: SetFile, previous: SetFile) -> None:
-    epoch, before = file.identity.epoch, previous.identity.epoch
+    epoch = file.identity.epoch
+    before = previous.identity.epoch
     if name != delta_file(epoch):
         raise SetFileError(f"{name}: holds the delta of epoch {epoch}: applied twice or out of order")
     if epoch != before + 1:
@@ -97,7 +98,8 @@ def removed_ids(name: str, file: SetFile) -> npt.NDArray[np.uint64]:
 
 def check_files(files: Sequence[SetFile], progress: Progress) -> None:
     """Compare every byte of these files with its digest; `SetFileError` if one was altered."""
-    total, done = sum(section.length for file in files for section in file.sections.values()), 0
+    total = sum(section.length for file in files for section in file.sections.values())
+    done = 0
 
     def counted(length: int) -> None:
         nonlocal done
@@ -135,7 +137,8 @@ def checked_ids(adds: EntrySource, removes: Sequence[int]) -> npt.NDArray[np.uin
 
 def copy_files(names: Iterable[str], previous: Buffers, out: Workspace) -> None:
     for name in names:
-        content, writer = memoryview(previous[name]), out.create(name)
+        content = memoryview(previous[name])
+        writer = out.create(name)
         for at in range(0, len(content), _COPY_BYTES):
             writer.write(content[at : at + _COPY_BYTES])
 

@@ -77,7 +77,8 @@ class DeviceList(OnDevice[Setup]):
         return bm.Published((plain_list.LIST_FILE, INDEX_FILE), {})
 
     def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> Setup:
-        file, index = plain_list.open_file(self.info, files, plain_list.LIST_FILE, epoch), None
+        file = plain_list.open_file(self.info, files, plain_list.LIST_FILE, epoch)
+        index = None
         if file.identity.parameters.get("index"):
             indexed = plain_list.open_file(self.info, files, INDEX_FILE, file.identity.epoch)
             index = plain_list.MultiIndex(indexed)

@@ -82,7 +82,9 @@ class DeviceListHashed(OnDevice[Setup]):
         progress: bm.Progress = bm.no_progress,
     ) -> bm.Published:
         """See `Design.publish`. Takes 32 bytes of `rng`, the salt."""
-        parts, done, salt = [np.zeros((0, DIGEST_BYTES + RECORD_BYTES), np.uint8)], 0, rng.take(SALT_BYTES)
+        parts = [np.zeros((0, DIGEST_BYTES + RECORD_BYTES), np.uint8)]
+        done = 0
+        salt = rng.take(SALT_BYTES)
         for batch in entries.batches(BATCH):
             salted = [salt + own for own in cut(batch.hashes)]
             digests = expand(DIGEST_TAG, parameters.epoch, salted, DIGEST_BYTES)

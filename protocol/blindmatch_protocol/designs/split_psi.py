@@ -33,4 +33,5 @@ class AnyTwoPsi(SplitPsi):
 
 DESIGN = SplitPsi()
 ANY_TWO_PSI = AnyTwoPsi()
-Request, Reply = SplitPsi.round.request, SplitPsi.round.reply
+Request = SplitPsi.round.request
+Reply = SplitPsi.round.reply

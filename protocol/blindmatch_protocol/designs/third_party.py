@@ -116,7 +116,8 @@ class ThirdParty(Stateless[Setup, Waiting, ThirdPartyState]):
     def leakage(self) -> tuple[bm.Leak, ...]:
         """The third party answers whatever its carrier hands it, so the provider can ask for itself."""
         third, provider, device = (frozenset({one}) for one in (PARTY, bm.Party.PROVIDER, bm.Party.DEVICE))
-        seen, asking = (EVERY_HASH, QUALITY), any_hash(MATCH_DISTANCE)
+        seen = (EVERY_HASH, QUALITY)
+        asking = any_hash(MATCH_DISTANCE)
         return (
             *leaks(third, *seen, SOMEBODY),
             bm.Leak(provider, bm.Adversary.SEMI_HONEST, (QUERY_TIME,)),
@@ -139,7 +140,9 @@ class ThirdParty(Stateless[Setup, Waiting, ThirdPartyState]):
     ) -> bm.Published:
         """See `Design.publish`. Takes 32 bytes of `rng` for the third party's key, 32 for that of labels,
         which is not kept."""
-        private, signing, epoch = rng.take(32), SigningKey(rng.take(32)), parameters.epoch
+        private = rng.take(32)
+        signing = SigningKey(rng.take(32))
+        epoch = parameters.epoch
         public = {KIND_SEALING: hpke.public_key(private), KIND_SIGNING: bytes(signing.verify_key)}
         plain_list.write_sections(plain_list.EPOCH_FILE, self.info, parameters, 0, out, public)
         kept = {KIND_SEALING: private, KIND_NOTHING: signing.sign(_signed(bm.NO_LABEL, epoch)).signature}
@@ -183,7 +186,8 @@ class ThirdParty(Stateless[Setup, Waiting, ThirdPartyState]):
         self, state: bm.NoState, setup: Setup, item: bm.Item, binding: bm.Binding, rng: bm.Randomness
     ) -> bm.Started[bm.NoState, Waiting]:
         """See `Design.start`. Takes 64 bytes of `rng`, whatever the item is."""
-        reply_key, ephemeral = rng.take(32), rng.take(32)
+        reply_key = rng.take(32)
+        ephemeral = rng.take(32)
         asked = Asked(item.hash, item.quality, reply_key).encode()
         ask = Ask(hpke.seal(setup.sealing, _info(setup.epoch), asked, ephemeral))
         return bm.Started(state, bm.Send(Waiting(item.hash, reply_key), {THIRD: ask}))

@@ -175,7 +175,8 @@ _public_rows = 0
 def choose(setting: Setting) -> None:
     """Let this process compute as `setting` says from now on. Compiling waits for the first batch."""
     global _setting, _public_rows
-    _setting, _public_rows = setting, 0
+    _setting = setting
+    _public_rows = 0
     use(_jit_or_libsodium if setting is Setting.JIT else LIBSODIUM)
 
 

@@ -258,7 +258,8 @@ def invert_scalars(scalars: npt.NDArray[np.uint8]) -> Rows:
         raise GroupError("invert", int(zero.nonzero()[0][0]))
     rows = len(scalars)
     # before[i] is the product of all rows before i, after[i] the inverse of the product of rows up to i
-    before, after = np.zeros((rows + 1, 32), np.uint8), np.empty((rows + 1, 32), np.uint8)
+    before = np.zeros((rows + 1, 32), np.uint8)
+    after = np.empty((rows + 1, 32), np.uint8)
     before[0, 0] = 1
     _chain(before[1:], before[:-1], scalars)
     sodium.INVERT_SCALAR(after[rows:].ctypes.data, before[rows:].ctypes.data)

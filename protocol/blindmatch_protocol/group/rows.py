@@ -72,7 +72,8 @@ def one_row(encoding: bytes) -> Rows:
 
 def addresses(rows: Rows, count: int) -> Iterable[int]:
     """Where `count` rows lie in memory, one after the other; a single row is repeated."""
-    at, step = rows.ctypes.data, rows.strides[0]
+    at = rows.ctypes.data
+    step = rows.strides[0]
     if len(rows) == 1 or not count:
         return repeat(at, count)
     return range(at, at + count * step, step)
@@ -120,5 +121,6 @@ def sha512_behind(front: bytes, parts: Iterable[bytes]) -> Rows:
 
 
 def cut(rows: Rows) -> list[bytes]:
-    raw, (count, width) = rows.tobytes(), rows.shape
+    raw = rows.tobytes()
+    count, width = rows.shape
     return [raw[row * width : (row + 1) * width] for row in range(count)]

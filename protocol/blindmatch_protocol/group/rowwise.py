@@ -52,17 +52,20 @@ def expand(tag: bytes, epoch: int, rows: Rows, length: int) -> Rows:
 def seal(keys: Rows, plain: Rows) -> Rows:
     """ChaCha20-Poly1305 (RFC 8439, section 2.8) of every row, uint8 (n, w), under nonce zero and a key, uint8
     (n, 32), that is for this row alone: ciphertext and tag, uint8 (n, w + 16)."""
-    keys, plain = np.ascontiguousarray(keys), np.ascontiguousarray(plain)
+    keys = np.ascontiguousarray(keys)
+    plain = np.ascontiguousarray(plain)
     count, width = plain.shape
     if keys.shape != (count, KEY_BYTES):
         raise ValueError(f"{count} keys of {KEY_BYTES} bytes are needed, not {keys.shape}")
     sealed = np.empty((count, width + TAG_BYTES), np.uint8)
-    none, nonce = repeat(None), repeat(_NONCE.ctypes.data)
+    none = repeat(None)
+    nonce = repeat(_NONCE.ctypes.data)
     arguments = (none, _addresses(plain), repeat(width), none, repeat(0), none, nonce, _addresses(keys))
     deque(map(sodium.CHACHA20_POLY1305, _addresses(sealed), *arguments), maxlen=0)
     return sealed
 
 
 def _addresses(rows: Rows) -> range:
-    at, step = rows.ctypes.data, max(rows.shape[1], 1)
+    at = rows.ctypes.data
+    step = max(rows.shape[1], 1)
     return range(at, at + len(rows) * step, step)

@@ -183,7 +183,8 @@ class Libsodium:
             return sha512_behind(front, cut(messages))
         count, width = messages.shape
         digests = np.empty((count, DIGEST_BYTES), np.uint8)
-        into, of = addresses(digests, count), addresses(messages, count)
+        into = addresses(digests, count)
+        of = addresses(messages, count)
         deque(map(SHA512, into, of, repeat(width)), maxlen=0)
         return digests
 

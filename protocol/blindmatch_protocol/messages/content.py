@@ -173,7 +173,8 @@ class AttachmentUnpadding:
         if not body and self._zeros is not None:
             self._zeros += len(chunk)
             return
-        zeros, held = len(chunk) - len(body), self._zeros
+        zeros = len(chunk) - len(body)
+        held = self._zeros
         marked = body.endswith(_MARK)
         self._zeros = zeros if marked else None
         tail = (body[:-1],) if marked else (body, bytes(zeros))

@@ -95,7 +95,8 @@ class EpochManifest(Message, tag=0x1B, name="epoch-manifest"):
         """Epochs are counted from 1 on and ascend; there is a predecessor or there is none."""
         self._expect(self.epoch <= EPOCH_MOST, "must be below 2^63", "epoch")
         self._expect(self.predecessor_epoch < self.epoch, "must be below the epoch", "predecessor_epoch")
-        first, zeros = self.predecessor_epoch == 0, self.predecessor == NO_PREDECESSOR
+        first = self.predecessor_epoch == 0
+        zeros = self.predecessor == NO_PREDECESSOR
         self._expect(first == zeros, "is zeros for the first epoch, and for no other", "predecessor")
         self._expect(self.valid_from < self.valid_until, "must be before the end", "valid_from")
         _ascending([one.name for one in self.parameters], "parameters")

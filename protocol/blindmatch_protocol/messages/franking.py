@@ -55,8 +55,11 @@ COMMITMENT_LENGTH: Final = 32
 LEAF_LENGTH: Final = 32
 
 _STEP: Final = "franking/commit"
-_KEY, _ID = Fixed(FRANKING_KEY_LENGTH), Fixed(ID_LENGTH)
-_NAME, _TEXT, _TIME = Text(NAME_MOST), Text(TEXT_MOST), UInt(64)
+_KEY = Fixed(FRANKING_KEY_LENGTH)
+_ID = Fixed(ID_LENGTH)
+_NAME = Text(NAME_MOST)
+_TEXT = Text(TEXT_MOST)
+_TIME = UInt(64)
 
 
 class Kind(IntEnum):
@@ -156,7 +159,8 @@ def opened_commitment(shown: Evidence) -> bytes:
 
 def _salts(key: bytes) -> tuple[bytes, ...]:
     """The salt of every place; the key is set up once for all of them."""
-    mac, salts = keyed(_KEY.write(key, _STEP, "franking_key")), list[bytes]()
+    mac = keyed(_KEY.write(key, _STEP, "franking_key"))
+    salts = list[bytes]()
     for place in _PLACES:
         one = mac.copy()
         one.update(place)

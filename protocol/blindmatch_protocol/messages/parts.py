@@ -149,7 +149,8 @@ class Joiner(Generic[W]):
             raise self._broken("a part must not be empty", self._form.data)
         if len(data) > self._left:
             raise self._broken(f"more than the {self.size} bytes announced", self._form.data)
-        self._left, self._first = self._left - len(data), False
+        self._left = self._left - len(data)
+        self._first = False
         return data
 
     def finish(self) -> None:
@@ -264,7 +265,8 @@ class AttachmentOpening:
 
     def update(self, piece: bytes) -> Iterator[bytes]:
         """What of the attachment follows from `piece`; to be iterated to its end before the next call."""
-        sealed, tag = piece[: self._left], piece[self._left :]
+        sealed = piece[: self._left]
+        tag = piece[self._left :]
         self._left -= len(sealed)
         self._tag += tag
         if len(self._tag) > TAG_LENGTH:

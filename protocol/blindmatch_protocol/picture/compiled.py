@@ -87,7 +87,8 @@ class Kernels(NamedTuple):
 
     def slide(self, lines: Floats, window: int, sums: Floats, covered: Floats | None) -> None:
         """`pdq.slid` of lines with room up to whole eights of floats."""
-        padded, count = np.zeros(-(-len(sums) // 8) * 8, np.float32), len(lines) - window
+        padded = np.zeros(-(-len(sums) // 8) * 8, np.float32)
+        count = len(lines) - window
         padded[: len(sums)] = sums
         covered = np.ones(count, np.float32) if covered is None else covered
         where = (lines.ctypes.data, lines.strides[0], count, window, len(padded) // 8)
@@ -111,7 +112,8 @@ def differing(made: Kernels) -> str:
         small = pdq.blurred(plane.__getitem__, height, width, 32, (made.turn, made.slide))
         if small.tobytes() != pdq.thumbnail(plane).tobytes():
             return f"the blur of {height} x {width} differs"
-    words, counts = mixed[:4096].view(np.uint64).reshape(4, -1), np.zeros((8, 256), np.int64)
+    words = mixed[:4096].view(np.uint64).reshape(4, -1)
+    counts = np.zeros((8, 256), np.int64)
     rows = np.ascontiguousarray(np.concatenate([words[:, :5], ~words[:, 5:6]], axis=1).T)
     found = made.apart(rows, words, counts)
     if (found != np.bitwise_count(rows[:, :, None] ^ words).sum(axis=1, dtype=np.uint8)).any():
@@ -137,7 +139,8 @@ class _Code(Function):
 
 def code() -> Module:
     """`turn` and `slide`, see `pdq`; `apart`, see `Kernels`."""
-    module, kinds = Module(cast(Any, _Code), 8), {"p": "ptr", "i": "i64"}
+    module = Module(cast(Any, _Code), 8)
+    kinds = {"p": "ptr", "i": "i64"}
     for name, (takes, names, define) in _FUNCTIONS.items():
         arguments = (f"{kinds[kind]} %{one}" for kind, one in zip(takes, names.split(), strict=True))
         with module.function(name, *arguments, exported=True) as f:
@@ -157,7 +160,8 @@ def _define_turn(f: _Code) -> None:
         return f.op(f"shufflevector {_FOUR} {one}, {_FOUR} {other}, <4 x i32> <{order}>")
 
     def block(x: str, y: str) -> None:
-        rows, into = f.item(f.item("%rows", y, "%stride"), x, 4), f.item(f.item("%into", x, "%wide"), y, 4)
+        rows = f.item(f.item("%rows", y, "%stride"), x, 4)
+        into = f.item(f.item("%into", x, "%wide"), y, 4)
         a, b, c, d = (f.load(_FOUR, f.item(rows, "%stride", k)) for k in range(4))
         pairs = [(mixed(a, b, *half), mixed(c, d, *half)) for half in ((0, 4, 1, 5), (2, 6, 3, 7))]
         for k, ((left, right), half) in enumerate(product(pairs, ((0, 1, 4, 5), (2, 3, 6, 7)))):
@@ -171,7 +175,8 @@ def _define_slide(f: _Code) -> None:
     window = f.number("mul", "%window", "%stride")
 
     def line(i: str) -> None:
-        leaving, share = f.item("%lines", i, "%stride"), f.spread("float", f.item("%covered", i, 4))
+        leaving = f.item("%lines", i, "%stride")
+        share = f.spread("float", f.item("%covered", i, 4))
         f.loop("%eights", lambda e: eight(f.item("%sums", e, 32), f.item(leaving, e, 32), share))
 
     def eight(total: str, leaving: str, share: str) -> None:

@@ -100,7 +100,9 @@ def orientation(exif: bytes) -> int:
 
 
 def _png(data: bytes) -> Container:
-    kept, turned, header = [_PNG_SIGNATURE], None, b""
+    kept = [_PNG_SIGNATURE]
+    turned = None
+    header = b""
     for kind, body, whole in _png_chunks(data):
         if kind == b"IHDR":
             header = header or body
@@ -110,15 +112,18 @@ def _png(data: bytes) -> Container:
             kept.append(whole)
     if len(header) != 13:
         raise PictureError("picture/PNG: the header chunk must come once and hold 13 bytes")
-    width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
+    width = int.from_bytes(header[:4], "big")
+    height = int.from_bytes(header[4:8], "big")
     return Container("PNG", width, height, turned or 1, b"".join(kept))
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
     """Type, body and whole bytes of each chunk up to and with IEND."""
-    at, kind = len(_PNG_SIGNATURE), b""
+    at = len(_PNG_SIGNATURE)
+    kind = b""
     while kind != b"IEND":
-        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        length = int.from_bytes(data[at : at + 4], "big")
+        kind = data[at + 4 : at + 8]
         end = at + 12 + length
         if len(data) < end:
             raise PictureError("picture/PNG: truncated")
@@ -131,7 +136,8 @@ def png_is_complete(data: bytes) -> bool:
 
     Inflates at most what the header claims, so check that against a limit first.
     """
-    missing, inflate = _png_claimed(data[16:29]), zlib.decompressobj()
+    missing = _png_claimed(data[16:29])
+    inflate = zlib.decompressobj()
     try:
         for kind, body, _ in _png_chunks(data):
             pending = body if kind == b"IDAT" else b""
@@ -157,13 +163,16 @@ def _png_claimed(header: bytes) -> int:
     bits = depth * {2: 3, 4: 2, 6: 4}.get(colour, 1)
     total = 0
     for left, top, across, down in _ADAM7 if interlace else ((0, 0, 1, 1),):
-        columns, rows = -((left - width) // across), -((top - height) // down)
+        columns = -((left - width) // across)
+        rows = -((top - height) // down)
         total += rows * (1 + (columns * bits + 7) // 8) if columns > 0 else 0
     return total
 
 
 def _jpeg(data: bytes) -> Container:
-    kept, turned, size = [b"\xff\xd8"], None, (0, 0)
+    kept = [b"\xff\xd8"]
+    turned = None
+    size = (0, 0)
     for marker, start, end in _jpeg_segments(data):
         body = data[start + 4 : end]
         if marker == 0xE1 and body.startswith(_EXIF_PREFIX):
@@ -201,9 +210,12 @@ def _webp(data: bytes) -> Container:
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
         raise PictureError("picture/WEBP: truncated")
-    size, turned, at = None, None, 12
+    size = None
+    turned = None
+    at = 12
     while at + 8 <= end:
-        kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        kind = data[at : at + 4]
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
         body = data[at + 8 : min(at + 8 + length, end)]
         if size is None:
             size = _webp_size(kind, body)
@@ -230,7 +242,8 @@ def _gif(data: bytes) -> Container:
     """Size of the logical screen, grown to hold the first frame."""
     if len(data) < 13:
         raise PictureError("picture/GIF: truncated")
-    width, height = _little(data, 6), _little(data, 8)
+    width = _little(data, 6)
+    height = _little(data, 8)
     left, top, across, down = (_little(data, _gif_frame(data) + offset) for offset in (1, 3, 5, 7))
     return Container("GIF", max(width, left + across), max(height, top + down), 1, data)
 

@@ -154,7 +154,8 @@ def _flatten(image: Image) -> tuple[Pixels, bool]:
 def _scale_transparent(image: ImageFile, depth: int) -> None:
     """Scale a PNG's one transparent colour as Pillow scales samples: grey of 2 and 4 bits, the lowest of the
     number, to 8, colour of 16 bits to its high byte."""
-    key, most = image.info.get("transparency"), (1 << depth) - 1
+    key = image.info.get("transparency")
+    most = (1 << depth) - 1
     if image.mode == "L" and depth in (2, 4) and isinstance(key, int):
         image.info["transparency"] = (key & most) * 255 // most
     elif image.mode == "RGB" and depth == 16 and isinstance(key, tuple):
@@ -169,7 +170,9 @@ def _rows(image: ImageFile, orientation: int) -> tuple[pdq.Rows, int, int]:
     def rows(band: slice) -> pdq.Floats:
         top, end, _ = band.indices(shown[0])
         if orientation in _UPSIDE_DOWN:
-            top, end = shown[0] - end, shown[0] - top
+            upright_top = top
+            top = shown[0] - end
+            end = shown[0] - upright_top
         box = (top, 0, end, height) if orientation >= 5 else (0, top, width, end)
         return _turn(_plane(image if box == (0, 0, *image.size) else image.crop(box)), orientation)
 

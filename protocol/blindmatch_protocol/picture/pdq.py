@@ -104,17 +104,24 @@ def thumbnail(luminance: Floats) -> Floats:
 
 def blurred(rows: Rows, height: int, width: int, at_once: int = 0, by: Blur | None = None) -> Floats:
     """The same of rows that are asked for from first to last, `at_once` or all; by `turned` and `slid`."""
-    (turn, slide), across, down = by or (turned, slid), _window(width), _window(height)
-    cover, covers = _cover(width, across), _cover(height, down)
+    turn, slide = by or (turned, slid)
+    across = _window(width)
+    down = _window(height)
+    cover = _cover(width, across)
+    covers = _cover(height, down)
     # the last two passes need only the columns that decimation keeps, in a narrow picture several times
     columns, back = np.unique(_centres(width), return_inverse=True)
     at_once = min(at_once or len(covers), len(covers))
-    room, lines = _room(across + len(cover), at_once), _room(down + at_once, width)
-    kept, sums = _room(down + len(covers), len(columns)), np.zeros(width, np.float32)
-    room[across + width :], lines[:down] = 0, 0
+    room = _room(across + len(cover), at_once)
+    lines = _room(down + at_once, width)
+    kept = _room(down + len(covers), len(columns))
+    sums = np.zeros(width, np.float32)
+    room[across + width :] = 0
+    lines[:down] = 0
 
     def across_rows(band: Floats, count: int, covered: Floats | None) -> Floats:
-        room[:across], room[:, len(band) : count] = 0, 0
+        room[:across] = 0
+        room[:, len(band) : count] = 0
         turn(band, room[across : across + width])
         slide(room[:, :count], across, np.zeros(count, np.float32), covered)
         return room[across // 2 : across // 2 + width, :count]
@@ -128,7 +135,8 @@ def blurred(rows: Rows, height: int, width: int, at_once: int = 0, by: Blur | No
         last = across_rows(lines[:count], count, None)[columns] / cover[across // 2 + columns, None]
         kept[first : first + count] = last.T
         lines[:down] = lines[count : count + down].copy()
-    kept[:down], kept[down + height :] = 0, 0
+    kept[:down] = 0
+    kept[down + height :] = 0
     slide(kept, down, np.zeros(len(columns), np.float32), None)
     at = down // 2 + _centres(height)
     return (kept[at] / covers[at, None])[:, back]
@@ -162,7 +170,10 @@ def slid(lines: Floats, window: int, sums: Floats, covered: Floats | None) -> No
         lines[:count] = np.add.accumulate(steps.reshape(len(steps), -1), axis=1)[:, 1::2].T
         sums[:] = lines[count - 1]
     else:
-        add, subtract, before, both = np.add, np.subtract, sums, np.empty_like(sums)
+        add = np.add
+        subtract = np.subtract
+        before = sums
+        both = np.empty_like(sums)
         # of a million lines, views of those within the window alone are kept
         leaving, entering = tee(lines)
         for leaves, enters in zip(leaving, islice(entering, window, None), strict=False):
@@ -216,7 +227,8 @@ def _cover(count: int, window: int) -> Floats:
 def _dct_matrix() -> Floats:
     """Rows 1 to 16 of the 64-point DCT-II, transposed to (64, 16); the scale is rounded to float32 first."""
     scale = float(np.float32(np.sqrt(2.0 / SIDE)))
-    rows, columns = np.arange(1, 17)[None, :], np.arange(SIDE)[:, None]
+    rows = np.arange(1, 17)[None, :]
+    columns = np.arange(SIDE)[:, None]
     return np.asarray(scale * np.cos(np.pi / 2.0 / SIDE * rows * (2 * columns + 1)), np.float32)
 
 
@@ -262,7 +274,8 @@ def near_pairs(left: Hashes, right: Hashes, most: int) -> npt.NDArray[np.intp]:
 
 def _blocks(left: Hashes, right: Hashes) -> Iterator[tuple[int, npt.NDArray[np.uint16]]]:
     """Distances of a few rows of `left` at a time, each with the index of its first row."""
-    first, second = _words(left), _words(right)
+    first = _words(left)
+    second = _words(right)
     # a word, its XOR and its count per pair of hashes
     step = max(1, _WORK_BYTES // max(1, 20 * len(second)))
     for top in range(0, len(first), step):

@@ -177,7 +177,8 @@ class SetFile:
         if any(any(data[section.end : layout.padded(section.end)]) for section in sections):
             raise SetFileError("altered: padding is not zero")
         self.identity = replace(identity, parameters=layout.unpack_parameters(tables[:table_at]))
-        self.entries, self.digest = trailer.entries, trailer.digest
+        self.entries = trailer.entries
+        self.digest = trailer.digest
         self.sections = {(section.kind, section.index): section for section in sections}
 
     def _refuse(self, reason: str, cause: Exception | None = None) -> NoReturn:
@@ -221,7 +222,8 @@ class SetFileWriter:
         if len(self._sections) == layout.MOST_SECTIONS:
             raise SetFileError(f"more than {layout.MOST_SECTIONS} sections")
         index = sum(section.kind == kind for section in self._sections)
-        start, digest = self._at, PageHash()
+        start = self._at
+        digest = PageHash()
         for part in parts:
             digest.update(part)
             self._write(part)
@@ -232,10 +234,12 @@ class SetFileWriter:
 
     def finish(self, entries: int) -> bytes:
         """Append parameters, table and trailer; the overall digest, 32 bytes."""
-        at, table = self._at, layout.pack_sections(self._sections)
+        at = self._at
+        table = layout.pack_sections(self._sections)
         self._write(self._parameters)
         self._write(table)
-        length, parameters = self._at + layout.TRAILER.size, len(self._parameters) // layout.PARAMETER.size
+        length = self._at + layout.TRAILER.size
+        parameters = len(self._parameters) // layout.PARAMETER.size
         draft = Trailer(at, length, entries, len(self._sections), parameters, bytes(32))
         digest = layout.overall_digest(self._header, self._parameters + table, layout.pack_trailer(draft))
         self._write(layout.pack_trailer(replace(draft, digest=digest)))

@@ -163,7 +163,8 @@ def unpack_sections(raw: bytes, end: int) -> list[Section]:
     """The section table, of a file whose sections must fill the bytes from 64 to `end`; `SetFileError` if
     they do not, or indices do not count each kind from 0 on."""
     sections = [Section(*row) for row in SECTION.iter_unpack(raw)]
-    at, seen = HEADER.size, dict[int, int]()
+    at = HEADER.size
+    seen = dict[int, int]()
     for section in sections:
         if section.offset != at or section.index != seen.get(section.kind, 0):
             raise SetFileError("altered: the section table has gaps or is out of order")

@@ -123,12 +123,14 @@ class Filter(Redacted, Struct, frozen=True, eq=False):
     def check(self) -> None:
         """Make sure that starts and bucket sizes fit together, so that a look-up ends within its bucket;
         `SetFileError` if they do not, or a bucket is larger than chance makes one."""
-        edge, seen = -1, 0
+        edge = -1
+        seen = 0
         for at in range(0, len(self.unary), _CHECKED):
             bits = np.unpackbits(self.unary[at : at + _CHECKED])[: 2 * self.count - 8 * at]
             zeros = (bits == 0).nonzero()[0] + 8 * at
             self._check_stretch(zeros, edge, seen)
-            edge, seen = int([edge, *zeros[-1:]][-1]), seen + len(zeros)
+            edge = int([edge, *zeros[-1:]][-1])
+            seen = seen + len(zeros)
         used = 2 * self.count % 8
         padded = used and np.unpackbits(self.unary[-1:])[used:].any()
         if seen != self.count or edge != 2 * self.count - 1 or self.starts[0] or padded:
@@ -170,7 +172,8 @@ class Filter(Redacted, Struct, frozen=True, eq=False):
         blocks, inside = np.divmod(buckets, BLOCK)
         before = self.starts[blocks].astype(np.int64)
         start = before + blocks * BLOCK
-        following, skip = blocks + 1, start % 8
+        following = blocks + 1
+        skip = start % 8
         inner = following < len(self.starts)
         entries = np.where(inner, self.starts[np.where(inner, following, 0)].astype(np.int64), self.count)
         zeros = self._zeros_until(start // 8, entries + np.minimum(following * BLOCK, self.count), skip)

@@ -96,7 +96,8 @@ class Fitted:
 
     def __init__(self, keys: Rows, cells: Callable[[int, int], Words]) -> None:
         # in this order the library goes through the cells from end to end, which saves it a sixth of its time
-        self._order, self._fill = np.argsort(_hashed(keys)), cells
+        self._order = np.argsort(_hashed(keys))
+        self._fill = cells
         self._keys = keys[self._order]
         self._table = np.full((len(keys), 2), KEY_BYTES, np.uint64)  # where a key lies, and its length
         self._table[:, 0] = np.arange(len(keys)) * KEY_BYTES + self._keys.ctypes.data
@@ -118,7 +119,9 @@ class Fitted:
         return missing.data
 
     def _open(self, head: bytes) -> None:
-        self._head, self._map, content = head, _OPENED(), _empty(head)
+        self._head = head
+        self._map = _OPENED()
+        content = _empty(head)
         # the library reads these cells whenever a key is looked up, so it sees what is put into them here
         self._cells = _cells_of(content)
         if _library("view")(self._map, content.ctypes.data, len(content)):
@@ -216,7 +219,8 @@ class MapHead(Struct, frozen=True):
         starts = np.uint64(self.segments * self.length)
         low = (hashed & np.uint64(2**32 - 1)) * starts >> np.uint64(32)
         first = ((hashed >> np.uint64(32)) * starts + low) >> np.uint64(32)
-        length, within = np.uint64(self.length), np.uint64(self.length - 1)
+        length = np.uint64(self.length)
+        within = np.uint64(self.length - 1)
         second = (first + length) ^ (hashed >> np.uint64(18) & within)
         third = (first + length + length) ^ (hashed & within)
         return np.stack([first, second, third]).astype(np.intp)
@@ -253,8 +257,10 @@ def open_map(body: memoryview, keys: int) -> ConstMap:
 def check_library() -> None:
     """Build and read a map of two keys, so that types of another size show before they corrupt memory;
     `ImportError` if the library's pointers, sizes or structures are not those that calls here assume."""
-    keys, values = np.arange(2 * KEY_BYTES, dtype=np.uint8).reshape(2, -1), np.array([7, 2**63], np.uint64)
-    room, content = _OPENED(*[_UNTOUCHED] * 16), _empty(_likely_head(len(keys)))
+    keys = np.arange(2 * KEY_BYTES, dtype=np.uint8).reshape(2, -1)
+    values = np.array([7, 2**63], np.uint64)
+    room = _OPENED(*[_UNTOUCHED] * 16)
+    content = _empty(_likely_head(len(keys)))
     fits = not _library("view")(room, content.ctypes.data, len(content))
     fits &= set(room[_OPENED_WORDS:]) == {_UNTOUCHED} and ctypes.sizeof(ctypes.c_void_p) == 8
     read: Any = open_map(Fitted(keys, Cells(bytes(32), 0)).map(0, values), len(keys)) if fits else {}

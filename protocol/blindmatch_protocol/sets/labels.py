@@ -107,7 +107,9 @@ class SealedLabels:
     __slots__ = ("_count", "_file", "_width")
 
     def __init__(self, file: SetFile, count: int, signatures: int) -> None:
-        self._file, self._count, self._width = file, count, record_bytes(signatures)
+        self._file = file
+        self._count = count
+        self._width = record_bytes(signatures)
         rows = [file.row(KIND, index) for index in range(file.count(KIND))]
         expected = [min(STRETCH, count - start) for start in range(0, count, STRETCH)]
         if [row.items for row in rows] != expected or any(r.length != r.items * self._width for r in rows):

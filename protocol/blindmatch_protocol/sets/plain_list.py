@@ -143,7 +143,8 @@ def write_list(
 def _written(
     entries: bm.EntrySource, column: Callable[[bm.EntryBatch], npt.NDArray[Any]], progress: bm.Progress
 ) -> Iterator[bytes]:
-    done, total = 0, len(entries)
+    done = 0
+    total = len(entries)
     for batch in entries.batches(BATCH):
         yield np.ascontiguousarray(column(batch)).tobytes()
         done += len(batch)

@@ -86,7 +86,8 @@ class _Place(Struct, frozen=True):
 
 
 def _places(entries: EntrySource, rows: Rows, digests: Rows, batch: int) -> Iterator[_Place]:
-    total, at = len(entries), 0
+    total = len(entries)
+    at = 0
     for number, part in enumerate(entries.batches(batch)):
         if len(part) != min(batch, total - at):
             raise DesignError("the list changed while it was read")

@@ -151,7 +151,8 @@ class Store:
         self._bits = count.bit_length() - 1
         if count != 1 << max(self._bits, 0) or self._bits > MOST_BITS:
             raise SetFileError(f"store: {count} shards are not a power of two")
-        self._file, self._words = file, words
+        self._file = file
+        self._words = words
         self._maps: dict[int, tuple[FuseMap, ...]] = {}
 
     def lookup(self, keys: Rows) -> Words:
@@ -165,7 +166,8 @@ class Store:
         owners = _owners(fronts_of(keys), self._bits)
         for index in set(owners.tolist()):
             rows = (owners == index).nonzero()[0]
-            names, values = key_list(keys[rows]), np.zeros(len(rows), np.uint64)
+            names = key_list(keys[rows])
+            values = np.zeros(len(rows), np.uint64)
             for word, held in enumerate(self._opened(index)):
                 held.get_many_into(names, values.data)
                 found[rows, word] = values

@@ -48,7 +48,8 @@ Words: TypeAlias = npt.NDArray[np.uint64]
 def nearest(held: plain_list.PlainList, asked: bytes, most: int, counts: bool) -> tuple[bool, Label]:
     """Whether an entry is within `most` bits of `asked`, 32 bytes; the label of the nearest one, the first of
     several, or zeros. `counts`: False finds nothing, after the same accesses."""
-    hashes, own = held.hashes.view(np.uint64), np.frombuffer(asked, np.uint64)
+    hashes = held.hashes.view(np.uint64)
+    own = np.frombuffer(asked, np.uint64)
     apart = np.zeros(len(hashes), np.uint64)
     for word in range(4):
         apart += np.bitwise_count(hashes[:, word] ^ own[word])
@@ -187,7 +188,8 @@ class Enclave(Stateless[Policy, Session, Inside]):
 
     def leakage(self) -> tuple[bm.Leak, ...]:
         host = frozenset({bm.Party.PROVIDER})
-        seen, asking = (QUERY_TIME, SIZE), any_hash(MATCH_DISTANCE)
+        seen = (QUERY_TIME, SIZE)
+        asking = any_hash(MATCH_DISTANCE)
         return (
             bm.Leak(host, bm.Adversary.SEMI_HONEST, seen),
             bm.Leak(host, bm.Adversary.MALICIOUS, (*seen, asking)),
@@ -207,7 +209,8 @@ class Enclave(Stateless[Policy, Session, Inside]):
         out: bm.Workspace,
         progress: bm.Progress = bm.no_progress,
     ) -> bm.Published:
-        platform, blind = Platform(rng.take(SECRET_BYTES), rng.take(SECRET_BYTES)), rng.take(SECRET_BYTES)
+        platform = Platform(rng.take(SECRET_BYTES), rng.take(SECRET_BYTES))
+        blind = rng.take(SECRET_BYTES)
         digest = plain_list.write_list(self.info, entries, parameters, out, progress)
         measurement = measured(CODE, parameters.epoch, digest + blind, MATCH_DISTANCE)
         pinned = {PLATFORM_KEY_KIND: platform.public, MEASUREMENTS_KIND: measurement}
@@ -256,7 +259,8 @@ class Enclave(Stateless[Policy, Session, Inside]):
 
     def _sealed(self, item: bm.Item, quote: Quote, rng: bm.Randomness) -> bm.Step[Session]:
         height, width = item.pixels.shape[:2]
-        reply_key, ephemeral = rng.take(32), rng.take(32)
+        reply_key = rng.take(32)
+        ephemeral = rng.take(32)
         inner = pad_attachment(Picture(reply_key, height, width, item.pixels.tobytes()).encode())
         try:
             sealed = hpke.seal(quote.key, picture_info(quote.measurement, quote.epoch), inner, ephemeral)

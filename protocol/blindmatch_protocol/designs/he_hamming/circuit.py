@@ -69,7 +69,8 @@ class Batch(Redacted, Struct, frozen=True, eq=False, dict=True):
         return tuple(self._made())
 
     def _made(self) -> Iterator[Any]:
-        bits, slot = np.unpackbits(self.hashes, axis=1), np.arange(self.ring.degree)
+        bits = np.unpackbits(self.hashes, axis=1)
+        slot = np.arange(self.ring.degree)
         for giant in reversed(range(0, BITS, self.babies)):
             places = (slot + giant + np.arange(self.babies)[:, None]) % BITS
             columns = bits[slot, places].reshape(self.babies, 2, -1)
@@ -110,9 +111,12 @@ class Evaluation:
     `rng` hides what a query is not entitled to. `ProtocolError` if SEAL refuses the keys."""
 
     def __init__(self, ring: Ring, seeds: bytes, rows: Rows, rng: Randomness) -> None:
-        self._ring, self._rng, self._ev = ring, rng, ring.evaluator
+        self._ring = ring
+        self._rng = rng
+        self._ev = ring.evaluator
         polynomials = packing.unpacked(rows, KEY, "he-hamming/keys", "rows")
-        key_id, size = ring.context.key_parms_id(), packing.SEED_BYTES
+        key_id = ring.context.key_parms_id()
+        size = packing.SEED_BYTES
         parts = [
             packing.ciphertext(key_id, polynomials[at : at + 1], True, seeds[size * at : size * (at + 1)])
             for at in range(len(seeds) // size)
@@ -153,7 +157,8 @@ class Evaluation:
         return [self._ntt(query), *found[1:]]
 
     def _scan(self, babies: Sequence[Any], batch: Batch) -> Any:
-        diagonals, total = batch.diagonals(), None
+        diagonals = batch.diagonals()
+        total = None
         for _ in range(BITS // len(babies)):
             inner = None
             for baby in babies:
@@ -221,7 +226,8 @@ class Evaluation:
 
     def _flood(self, primes: int) -> Polynomials:
         """(E, 0) with E uniform in -2^118 .. 2^118 - 1."""
-        degree, size = self._ring.degree, _FLOOD_BYTES
+        degree = self._ring.degree
+        size = _FLOOD_BYTES
         drawn = np.frombuffer(self._rng.take(size * degree), np.uint8).reshape(degree, size)
         found = np.zeros((2, primes, degree), np.uint64)
         for into, prime in zip(found[0], map(np.uint64, seal.primes(degree)[:primes]), strict=True):

@@ -107,8 +107,10 @@ class HeHamming(bm.Design[Setup, packing.Secret, Waiting, MatcherState]):
     def leakage(self) -> tuple[bm.Leak, ...]:
         """Nothing proves what a reply was computed from, so a malicious matcher withholds what matches it
         likes; with whoever sees reports it learns by that which there was, and what earlier queries held."""
-        matcher, device = frozenset({bm.Party.MATCHER}), frozenset({bm.Party.DEVICE})
-        seen, held = (facts.EPOCH, facts.QUERY_TIME, facts.ENROLMENT), (facts.SET_SIZE, NEAR_ENTRIES)
+        matcher = frozenset({bm.Party.MATCHER})
+        device = frozenset({bm.Party.DEVICE})
+        seen = (facts.EPOCH, facts.QUERY_TIME, facts.ENROLMENT)
+        held = (facts.SET_SIZE, NEAR_ENTRIES)
         cheating = (*seen, facts.UNVERIFIED_REPLY)
         told = {bm.Party.CENTRE: (), bm.Party.PROVIDER: (facts.CHOSEN_MATCHES,)}
         return (
@@ -204,7 +206,8 @@ class HeHamming(bm.Design[Setup, packing.Secret, Waiting, MatcherState]):
 
     def conclude(self, session: Received, setup: Setup) -> bm.Outcome:
         slots = setup.ring.decrypt(session.secret, session.polynomials)
-        labels, own = list(_opened(setup, slots)), session.own_hash
+        labels = list(_opened(setup, slots))
+        own = session.own_hash
         apart = [packing.BITS if own is None else distance(own, label.entry_hash) for label in labels]
         if min(apart, default=packing.BITS) > MATCH_DISTANCE:
             return bm.NoMatch()
@@ -225,14 +228,17 @@ class HeHamming(bm.Design[Setup, packing.Secret, Waiting, MatcherState]):
         self, role: bm.Role, facts: Mapping[str, Hashable], output: bm.Outcome | None, rng: bm.Randomness
     ) -> tuple[bm.Message, ...] | None:
         """The matcher's view: uniform numbers, as far as learning with errors in the ring is hard."""
-        epoch, degree = facts["epoch"], self.sizes.degree
+        epoch = facts["epoch"]
+        degree = self.sizes.degree
         assert isinstance(epoch, int)
         drawn = np.frombuffer(rng.take(16 * DATA * degree), "<u8").reshape(1, DATA, degree, 2)
         bounds = np.array(primes(degree)[:DATA], np.uint64)[:, None]
         return (packing.Query(epoch, rng.take(packing.SEED_BYTES), packing.packed(drawn[..., 0] % bounds)),)
 
     def _reply(self, state: MatcherState, request: bm.Request, rng: bm.Randomness) -> packing.Reply:
-        query, keys, ring = request.body, request.enrolment, state.ring
+        query = request.body
+        keys = request.enrolment
+        ring = state.ring
         if not isinstance(query, packing.Query) or not isinstance(keys, packing.Keys):
             raise bm.ProtocolError(packing.Query.NAME, "needs an encrypted hash and the account's keys")
         _check(query, state.epoch, ring.degree)

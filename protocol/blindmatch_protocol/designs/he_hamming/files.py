@@ -158,8 +158,10 @@ def open_matcher(info: Info, files: publishing.Buffers, sizes: Sizes) -> Matcher
     keys = _rows(file, KEYS_KIND, KEY_BYTES, sizes.degree)
     if len(hashes) != len(keys):
         raise SetFileError(f"{MATCHER_FILE}: not one key for each place")
-    ring, ready = ring_of(sizes), file.identity.parameters.get(READY, 0)
-    pairs, babies = zip(hashes, keys, strict=True), babies_for(len(hashes))
+    ring = ring_of(sizes)
+    ready = file.identity.parameters.get(READY, 0)
+    pairs = zip(hashes, keys, strict=True)
+    babies = babies_for(len(hashes))
     batches = (Batch(ring, rows, chunk, at < ready, babies) for at, (rows, chunk) in enumerate(pairs))
     return MatcherState(file.identity.epoch, ring, tuple(batches))
 

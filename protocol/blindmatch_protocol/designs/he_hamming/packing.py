@@ -157,7 +157,9 @@ class Ring:
     __slots__ = ("context", "degree", "encoder", "evaluator", "seeded", "sizes")
 
     def __init__(self, sizes: Sizes, seed: bytes | None = None) -> None:
-        self.sizes, self.degree, self.seeded = sizes, sizes.degree, seed is not None
+        self.sizes = sizes
+        self.degree = sizes.degree
+        self.seeded = seed is not None
         self.context = seal.context(sizes.degree, sizes.secure, seed)
         self.encoder = sealapi.BatchEncoder(self.context)
         self.evaluator = sealapi.Evaluator(self.context)
@@ -180,7 +182,8 @@ class Ring:
         `DesignError` with a seed: all parts would have one mask, and show the secret key."""
         if self.seeded:
             raise DesignError("keys are never made from a seed")
-        generator, public = sealapi.KeyGenerator(self.context), sealapi.PublicKey()
+        generator = sealapi.KeyGenerator(self.context)
+        public = sealapi.PublicKey()
         generator.create_public_key(public)
         rotations = generator.create_galois_keys(self.elements)
         switching = [
@@ -215,7 +218,8 @@ class Ring:
 
     def decrypt(self, secret: bytes, polynomials: Polynomials) -> npt.NDArray[np.int64]:
         """What the slots of ciphertexts hold, (ciphertexts, degree); two polynomials each, at one prime."""
-        decryptor, found = sealapi.Decryptor(self.context, self.secret_key(secret)), []
+        decryptor = sealapi.Decryptor(self.context, self.secret_key(secret))
+        found = []
         for pair in polynomials.reshape(-1, 2, 1, self.degree):
             plain = sealapi.Plaintext()
             decryptor.decrypt(self.ciphertext(self.context.last_parms_id(), pair), plain)

@@ -123,7 +123,8 @@ def _decompressed(body: bytes) -> bytes:
 def _exported(name: str, result: Any, *arguments: Any) -> Any:
     found = getattr(ctypes.CDLL(sealapi.__file__), name, None)
     if found is not None:
-        found.argtypes, found.restype = arguments, result
+        found.argtypes = arguments
+        found.restype = result
     return found
 
 

@@ -106,7 +106,8 @@ def _fronts(rows: Rows, progress: publishing.Progress) -> labels.Positions:
     for start in range(0, len(rows), _STRETCH):
         part = slice(start, start + _STRETCH)
         own = keys_of(rows[part])
-        fronts[part], masks[part] = own.store_keys, own.masks
+        fronts[part] = own.store_keys
+        masks[part] = own.masks
         progress(len(rows), len(rows))
     return labels.Positions(fronts, masks)
 
@@ -119,15 +120,18 @@ class _Records:
     """
 
     def __init__(self, rows: Rows, width: int, order: store.Order, progress: publishing.Progress) -> None:
-        self._rows, self._progress = rows[:, rows.shape[1] - width :], progress
+        self._rows = rows[:, rows.shape[1] - width :]
+        self._progress = progress
         self._rank = np.empty(len(order), np.uint32)
         self._rank[order] = np.arange(len(order), dtype=np.uint32)
-        self._start, self._block = 0, np.empty((0, width), np.uint8)
+        self._start = 0
+        self._block = np.empty((0, width), np.uint8)
 
     def __call__(self, start: int, stop: int) -> Rows:
         """The records `start` to `stop`, which must be asked for in their order."""
         if stop > self._start + len(self._block):
-            self._start, self._block = start, self._gathered(start, max(stop, start + _BLOCK))
+            self._block = self._gathered(start, max(stop, start + _BLOCK))
+            self._start = start
         return self._block[start - self._start : stop - self._start]
 
     def _gathered(self, start: int, stop: int) -> Rows:
@@ -146,7 +150,8 @@ def _write_filter(job: Job, file: SetFileWriter, rows: Rows) -> None:
 
 
 def _write_labelled(key: SecretKey, recipe: Recipe, job: Job, file: SetFileWriter, rows: Rows) -> None:
-    fronts, count = _fronts(rows, job.progress), len(rows)
+    fronts = _fronts(rows, job.progress)
+    count = len(rows)
     order = store.order_of(fronts.store_keys)
 
     def write_labels() -> None:
@@ -296,7 +301,8 @@ class OprfPsi(VoprfDesign[Setup]):
         return find_label(setup, session.outputs[:1], session.own_hash)
 
     def worked_out(self, session: Verified, setup: Setup) -> bm.WorkedOut:
-        layers, outputs = setup.layers, session.outputs
+        layers = setup.layers
+        outputs = session.outputs
         at = [labels.places(outputs, layer.epoch) for layer in layers]
         stores = [(layer, own) for layer, own in zip(layers, at, strict=True) if isinstance(layer, Layer)]
         return bm.WorkedOut(
@@ -329,4 +335,5 @@ def find_label(setup: Setup, outputs: bm.Rows, own_hash: bytes | None) -> bm.Lab
 
 
 DESIGN = OprfPsi()
-Request, Reply = OprfPsi.round.request, OprfPsi.round.reply
+Request = OprfPsi.round.request
+Reply = OprfPsi.round.reply

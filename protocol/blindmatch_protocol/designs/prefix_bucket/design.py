@@ -194,7 +194,8 @@ class PrefixBucket(voprf.VoprfDesign[Setup]):
         """The views of both roles, perfectly."""
         if role != BUCKETS:
             return super().simulate(role, facts, output, rng)
-        epoch, prefix = facts["epoch"], facts["prefix"]
+        epoch = facts["epoch"]
+        prefix = facts["prefix"]
         assert isinstance(epoch, int) and isinstance(prefix, int)
         return (Fetch(epoch, prefix),)
 

@@ -46,7 +46,8 @@ def bucket_of(own: bytes, bits: int) -> int:
 def rows_of(entries: int, bits: int) -> int:
     """Rows of every bucket, by Chernoff's bound on how many entries fall into one (Mitzenmacher and Upfal,
     Probability and Computing, theorem 4.4)."""
-    mean, exponent = entries / (1 << bits), (_UNLIKELY + bits) * log(2)
+    mean = entries / (1 << bits)
+    exponent = (_UNLIKELY + bits) * log(2)
     rows = ceil(mean) + 1
     while mean and rows * log(rows / mean) - (rows - mean) < exponent:
         rows += 1
@@ -61,7 +62,8 @@ def fill_buckets(entries: EntrySource, rows: Rows, bits: int, secret: bytes, epo
     """The 2^`bits` buckets, in the order of their numbers, of what the build of oprf-psi evaluated: `rows`,
     uint8 (n, w), of store key, mask, record. `DuplicateKeyError` if a hash is there twice, `DesignError` if a
     bucket has more entries than rows."""
-    most, width = rows_of(len(rows), bits), TAG_BYTES + rows.shape[1] - _RECORD_AT
+    most = rows_of(len(rows), bits)
+    width = TAG_BYTES + rows.shape[1] - _RECORD_AT
     store.order_of(rows[:, : store.KEY_BYTES])
     hashes = (own.tobytes() for batch in entries.batches(_BATCH) for own in batch.hashes)
     owners = np.array([bucket_of(own, bits) for own in hashes], np.int64)
@@ -204,7 +206,8 @@ def open_buckets(file: SetFile, setup: Setup | None) -> BucketHolder:
 
 def write_buckets(key: SecretKey, identity: Identity, job: Job, file: SetFileWriter, rows: Rows) -> None:
     """The buckets into a file of their own, and their digests into the set."""
-    bits, digests = identity.parameters[BITS.name], list[bytes]()
+    bits = identity.parameters[BITS.name]
+    digests = list[bytes]()
     size = rows_of(len(rows), bits) * row_bytes(identity.parameters[SIGNATURES.name])
     if size > MOST_BUCKET_BYTES:
         raise bm.DesignError(f"a bucket of {size} bytes, more than {MOST_BUCKET_BYTES}: choose more bits")

@@ -249,13 +249,15 @@ class ThresholdNear(ThresholdPsi):
 
     def voucher(self, setup: Setup, item: bm.Item, inside: Inside, rng: bm.Randomness) -> Voucher:
         """Takes 64 bytes of `rng` a token, and for each of `bands` and one more, 8 and 16 a token, and 16."""
-        t, rows = self.sizes, token_rows(self.asked(inside.own_hash, item))
+        t = self.sizes
+        rows = token_rows(self.asked(inside.own_hash, item))
         b, c, r = (group.random_scalars(count, rng) for count in (t.tokens, 1, t.bands))
         order = drawn_order(t.tokens, rng)
         key, noise = (np.frombuffer(rng.take(KEY_BYTES * n), np.uint8).reshape(n, -1) for n in (1, t.tokens))
         blinded = group.add(group.hash_multiply(b, setup.domain.uniform(rows)), group.multiply_base(c))
         shared = group.add(group.multiply(b, setup.values(rows)), group.multiply(c, setup.public))
-        made, hit = group.multiply_base(r), group.multiply(r, setup.public)
+        made = group.multiply_base(r)
+        hit = group.multiply(r, setup.public)
         is_hit = np.arange(t.tokens) < hits_of(inside.device.pattern(inside.own_hash))
         real = blinded, masks_of(shared) ^ key
         synthetic = (

@@ -133,7 +133,8 @@ class Setup(Redacted, Struct, frozen=True, eq=False):
 
     def value(self, key: bytes) -> bytes:
         """The same of one key: arrays would cost more than the work."""
-        raw, (places,) = self.file.section(CELLS_KIND), self.domain.places(one_row(key)).tolist()
+        raw = self.file.section(CELLS_KIND)
+        (places,) = self.domain.places(one_row(key)).tolist()
         one, two, three = (bytes(raw[32 * at : 32 * at + 32]) for at in places)
         found = sodium.add(sodium.add(one, two), three)
         return found if any(found) else self.public.tobytes()
@@ -264,7 +265,8 @@ class ThresholdPsi(AsksNobody[Setup, DeviceKey, None, None]):
         """A whole table under the same key, and so of the same period. Takes 64 bytes of `rng`; `DesignError`
         if nothing changes, an addition is listed already, or a removed id is not listed."""
         file = plain_list.open_file(self.info, previous, KEY_FILE, None)
-        held, gone = plain_list.open_list(self.info, previous), deltas.checked_ids(adds, removes)
+        held = plain_list.open_list(self.info, previous)
+        gone = deltas.checked_ids(adds, removes)
         if not np.isin(gone, held.ids).all():
             raise bm.DesignError("an id to be removed is not in the set")
         entries = joined([held.take(~np.isin(held.ids, gone)), whole(adds, _BATCH, progress)])
@@ -302,7 +304,8 @@ class ThresholdPsi(AsksNobody[Setup, DeviceKey, None, None]):
         raw = bytes(file.section(PUBLIC_KIND))
         if len(raw) != group.ELEMENT_BYTES + SEED_BYTES or len(file.sections) != 2:
             raise SetFileError(f"{SET_FILE}: a section has another length, or does not belong there")
-        public, seed = raw[: group.ELEMENT_BYTES], raw[group.ELEMENT_BYTES :]
+        public = raw[: group.ELEMENT_BYTES]
+        seed = raw[group.ELEMENT_BYTES :]
         domain = Domain(file.identity.epoch, seed, self.slots(file.entries))
         if file.row(CELLS_KIND).length != domain.cells * group.ELEMENT_BYTES:
             raise SetFileError(f"{SET_FILE}: the table has not the cells of its number of entries")
@@ -342,9 +345,11 @@ class ThresholdPsi(AsksNobody[Setup, DeviceKey, None, None]):
 
     def open_opener(self, files: bm.Buffers) -> bm.Opener:
         file = plain_list.open_file(self.info, files, KEY_FILE, None)
-        key, values = _secret(file), self._settled(file)
+        key = _secret(file)
+        values = self._settled(file)
         period = period_of(group.multiply_base(key).tobytes(), values)
-        epoch, threshold = file.identity.epoch, values[THRESHOLD.name]
+        epoch = file.identity.epoch
+        threshold = values[THRESHOLD.name]
         return self.opener(epoch, period, threshold, key, plain_list.open_list(self.info, files, epoch))
 
     def enrol(self, rng: bm.Randomness) -> DeviceKey:
@@ -355,7 +360,8 @@ class ThresholdPsi(AsksNobody[Setup, DeviceKey, None, None]):
         self, state: DeviceKey, setup: Setup, item: bm.Item, binding: bm.Binding, rng: bm.Randomness
     ) -> bm.Started[DeviceKey, None]:
         """Takes as many bytes of `rng` whatever the item is: 192, but for what a subclass takes more."""
-        filler, other_key = rng.take(HASH_BYTES), rng.take(32)
+        filler = rng.take(HASH_BYTES)
+        other_key = rng.take(32)
         poor = item.quality < self.info.relation.minimum_quality
         own_hash = (item.hash, filler)[poor]
         device = self._shares(state, setup)

@@ -102,8 +102,10 @@ class _Row(Redacted, Struct, frozen=True):
     @classmethod
     def decode(cls, raw: bytes) -> _Row:
         """Read back what `encode` wrote."""
-        device, raw = raw[:32], raw[32:]
-        bound, raw = raw[: cls.BOUND], raw[cls.BOUND :]
+        device = raw[:32]
+        raw = raw[32:]
+        bound = raw[: cls.BOUND]
+        raw = raw[cls.BOUND :]
         share = Share.decode(raw[:SHARE_BYTES])
         assert share is not None  # it was looked at when it was taken
         return cls(device, bound, share, raw[SHARE_BYTES:])
@@ -187,7 +189,8 @@ class ThresholdOpener(Redacted, Struct, frozen=True, eq=False):
     def _label(self, account: str, raw: bytes) -> bm.Label | None:
         """The label of the entry; None if none is listed now, or the evidence is not of a message that the
         account sent."""
-        own, length = raw[:HASH_BYTES], int.from_bytes(raw[HASH_BYTES : HASH_BYTES + _LENGTH], "big")
+        own = raw[:HASH_BYTES]
+        length = int.from_bytes(raw[HASH_BYTES : HASH_BYTES + _LENGTH], "big")
         evidence = raw[HASH_BYTES + _LENGTH :][:length]
         if evidence and not _is_of(evidence, account):
             return None

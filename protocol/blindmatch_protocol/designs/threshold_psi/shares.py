@@ -126,7 +126,8 @@ class DeviceShares(Redacted, Struct, frozen=True):
         raw = np.frombuffer(self._drawn(_POLYNOMIAL_TAG, 8 * COORDINATES * self.threshold), "<u8")
         slots = np.zeros((self.threshold, COORDINATES, 2), "<u8")
         slots[:, :, 0] = raw.reshape(self.threshold, COORDINATES) & np.uint64(FIELD)
-        packed, width = slots.tobytes(), 16 * COORDINATES
+        packed = slots.tobytes()
+        width = 16 * COORDINATES
         return [int.from_bytes(packed[at : at + width], "little") for at in range(0, len(packed), width)]
 
 
@@ -140,7 +141,8 @@ def _of_period(key: bytes, period: bytes, threshold: int) -> tuple[list[int], by
 
 def _evaluated_packed(powers: Sequence[int], place: int) -> list[int]:
     """All polynomials at a place. Sums of 32 products of 61 by 61 bits fit into 128 bits."""
-    total, power = 0, 1
+    total = 0
+    power = 1
     for at, coefficients in enumerate(powers, 1):
         total += coefficients * power
         power = power * place % FIELD
@@ -209,7 +211,8 @@ class _Code:
         good: list[int] = np.flatnonzero(_evaluated(locator, self._places)).tolist()
         if len(good) < self._threshold:
             return None
-        base, more = good[: self._threshold], good[self._threshold :][:_WITNESSES]
+        base = good[: self._threshold]
+        more = good[self._threshold :][:_WITNESSES]
         fits = all((self._interpolated(base, self._places[at]) == self._values[at]).all() for at in more)
         return good if fits else None
 
@@ -281,7 +284,8 @@ def _evaluated(coefficients: Numbers, places: Numbers) -> Numbers:
 
 
 def _sum(values: Numbers) -> Numbers:
-    high, low = (values >> np.uint64(32)).sum(axis=0), (values & _LOW).sum(axis=0)
+    high = (values >> np.uint64(32)).sum(axis=0)
+    low = (values & _LOW).sum(axis=0)
     return _reduced(_times(_reduced(high), np.uint64(1 << 32)) + _reduced(low))
 
 
@@ -291,8 +295,10 @@ def _minus(left: Numbers, right: Numbers) -> Numbers:
 
 def _times(left: Numbers, right: Numbers | np.uint64) -> Numbers:
     """Products in the field, by halves of 32 bits: 2^61 = 1 and 2^64 = 8 there."""
-    left_high, left_low = left >> np.uint64(32), left & _LOW
-    right_high, right_low = right >> np.uint64(32), right & _LOW
+    left_high = left >> np.uint64(32)
+    left_low = left & _LOW
+    right_high = right >> np.uint64(32)
+    right_low = right & _LOW
     middle = left_high * right_low + left_low * right_high
     low = left_low * right_low
     total = (left_high * right_high << np.uint64(3)) + (middle >> np.uint64(29))

@@ -70,7 +70,8 @@ class Domain(Struct, frozen=True):
         return _in_parts(self._places, hashes)
 
     def _places(self, hashes: Rows) -> Places:
-        words, (length, starts, _) = self._digests(_PLACE_TAG, hashes).view("<u8"), self._sizes()
+        words = self._digests(_PLACE_TAG, hashes).view("<u8")
+        length, starts, _ = self._sizes()
         if len(words) == 1:  # a device's: arrays would cost more than the work
             first, *others = words[0, :4].tolist()
             cells = [(first % starts + at) * length + one % length for at, one in enumerate(others)]
@@ -134,7 +135,8 @@ def planned(epoch: int, seed: bytes, hashes: Rows) -> Plan:
 
 def _peeled(places: Places, cells: int) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] | None:
     """Take off, round by round, every entry that has a cell to itself; None if some have none."""
-    count, rounds = len(places), []
+    count = len(places)
+    rounds = []
     load = np.bincount(places.ravel(), minlength=cells)
     entry = np.zeros(cells, np.int64)  # in a cell of one entry its number
     for column in places.T:
@@ -155,7 +157,8 @@ def _peeled(places: Places, cells: int) -> list[tuple[npt.NDArray[np.int64], npt
 def build_cells(plan: Plan, key: Rows, hashes: Rows, fill: bytes, executor: Executor | None = None) -> Rows:
     """The cells, (cells, 32), under the key a, (1, 32), of the plan's hashes: free ones from `fill`, 32
     secret bytes, then every entry's own."""
-    domain, places = plan.domain, plan.domain.places(hashes)
+    domain = plan.domain
+    places = plan.domain.places(hashes)
     cells = np.zeros((domain.cells, group.ELEMENT_BYTES), np.uint8)
     free = np.ones(domain.cells, np.bool_)
     for _, own in plan.rounds:

@@ -222,7 +222,8 @@ def polynomials(entries: publishing.EntryBatch, key: SecretKey, needed: int, epo
 
 
 def _write_labels(file: SetFileWriter, held: Held, progress: publishing.Progress) -> None:
-    epoch, signatures = held.recipe.epoch, held.recipe.signatures
+    epoch = held.recipe.epoch
+    signatures = held.recipe.signatures
     secrets = _member_secrets(held)
     where = shares.addresses(secrets, epoch)
     order = np.argsort(where, kind="stable")
@@ -230,12 +231,14 @@ def _write_labels(file: SetFileWriter, held: Held, progress: publishing.Progress
     near = (where[order[1:]] == where[order[:-1]]).nonzero()[0]
     if (secrets[order[near]] == secrets[order[near + 1]]).all(axis=1).any():
         raise DesignError("the list holds an entry twice")
-    entries, count = held.entries, len(held.entries)
+    entries = held.entries
+    count = len(held.entries)
 
     def records(start: int, stop: int) -> Rows:
         rows = order[start:stop]
         part = entries.take(rows)
-        keys, further = held.label_keys[held.plan.first[rows]], held.plan.member[rows] > 0
+        keys = held.label_keys[held.plan.first[rows]]
+        further = held.plan.member[rows] > 0
         keys[further] = shares.label_keys(secrets[rows[further]], epoch)
         return labels.seal(keys, part, epoch, signatures)
 
@@ -272,7 +275,8 @@ def _shards(
         keys, masked = _evaluated(rows, held, tokens)
         missing = (~held.plan.stored.reshape(-1)[tokens]).nonzero()[0]
         own = filler[np.searchsorted(gaps, tokens[missing])]
-        keys[missing], masked[missing] = own[:, :_UNIT], own[:, _UNIT:]
+        keys[missing] = own[:, :_UNIT]
+        masked[missing] = own[:, _UNIT:]
         return keys, masked.view("<u8")
 
     fill = store.fill_key(key.reveal(), held.recipe.epoch)
@@ -282,10 +286,12 @@ def _shards(
 def _evaluated(rows: Rows, held: Held, tokens: Numbers) -> tuple[Rows, Rows]:
     """Store keys and masked values, uint8 (m, 16) each, of tokens, counted through all entries' bands: the
     family's values, where rows have the entry's own."""
-    bands, units = held.plan.stored.shape[1], rows.reshape(-1, _UNIT)
+    bands = held.plan.stored.shape[1]
+    units = rows.reshape(-1, _UNIT)
     entries, at = np.divmod(tokens, bands)
     places = entries * (rows.shape[1] // _UNIT) + at
-    keys, masked = units[places], units[places + bands]
+    keys = units[places]
+    masked = units[places + bands]
     further = held.plan.member[entries].nonzero()[0]
     some = entries[further]
     change = held.coefficients[some] ^ held.coefficients[held.plan.first[some]]

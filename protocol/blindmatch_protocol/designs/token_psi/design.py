@@ -147,7 +147,9 @@ class TokenPsi(VoprfDesign[Setup]):
         return bm.Parts(band_bits(t.k, t.bands, t.order), asked)
 
     def worked_out(self, session: Verified, setup: Setup) -> bm.WorkedOut:
-        t, layers, outputs = setup.tokening, setup.layers, session.outputs
+        t = setup.tokening
+        layers = setup.layers
+        outputs = session.outputs
         keys = [token_keys(outputs, layer.epoch) for layer in layers]
         reads = tuple(layer.store.lookup(own.store_keys) for layer, own in zip(layers, keys, strict=True))
         values = [own.values(read) for own, read in zip(keys, reads, strict=True)]
@@ -192,7 +194,8 @@ class TokenPsi(VoprfDesign[Setup]):
     def present(
         self, setup: Setup, key: SecretKey, batch: bm.EntryBatch, rows: bm.Rows
     ) -> Iterator[tuple[int, bm.Label]]:
-        bands, layers = setup.tokening.bands, len(setup.layers)
+        bands = setup.tokening.bands
+        layers = len(setup.layers)
         for at, own in enumerate(batch.hashes):
             places = [keys_of(rows[at : at + 1], bands, 1 + place) for place in range(layers)]
             opened = labels_under(setup, places)
@@ -200,4 +203,5 @@ class TokenPsi(VoprfDesign[Setup]):
 
 
 DESIGN = TokenPsi()
-Request, Reply = TokenPsi.round.request, TokenPsi.round.reply
+Request = TokenPsi.round.request
+Reply = TokenPsi.round.reply

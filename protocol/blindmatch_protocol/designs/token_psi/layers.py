@@ -70,12 +70,14 @@ class AddressIndex:
     __slots__ = ("_bitmap", "_bits", "_directory", "_fingerprints", "_low_bits")
 
     def __init__(self, content: memoryview, labels: int) -> None:
-        self._bits, self._low_bits = bucket_bits(labels), bitmap_bits(labels)
+        self._bits = bucket_bits(labels)
+        self._low_bits = bitmap_bits(labels)
         buckets = (1 << self._bits) + 1
         if len(content) != 4 * (buckets + labels) + (1 << self._low_bits - 3):
             raise SetFileError(f"addresses: {len(content)} bytes are not an index of {labels} labels")
         numbers = np.frombuffer(content, "<u4", buckets + labels)
-        self._directory, self._fingerprints = numbers[:buckets], numbers[buckets:]
+        self._directory = numbers[:buckets]
+        self._fingerprints = numbers[buckets:]
         self._bitmap = np.frombuffer(content, np.uint8, offset=4 * (buckets + labels))
         steps = np.diff(self._directory.astype(np.int64))
         uneven = (steps < 0).any() or steps.max() > MOST_IN_BUCKET
@@ -96,9 +98,11 @@ class AddressIndex:
         places = _low(addresses, self._low_bits)
         rows = (self._bitmap[places >> 3] >> (places & 7).astype(np.uint8) & 1).nonzero()[0]
         some = addresses[rows]
-        buckets, wanted = _buckets(some, self._bits).astype(np.intp), _fingerprints(some, self._bits)
+        buckets = _buckets(some, self._bits).astype(np.intp)
+        wanted = _fingerprints(some, self._bits)
         first, end = (self._directory[buckets + more].astype(np.intp) for more in (0, 1))
-        where, numbers = [], []
+        where = []
+        numbers = []
         for step in range(int((end - first).max(initial=0))):
             at = np.minimum(first + step, len(self._fingerprints) - 1)
             hit = (self._fingerprints[at] == wanted) & (first + step < end)

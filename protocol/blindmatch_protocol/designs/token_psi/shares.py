@@ -124,7 +124,8 @@ def _lagrange(bands: int, needed: int) -> tuple[npt.NDArray[np.intp], Elements]:
 
 def _constant(combo: tuple[int, ...], at: int) -> int:
     """The Lagrange polynomial of band `combo[at]` at x = 0: over the other bands, x / (own - x)."""
-    own, product = combo[at] + 1, 1
+    own = combo[at] + 1
+    product = 1
     for band in combo[:at] + combo[at + 1 :]:
         product = multiply(product, multiply(band + 1, inverse(own ^ (band + 1))))
     return product

@@ -81,7 +81,8 @@ def entry_tokens(hashes: Rows, k: int, bands: int, order: Order = PERMUTATION) -
     """The tokens of hashes, uint8 (n, 32): (n, bands), the band's first bit the highest."""
     kind = _kind(k)
     width = 8 * kind.itemsize
-    places, found = np.full((bands, width), HASH_BITS), np.empty((len(hashes), bands), kind)
+    places = np.full((bands, width), HASH_BITS)
+    found = np.empty((len(hashes), bands), kind)
     places[:, width - k :] = band_bits(k, bands, order)
     for start in range(0, len(hashes), _ROWS_AT_ONCE):
         part = hashes[start : start + _ROWS_AT_ONCE]
@@ -214,7 +215,8 @@ def common_tokens(hashes: Rows, k: int, bands: int, order: Order) -> list[Tokens
 def _commonest(first: Indices, own: Tokens) -> Tokens:
     """Of each family's tokens, (n,), the one that most members have; the least of several."""
     order = np.lexsort((own, first))
-    family, own = first[order], own[order]
+    family = first[order]
+    own = own[order]
     starts = np.flatnonzero(_changes(family) | _changes(own))
     counts = np.diff(np.append(starts, len(own)))
     by_count = starts[np.lexsort((-counts, family[starts]))]
@@ -239,9 +241,11 @@ def _joined(hashes: Rows, tokens: Tokens, shared: list[Indices]) -> Indices:
     """For each entry the smallest index it is joined with, (n,)."""
     root = np.arange(len(hashes), dtype=np.int64)
     for band, order in enumerate(shared):
-        left, right = order[:-1], order[1:]
+        left = order[:-1]
+        right = order[1:]
         same = tokens[left, band] == tokens[right, band]
-        left, right = left[same], right[same]
+        left = left[same]
+        right = right[same]
         apart = np.bitwise_count(hashes[left] ^ hashes[right]).sum(axis=1, dtype=np.int32)
         near = apart <= MATCH_DISTANCE
         for a, b in zip(left[near].tolist(), right[near].tolist(), strict=True):
@@ -264,7 +268,8 @@ def _members(root: Indices) -> tuple[Indices, Indices]:
     order = np.argsort(root, kind="stable")
     begin = np.maximum.accumulate(np.where(_changes(root[order]), np.arange(len(order)), 0))
     rank = np.arange(len(order)) - begin
-    member, first = np.empty_like(root), np.empty_like(root)
+    member = np.empty_like(root)
+    first = np.empty_like(root)
     member[order] = rank % MOST_MEMBERS
     first[order] = order[np.arange(len(order)) - rank % MOST_MEMBERS]
     return first, member
@@ -272,12 +277,14 @@ def _members(root: Indices) -> tuple[Indices, Indices]:
 
 def _assigned(tokens: Tokens, first: Indices, shared: list[Indices]) -> tuple[Flags, Flags]:
     """Which tokens are stored and which are lost, (n, bands) each."""
-    stored, lost = np.ones(tokens.shape, np.bool_), np.zeros(tokens.shape, np.bool_)
+    stored = np.ones(tokens.shape, np.bool_)
+    lost = np.zeros(tokens.shape, np.bool_)
     losses = np.zeros(len(tokens), np.int64)
     for band, some in enumerate(shared):
         own = tokens[some, band]
         by_loss = np.lexsort((-losses[some], own))
-        order, own = some[by_loss], own[by_loss]
+        order = some[by_loss]
+        own = own[by_loss]
         starts = _changes(own)
         winner = order[np.maximum.accumulate(np.where(starts, np.arange(len(own)), 0))]
         stored[order, band] = starts

@@ -73,7 +73,8 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
         enough = {
             frozenset(some): (*alone, self.of_key) for some in combinations(self._holders, self.layout.needed)
         }
-        device, known = frozenset({bm.Party.DEVICE}), (*self.set_tells, *self.outputs_tell)
+        device = frozenset({bm.Party.DEVICE})
+        known = (*self.set_tells, *self.outputs_tell)
         return (
             *(bm.Leak(some, how, facts) for some, facts in (one | enough).items() for how in bm.Adversary),
             bm.Leak(device, bm.Adversary.SEMI_HONEST, known),
@@ -279,6 +280,7 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
         self, role: bm.Role, facts: Mapping[str, Hashable], output: bm.Outcome | None, rng: bm.Randomness
     ) -> tuple[bm.Message, ...] | None:
         """The role's view, perfectly; see `VoprfRound.simulated`."""
-        epoch, count = facts["epoch"], facts["query_count"]
+        epoch = facts["epoch"]
+        count = facts["query_count"]
         assert isinstance(epoch, int) and isinstance(count, int)
         return (self.round.simulated(epoch, count, rng),)

@@ -268,7 +268,8 @@ class ListBuild(Redacted, Struct, frozen=True, eq=False):
         threads than sent, and a sample of each batch is computed by libsodium again; if it differs, none of
         the scratch is kept.
         """
-        count, executor = len(job.entries), job.executor
+        count = len(job.entries)
+        executor = job.executor
         scratch = job.out.scratch(SCRATCH, resumable.scratch_bytes(count, self.width, self.batch))
 
         def filled(by: str, compute: resumable.Compute) -> Rows:
@@ -324,7 +325,8 @@ class ListBuild(Redacted, Struct, frozen=True, eq=False):
 
         All by libsodium, since nothing of it is compared.
         """
-        whole, publics = self.key.public, [share.public.element for share in shares.values()]
+        whole = self.key.public
+        publics = [share.public.element for share in shares.values()]
         with group.using(group.LIBSODIUM):
             file.section(PUBLIC_KEY_KIND, [whole.element], 1)
             if len(shares) > 1:

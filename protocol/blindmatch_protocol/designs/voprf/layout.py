@@ -117,7 +117,8 @@ class KeyLayout(Struct, frozen=True):
         found = [_scalar(1)] * len(used) if self._additive else []
         for mine in points:
             others = [point for point in points if point != mine]
-            above, below = np.prod(others, dtype=object), np.prod([o - mine for o in others], dtype=object)
+            above = np.prod(others, dtype=object)
+            below = np.prod([o - mine for o in others], dtype=object)
             found.append(_scalar(int(above) * pow(int(below), -1, group.ORDER) % group.ORDER))
         return found
 
@@ -211,7 +212,8 @@ class Limits(Struct, frozen=True):
 
     def on(self, key: bytes, cost: int) -> KeyLimits:
         """What the host of a role is told."""
-        account, everyone = self.account_evaluations or None, self.all_evaluations or None
+        account = self.account_evaluations or None
+        everyone = self.all_evaluations or None
         return KeyLimits(key, cost, account, everyone, self.key_expires or None)
 
 

@@ -126,13 +126,16 @@ class VoprfRound(Struct, frozen=True):
         `EpochMismatchError` if a reply is of another epoch than the set-up's, `ProtocolError` if one is no
         reply of this round, is malformed, or its proof does not hold (of a key in shares the step names the
         role), or if there are too few of them."""
-        parts, kind, executor = {}, CertifiedReply if session.certify else self.reply, setup.executor
+        parts = {}
+        kind = CertifiedReply if session.certify else self.reply
+        executor = setup.executor
         for role, reply in replies.items():
             step = f"{self.reply.NAME} of {role}" if layout.shared else self.reply.NAME
             if not isinstance(reply, kind):
                 raise ProtocolError(step, f"the device does not take {reply!r}")
             check_epoch(reply.epoch, setup.epoch, step)
-            evaluation, key = Evaluation(reply.evaluated, reply.proof), setup.keys.shares[role]
+            evaluation = Evaluation(reply.evaluated, reply.proof)
+            key = setup.keys.shares[role]
             parts[role] = verified(session.blinding, evaluation, key, executor, step, session.certify)
         if len(parts) < layout.needed:
             raise ProtocolError(self.reply.NAME, f"{layout.needed} roles must answer, not {len(parts)}")
@@ -147,7 +150,8 @@ class VoprfRound(Struct, frozen=True):
     def _evaluated(
         self, holder: KeyHolder, body: Message, tape: Randomness, executor: Executor | None
     ) -> Message:
-        step, certify = self.request.NAME, isinstance(body, CertifyRequest)
+        step = self.request.NAME
+        certify = isinstance(body, CertifyRequest)
         if not isinstance(body, self.request | CertifyRequest):
             raise ProtocolError(step, f"the matcher does not answer {body!r}")
         check_epoch(body.epoch, holder.epoch, step)

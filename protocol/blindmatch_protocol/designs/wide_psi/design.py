@@ -201,4 +201,5 @@ class WidePsi(TokenPsi):
 
 
 DESIGN: Final = WidePsi()
-Request, Reply = WidePsi.round.request, WidePsi.round.reply
+Request = WidePsi.round.request
+Reply = WidePsi.round.reply

@@ -100,7 +100,8 @@ def _digit(f: Field) -> tuple[Lanes, Lanes]:
 
 def _equal(f: Field, value: Lanes, number: int) -> Lanes:
     """All ones where a lane has this number."""
-    width, vector = f.module.width, f.module.vector
+    width = f.module.width
+    vector = f.module.vector
     same = f.op(f"icmp eq {vector} {value.name}, {f.constant(number).name}")
     return Lanes(f.op(f"sext <{width} x i1> {same} to {vector}"), (1 << 64) - 1)
 
@@ -172,11 +173,13 @@ def _hash(f: Field) -> None:
     words = [f.gathered("%in", k, 64) for k in range(8)]
     for k in range(2):
         f.store("%room", Room.t + k, element.from_words(f, words[4 * k : 4 * k + 4]))
-        kept, base = _at(f, Room.kept + k * element.ROOM), _at(f, Room.base + k)
+        kept = _at(f, Room.kept + k * element.ROOM)
+        base = _at(f, Room.base + k)
         f.call("map_before", _at(f, Room.t + k), kept, base)
     f.call("fe_power_pair", _at(f, Room.power), _at(f, Room.base), _at(f, Room.powers))
     for k, point in enumerate((Room.point, Room.other)):
-        kept, power = _at(f, Room.kept + k * element.ROOM), _at(f, Room.power + k)
+        kept = _at(f, Room.kept + k * element.ROOM)
+        power = _at(f, Room.power + k)
         f.call("map_after", _at(f, point), _at(f, Room.t + k), kept, power)
     f.call("add_to", _at(f, Room.point), _at(f, Room.other), "%room")
     f.store_lanes("%ok", 0, f.constant(WORD - 1))
@@ -184,7 +187,8 @@ def _hash(f: Field) -> None:
 
 def _multiply(f: Field) -> None:
     """`Room.point` times the scalars, to `Room.other`."""
-    table, result = _at(f, Room.tables), _at(f, Room.other)
+    table = _at(f, Room.tables)
+    result = _at(f, Room.other)
     f.call("ge_table", table, _at(f, Room.point), "%scalars", result)
     element.store_point(f, result, element.constant_point(f, element.IDENTITY))
 
@@ -198,7 +202,8 @@ def _multiply(f: Field) -> None:
 
 def _encode_states(f: Field) -> None:
     """Encode %count states with one inversion (Montgomery's trick)."""
-    states, size = _at(f, Room.states), element.STATE * f.size
+    states = _at(f, Room.states)
+    size = element.STATE * f.size
     f.store("%room", Room.running, f.number_of(1))
 
     def forward(i: str) -> None:
@@ -209,7 +214,8 @@ def _encode_states(f: Field) -> None:
 
     def backward(i: str) -> None:
         k = f.number("sub", f.number("sub", "%count", 1), i)
-        state, inverse = f.item(states, k, size), f.load("%room", Room.running)
+        state = f.item(states, k, size)
+        inverse = f.load("%room", Room.running)
         f.store("%room", Room.inverse, f.times(inverse, f.load(state, element.PREFIX)))
         f.store("%room", Room.running, f.times(inverse, f.load(state, element.PRODUCT)))
         f.call("encode", state, _at(f, Room.inverse), f.item("%out", k, 32 * f.module.width))
@@ -237,7 +243,8 @@ def _chunks(f: Field, body: Callable[[str, str], None]) -> None:
 
 def _products(f: Field, read: str, row: int) -> None:
     """Read every group of rows of `row` bytes into `Room.point`, multiply and encode it."""
-    width, sums = f.module.width, [_at(f, Room.sums + element.COORDINATES * k) for k in range(2)]
+    width = f.module.width
+    sums = [_at(f, Room.sums + element.COORDINATES * k) for k in range(2)]
 
     def chunk(first: str, count: str) -> None:
         def one(i: str) -> None:
@@ -258,7 +265,8 @@ def _products(f: Field, read: str, row: int) -> None:
 
 
 def _sum_products(f: Field) -> None:
-    total, width = _at(f, Room.sums), f.module.width
+    total = _at(f, Room.sums)
+    width = f.module.width
 
     def chunk(first: str, count: str) -> None:
         def read(i: str) -> None:

@@ -110,7 +110,8 @@ def constant_point(f: Field, coordinates: tuple[int, ...]) -> Point:
 def define_points(module: Module) -> None:
     """`ge_double`, `ge_add`, `ge_cached`, `ge_fold`, of points behind pointers."""
     with module.function("ge_double", "ptr %p", "i64 %times", inline=True) as f:
-        e, h = f.slot("%e"), f.slot("%h")
+        e = f.slot("%e")
+        h = f.slot("%h")
         f.loop("%times", lambda _: _double(f, e, h))
         f.call("fe_mul", f.element("%p", 3), e, h)
     with module.function("ge_add", "ptr %sum", "ptr %p", "ptr %cached") as f:
@@ -132,10 +133,14 @@ def define_points(module: Module) -> None:
 def _double(f: Field, e_slot: str, h_slot: str) -> None:
     """Double X, Y and Z behind %p; T = EH is made after the last doubling alone, of what is kept here."""
     x, y, z = (f.load("%p", k) for k in range(3))
-    xx, yy, zz = f.squared(x), f.squared(y), f.squared(z)
-    h, g = f.plus(xx, yy), f.minus(yy, xx)
+    xx = f.squared(x)
+    yy = f.squared(y)
+    zz = f.squared(z)
+    h = f.plus(xx, yy)
+    g = f.minus(yy, xx)
     xy = f.product(x, y)
-    e, ff = f.plus(xy, xy), f.carry(f.sum(f.sum(zz, zz), f.difference(xx, yy)))
+    e = f.plus(xy, xy)
+    ff = f.carry(f.sum(f.sum(zz, zz), f.difference(xx, yy)))
     for k, coordinate in enumerate((f.times(e, ff), f.times(g, h), f.times(ff, g))):
         f.store("%p", k, coordinate)
     f.store(e_slot, 0, e)
@@ -147,13 +152,19 @@ def added(f: Field, point: Point, cached: Point) -> Point:
     x, y, z, t = point
     y_plus_x, y_minus_x, twice_z, twice_dt = cached
     if f.inline:
-        plus, minus = f.product(f.plus(y, x), y_plus_x), f.product(f.minus(y, x), y_minus_x)
-        tt, zz = f.product(t, twice_dt), f.product(z, twice_z)
+        plus = f.product(f.plus(y, x), y_plus_x)
+        minus = f.product(f.minus(y, x), y_minus_x)
+        tt = f.product(t, twice_dt)
+        zz = f.product(z, twice_z)
     else:
-        plus, minus = f.times(f.plus(y, x), y_plus_x), f.times(f.minus(y, x), y_minus_x)
-        tt, zz = f.times(t, twice_dt), f.times(z, twice_z)
-    e, h = f.minus(plus, minus), f.plus(plus, minus)
-    g, ff = f.plus(zz, tt), f.minus(zz, tt)
+        plus = f.times(f.plus(y, x), y_plus_x)
+        minus = f.times(f.minus(y, x), y_minus_x)
+        tt = f.times(t, twice_dt)
+        zz = f.times(z, twice_z)
+    e = f.minus(plus, minus)
+    h = f.plus(plus, minus)
+    g = f.plus(zz, tt)
+    ff = f.minus(zz, tt)
     return [f.times(e, ff), f.times(g, h), f.times(ff, g), f.times(e, h)]
 
 
@@ -224,7 +235,8 @@ def _root_before(f: Field, u: Limbs, v: Limbs, slot: int) -> None:
 def _root_after(f: Field, u: Limbs, v: Limbs, slot: int) -> tuple[Lanes, Limbs]:
     """Whether u/v is a square, and its root or that of SQRT_M1 u/v, not negative."""
     r = f.times(f.load("%kept", slot), f.load("%power"))
-    check, i = f.times(v, f.square(r)), f.number_of(SQRT_M1)
+    check = f.times(v, f.square(r))
+    i = f.number_of(SQRT_M1)
     correct = f.zero(f.minus(check, u))
     flipped = f.zero(f.plus(check, u))
     flipped_i = f.zero(f.plus(check, f.times(u, i)))
@@ -245,14 +257,18 @@ def _map_before(f: Field) -> None:
 
 
 def _map_after(f: Field) -> None:
-    t, (r, u, v) = f.load("%t"), (f.load("%kept", slot) for slot in range(3))
+    t = f.load("%t")
+    r, u, v = (f.load("%kept", slot) for slot in range(3))
     was_square, s = _root_after(f, u, v, 3)
     s = f.choose(was_square, s, f.negated(f.absolute(f.times(s, t))))
     c = f.choose(was_square, f.number_of(-1), r)
     n = f.minus(f.times(f.times(c, f.minus(r, f.number_of(1))), f.number_of(D_MINUS_ONE_SQ)), v)
-    sv, ss = f.times(s, v), f.square(s)
-    w0, w1 = f.plus(sv, sv), f.times(n, f.number_of(SQRT_AD_MINUS_ONE))
-    w2, w3 = f.minus(f.number_of(1), ss), f.plus(f.number_of(1), ss)
+    sv = f.times(s, v)
+    ss = f.square(s)
+    w0 = f.plus(sv, sv)
+    w1 = f.times(n, f.number_of(SQRT_AD_MINUS_ONE))
+    w2 = f.minus(f.number_of(1), ss)
+    w3 = f.plus(f.number_of(1), ss)
     store_point(f, "%p", [f.times(w0, w3), f.times(w2, w1), f.times(w1, w3), f.times(w0, w2)])
 
 
@@ -265,7 +281,8 @@ def _decode_before(f: Field) -> None:
     over = [f.xor(limb, below) for limb, below in zip(s, f.canonical(s), strict=True)]
     bad = f.or_(f.not_(f.no_bits(over)), f.or_(_mask(f, f.and_(s[0], 1)), _mask(f, f.right(words[3], 63))))
     ss = f.square(s)
-    u1, u2 = f.minus(f.number_of(1), ss), f.plus(f.number_of(1), ss)
+    u1 = f.minus(f.number_of(1), ss)
+    u2 = f.plus(f.number_of(1), ss)
     u2_sqr = f.square(u2)
     v = f.minus(f.negated(f.times(f.number_of(D), f.square(u1))), u2_sqr)
     ratio = f.times(v, u2_sqr)
@@ -305,9 +322,13 @@ def _encode_state(f: Field) -> None:
     inverse of efgh, which many points share (M. Hamburg; `double_and_compress_batch` of curve25519-dalek).
     """
     x, y, z, t = load_point(f, "%p")
-    xy, zz, dtt = f.times(x, y), f.square(z), f.times(f.square(t), f.number_of(D))
-    e, g = f.plus(xy, xy), f.plus(f.square(x), f.square(y))
-    ff, h = f.plus(zz, dtt), f.minus(zz, dtt)
+    xy = f.times(x, y)
+    zz = f.square(z)
+    dtt = f.times(f.square(t), f.number_of(D))
+    e = f.plus(xy, xy)
+    g = f.plus(f.square(x), f.square(y))
+    ff = f.plus(zz, dtt)
+    h = f.minus(zz, dtt)
     for slot, value in enumerate((e, ff, g, h)):
         f.store("%state", slot, value)
     product = f.times(f.times(e, g), f.times(ff, h))
@@ -325,15 +346,18 @@ def _encode(f: Field) -> None:
     """The encoding, from a state and the inverse of its product."""
     e, ff, g, h = (f.load("%state", slot) for slot in range(4))
     inverse = f.load("%inverse")
-    eg, fh = f.times(e, g), f.times(ff, h)
-    z_inverse, t_inverse = f.times(eg, inverse), f.times(fh, inverse)
+    eg = f.times(e, g)
+    fh = f.times(ff, h)
+    z_inverse = f.times(eg, inverse)
+    t_inverse = f.times(fh, inverse)
     rotate = f.odd(f.times(eg, z_inverse))
     magic = f.choose(rotate, f.number_of(SQRT_M1), f.number_of(INVSQRT_A_MINUS_D))
-    e, g, h = (
-        f.choose(rotate, g, e),
-        f.choose(rotate, f.negated(e), g),
-        f.choose(rotate, f.times(ff, f.number_of(SQRT_M1)), h),
-    )
+    # all three from the values before the rotation
+    turned_e = f.choose(rotate, g, e)
+    turned_g = f.choose(rotate, f.negated(e), g)
+    e = turned_e
+    g = turned_g
+    h = f.choose(rotate, f.times(ff, f.number_of(SQRT_M1)), h)
     g = f.choose(f.odd(f.times(f.times(h, e), z_inverse)), f.negated(g), g)
     s = f.absolute(f.times(f.minus(h, g), f.times(magic, f.times(g, t_inverse))))
     identity = f.zero(f.times(eg, fh))

@@ -84,7 +84,8 @@ class Field(Function):
 
     def carry(self, raw: Limbs) -> Limbs:
         """Tight limbs of raw ones."""
-        high, low = [self.right(limb, BITS) for limb in raw], [self.and_(limb, MASK) for limb in raw]
+        high = [self.right(limb, BITS) for limb in raw]
+        low = [self.and_(limb, MASK) for limb in raw]
         first = self.plus19(low[0], high[4])
         return self._tight([first, *(self.add(low[i], high[i - 1]) for i in range(1, LIMBS))])
 
@@ -150,7 +151,8 @@ class Field(Function):
 
     def carried(self, limbs: Limbs, around: bool) -> Limbs:
         """Carries one after the other; the last one goes around to the first limb, or is dropped."""
-        found, over = list[Lanes](), self.constant(0)
+        found = list[Lanes]()
+        over = self.constant(0)
         for limb in limbs:
             total = self.add(limb, over)
             found.append(self.and_(total, MASK))
@@ -213,7 +215,8 @@ class Fma(Field):
         counts, most = self._bounds(left, left if right is None else right)
         low, high = self._columns(left, right)
         pad = [0] * LIMBS
-        counts, most = [*counts, *pad], [*most, *pad]
+        counts = [*counts, *pad]
+        most = [*most, *pad]
         bias = multiple_of_p([(counts[k] + 19 * counts[k + LIMBS]) << 50 for k in range(LIMBS)])
         found = []
         for k in range(LIMBS):
@@ -237,7 +240,8 @@ class Fma(Field):
 
     def _bounds(self, left: Limbs, right: Limbs) -> tuple[list[int], list[int]]:
         """For each column i + j, the number of its products, and the most that its high parts sum up to."""
-        counts, most = [0] * (2 * LIMBS - 1), [0] * (2 * LIMBS - 1)
+        counts = [0] * (2 * LIMBS - 1)
+        most = [0] * (2 * LIMBS - 1)
         for i, a in enumerate(left):
             for j, b in enumerate(right):
                 if max(a.most, b.most) >= 1 << 52 or a.most * b.most >= 1 << 103:
@@ -284,7 +288,8 @@ class Fma(Field):
 
     def _parts(self, x: str, y: str) -> tuple[Lanes, Lanes]:
         """Bits of the low and the high part of a product of doubles."""
-        vector, name = self._doubles, f"llvm.fma.v{self.module.width}f64"
+        vector = self._doubles
+        name = f"llvm.fma.v{self.module.width}f64"
         fma = self.module.intrinsic(name, vector, vector, vector, vector)
 
         def fused(addend: str) -> str:
@@ -312,7 +317,8 @@ class Ifma(Field):
         if right is not None:
             every = [(i, j) for i in range(LIMBS) for j in range(LIMBS)]
             return self._summed([[("h", every)], [("l", every)]], left, right)
-        cross, same = [(i, j) for j in range(LIMBS) for i in range(j)], [(i, i) for i in range(LIMBS)]
+        cross = [(i, j) for j in range(LIMBS) for i in range(j)]
+        same = [(i, i) for i in range(LIMBS)]
         return self._summed([[("h", cross)], [("h", same), ("l", cross)], [("l", same)]], left, left)
 
     def _summed(
@@ -339,7 +345,8 @@ class Ifma(Field):
             raise OverflowError(f"{self.name}: a factor may have more than 52 bits")
         product = left.most * right.most
         most = self.fits(total.most + (min(product, (1 << 52) - 1) if half == "l" else product >> 52))
-        vector, bits = self.module.vector, 64 * self.module.width
+        vector = self.module.vector
+        bits = 64 * self.module.width
         name = f"llvm.x86.avx512.vpmadd52{half}.uq.{bits}"
         function = self.module.intrinsic(name, vector, vector, vector, vector)
         operands = ", ".join(f"{vector} {one.name}" for one in (total, left, right))

@@ -30,7 +30,8 @@ class Module:
     """Functions that are compiled together: built by `field`, on vectors of `width` lanes, W."""
 
     def __init__(self, field: type[Field], width: int) -> None:
-        self._field, self.width = field, width
+        self._field = field
+        self.width = width
         self.vector = f"<{width} x i64>"
         self._declared: dict[str, str] = {}
         self._functions: list[str] = []
@@ -68,7 +69,9 @@ class Function:
     """
 
     def __init__(self, module: Module, name: str, inline: bool) -> None:
-        self.module, self.name, self.inline = module, name, inline
+        self.module = module
+        self.name = name
+        self.inline = inline
         self._slots: set[str] = set()
         self._lines: list[str] = []
         self._count = 0
@@ -107,7 +110,8 @@ class Function:
     def loop(self, count: int | str, body: Callable[[str], None], start: int = 0) -> None:
         """`body(i)` for i from `start` to `count` less 1, a public number; none at all if there are none."""
         self._count += 1
-        k, before = self._count, self._block
+        k = self._count
+        before = self._block
         self.emit(f"br label %head{k}")
         self._label(f"head{k}")
         at = len(self._lines)
@@ -185,7 +189,8 @@ class Function:
 
     def right_by(self, value: Lanes, bits: str) -> Lanes:
         """Shifted right by a public number."""
-        vector, width = self.module.vector, self.module.width
+        vector = self.module.vector
+        width = self.module.width
         one = self.op(f"insertelement {vector} poison, i64 {bits}, i32 0")
         same = self.op(f"shufflevector {vector} {one}, {vector} poison, <{width} x i32> zeroinitializer")
         return Lanes(self.op(f"lshr {vector} {value.name}, {same}"), value.most)
@@ -209,7 +214,8 @@ class Function:
 
     def gathered(self, pointer: str, index: int, stride: int | str) -> Lanes:
         """Word `index` of each lane's row; rows lie `stride` bytes apart."""
-        vector, row = "poison", self.offset(pointer, 8 * index)
+        vector = "poison"
+        row = self.offset(pointer, 8 * index)
         for lane in range(self.module.width):
             word = self.op(f"load i64, ptr {row}, align 1")
             vector = self.op(f"insertelement {self.module.vector} {vector}, i64 {word}, i32 {lane}")
@@ -224,7 +230,8 @@ class Function:
 
     def rotated(self, value: Lanes, lanes: int) -> Lanes:
         """Every lane's value moved to the lane `lanes` before it."""
-        width, vector = self.module.width, self.module.vector
+        width = self.module.width
+        vector = self.module.vector
         order = ", ".join(f"i32 {(lane + lanes) % width}" for lane in range(width))
         shuffled = f"shufflevector {vector} {value.name}, {vector} poison, <{width} x i32> <{order}>"
         return Lanes(self.op(shuffled), value.most)

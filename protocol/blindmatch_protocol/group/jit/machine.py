@@ -66,9 +66,11 @@ def compiled(text: str, cpu: str, features: Iterable[str], assembly: bool = Fals
     llvm.initialize_native_asmprinter()
     module = llvm.parse_assembly(text)
     module.verify()
-    named, host = ",".join(f"+{name}" for name in sorted(features)), llvm.Target.from_default_triple()
+    named = ",".join(f"+{name}" for name in sorted(features))
+    host = llvm.Target.from_default_triple()
     machine = host.create_target_machine(cpu=cpu, features=named, opt=2, reloc="pic", codemodel="small")
-    module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)
+    module.triple = llvm.get_process_triple()
+    module.data_layout = str(machine.target_data)
     passes = llvm.create_pass_builder(machine, llvm.PipelineTuningOptions(speed_level=2))
     passes.getModulePassManager().run(module, passes)
     return machine.emit_assembly(module) if assembly else machine.emit_object(module)
@@ -81,7 +83,8 @@ def linked(code: bytes, signatures: Mapping[str, str]) -> dict[str, Any]:
         builder.export_symbol(name)
     # code and constants in one stretch of memory: apart by 2 GiB, LLVM's other linker ends the process
     linker = llvm.create_lljit_compiler(use_jit_link=True)
-    library, kinds = builder.link(linker, "kernel"), {"p": ctypes.c_void_p, "i": ctypes.c_int64}
+    library = builder.link(linker, "kernel")
+    kinds = {"p": ctypes.c_void_p, "i": ctypes.c_int64}
     found = dict[str, Any]()
     for name, takes in signatures.items():
         found[name] = ctypes.CFUNCTYPE(None, *(kinds[kind] for kind in takes))(library[name])
@@ -96,7 +99,8 @@ class Jit:
     task: Final = 80
 
     def __init__(self, target: Target) -> None:
-        self.target, self.sound = target, True
+        self.target = target
+        self.sound = True
         self.second_sums = SecondSums()
         self._call = linked(code_of(target), _SIGNATURES)
         self._state: Callable[[bytes], _Words] = lru_cache(64)(self._state_behind)
@@ -129,13 +133,16 @@ class Jit:
 
     def _rows(self, function: str, scalars: Rows, rows: Rows) -> _Made:
         """Call a function on every row; all memory but the results is wiped."""
-        width, count = self.target.width, rows_of((scalars, rows))
+        width = self.target.width
+        count = rows_of((scalars, rows))
         # zeros are the identity, to a kernel that has refused it, or hashed bytes like any other
         padded = np.zeros((count + -count % width, rows.shape[1]), np.uint8)
         padded[:count] = rows  # one row may stand for all
         halves = _halves(scalars, len(padded))
-        out, groups = np.empty((max(len(padded), width), ELEMENT_BYTES), np.uint8), len(padded) // width
-        good, sums = _aligned(8 * len(padded)).view(np.int64), np.zeros((2, width, ELEMENT_BYTES), np.uint8)
+        out = np.empty((max(len(padded), width), ELEMENT_BYTES), np.uint8)
+        groups = len(padded) // width
+        good = _aligned(8 * len(padded)).view(np.int64)
+        sums = np.zeros((2, width, ELEMENT_BYTES), np.uint8)
         room = _aligned(Room.bytes(width, groups if function == "sum_products" else 1))
         read, written = (
             [one.ctypes.data for one in some] for some in ((padded, halves), (out, room, good, sums))
@@ -217,7 +224,8 @@ def _halves(scalars: Rows, count: int) -> Rows:
 
     One scalar stands for all rows; behind several there are zeros.
     """
-    halves, found = np.empty_like(scalars), np.zeros((count, ELEMENT_BYTES), np.uint8)
+    halves = np.empty_like(scalars)
+    found = np.zeros((count, ELEMENT_BYTES), np.uint8)
     where = (addresses(one, len(scalars)) for one in (halves, scalars, _HALF))
     deque(map(MULTIPLY_SCALARS, *where), maxlen=0)
     found[: count if len(scalars) == 1 else len(scalars)] = halves
@@ -279,7 +287,8 @@ def check(backend: GroupBackend) -> None:
     case."""
     edges = uniform_edges()
     proper = ~zero_rows(run(FROM_HASH, "hash to group", edges))
-    uniform, all_uniform = in_every_lane(edges[proper]), in_every_lane(edges)
+    uniform = in_every_lane(edges[proper])
+    all_uniform = in_every_lane(edges)
     own = np.resize(in_every_lane(number_rows(SCALAR_EDGES)), (len(all_uniform), 32))
     for rows, scalars in product((uniform, all_uniform), (own, own[5:6])):
         operands = (scalars[: len(rows)], rows)
@@ -287,7 +296,8 @@ def check(backend: GroupBackend) -> None:
     own = own[: len(uniform)]
     good = LIBSODIUM.hash_multiply(own, uniform)
     for function in ("multiply", "sum_products"):
-        ours, theirs = getattr(backend, function), getattr(LIBSODIUM, function)
+        ours = getattr(backend, function)
+        theirs = getattr(LIBSODIUM, function)
         for some in (own, own[:1]):
             _compare(function, ours, theirs, (some, good))
         for bad, lane in product(number_rows(FIELD_EDGES), (0, 3)):

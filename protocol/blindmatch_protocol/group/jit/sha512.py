@@ -23,7 +23,9 @@ def _primes(count: int) -> list[int]:
 
 def _root_bits(number: int, degree: int) -> int:
     """The first 64 bits behind the point of a root (sections 4.2.3 and 5.3.5), by bisection."""
-    scaled, low, high = number << 64 * degree, 0, 1 << 80
+    scaled = number << 64 * degree
+    low = 0
+    high = 1 << 80
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if middle**degree <= scaled else (low, middle)
@@ -78,7 +80,8 @@ def _compress(f: Field, state: str, block: str) -> None:
     a, b, c, d, e, ff, g, h = before
     for t in range(ROUNDS):
         if t >= 16:
-            x, y = schedule[(t - 15) % 16], schedule[(t - 2) % 16]
+            x = schedule[(t - 15) % 16]
+            y = schedule[(t - 2) % 16]
             low = f.xor(_turned(f, x, 1, 8), f.right(x, 7))
             high = f.xor(_turned(f, y, 19, 61), f.right(y, 6))
             schedule[t % 16] = _total(f, schedule[t % 16], low, schedule[(t - 7) % 16], high)
@@ -86,7 +89,15 @@ def _compress(f: Field, state: str, block: str) -> None:
         majority = f.or_(f.and_(a, b), f.and_(c, f.or_(a, b)))
         first = _total(f, h, _turned(f, e, 14, 18, 41), choice, f.constant(CONSTANTS[t]), schedule[t % 16])
         second = _total(f, _turned(f, a, 28, 34, 39), majority)
-        a, b, c, d, e, ff, g, h = _total(f, first, second), a, b, c, _total(f, d, first), e, ff, g
+        # FIPS 180-4, section 6.4.2, step 3: every variable moves on by one place, the last ones first
+        h = g
+        g = ff
+        ff = e
+        e = _total(f, d, first)
+        d = c
+        c = b
+        b = a
+        a = _total(f, first, second)
     for k, (old, new) in enumerate(zip(before, (a, b, c, d, e, ff, g, h), strict=True)):
         f.store_lanes(state, k, _total(f, old, new))
 
