@@ -110,7 +110,8 @@ def note(
     is written down already."""
     if event not in AFTER:
         raise ProtocolError(_NOTE, f"must be one of {', '.join(AFTER)}", "event")
-    row, state = store.find(connection, report_id), AFTER[event]
+    row = store.find(connection, report_id)
+    state = AFTER[event]
     lines = store.journal(connection, report_id)
     moves = [at for at, line in enumerate(lines) if line.state == state and line.event not in _ASIDE]
     if not moves:

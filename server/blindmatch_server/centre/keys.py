@@ -45,7 +45,8 @@ SAME_PICTURE: Final = 56
 _INFO: Final = b"blindmatch/centre/keyed-picture-hash/v1"
 _SIDE: Final = 32
 _REACH: Final = 4
-_LEAST_PATCH, _MOST_PATCH = 2, 4
+_LEAST_PATCH = 2
+_MOST_PATCH = 4
 # some candidates compare a patch with itself and are passed over
 _CANDIDATES: Final = 400
 _NUMBERS: Final = 8
@@ -97,7 +98,8 @@ def _patterns(key: bytes) -> Floats:
 def _pattern(numbers: list[int]) -> Floats:
     """One comparison from eight 16-bit numbers; their bias modulo small ranges does not matter here."""
     tall, wide, tall2, wide2 = (_LEAST_PATCH + n % (_MOST_PATCH - _LEAST_PATCH + 1) for n in numbers[:4])
-    top, left = numbers[4] % (_SIDE + 1 - tall), numbers[5] % (_SIDE + 1 - wide)
+    top = numbers[4] % (_SIDE + 1 - tall)
+    left = numbers[5] % (_SIDE + 1 - wide)
     top2 = _near(top, numbers[6], _SIDE - tall2)
     left2 = _near(left, numbers[7], _SIDE - wide2)
     weights = np.zeros((_SIDE, _SIDE))
@@ -114,7 +116,8 @@ def _near(place: int, number: int, last: int) -> int:
 @lru_cache(maxsize=64)
 def _reduction(count: int) -> Floats:
     """(32, count): area means of `count` samples in 32 equal cells, then the blur 1-2-1."""
-    edges, samples = np.linspace(0, count, _SIDE + 1)[:, None], np.arange(count)[None, :]
+    edges = np.linspace(0, count, _SIDE + 1)[:, None]
+    samples = np.arange(count)[None, :]
     overlap = np.minimum(edges[1:], samples + 1) - np.maximum(edges[:-1], samples)
     means = np.clip(overlap, 0, None) * (_SIDE / count)
     padded = np.concatenate([means[:1], means, means[-1:]])
@@ -260,7 +263,8 @@ def write_references(
     with closing(sqlite3.connect(made, uri=True, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         connection.executescript(f"{_SCHEMA}; PRAGMA user_version = {VERSION}; BEGIN;")
-        done, second = 0, second_hashes or {}
+        done = 0
+        second = second_hashes or {}
         for batch in entries.batches(_AT_ONCE):
             columns = zip(batch.ids.tolist(), batch.hashes, batch.salts, strict=True)
             connection.executemany(

@@ -199,7 +199,8 @@ def try_pile(
     """Read a pile from the database's file, and try to open it, in a block that bounds the work for so many
     vouchers. Raises `sqlite3.Error` if it cannot be read; a design that fails opens nothing."""
     with reading(database) as connection:
-        attempt, rows = begun(connection, pile, most), rows_of(connection, pile, most)
+        attempt = begun(connection, pile, most)
+        rows = rows_of(connection, pile, most)
     try:
         # what it returns is its own code, too
         with within(len(rows)):

@@ -208,7 +208,8 @@ class OperatorMethods:
 
     def hold_notice(self, c: Connection, request: wire.HoldNoticeRequest, call: Call) -> wire.Notice:
         """Put the user's notice off as long as the proposal allows. Raises what `notices.hold` raises."""
-        reason, now = decisions.words_of(request.reason, _HOLD, "reason"), milliseconds(self._clock)
+        reason = decisions.words_of(request.reason, _HOLD, "reason")
+        now = milliseconds(self._clock)
         row = store.find(c, request.report_id)
         entry = store.Entry(now, call.account, "notice held", row.state, reason)
         return notice_of(notices.hold(c, request.report_id, entry), row)
@@ -229,7 +230,8 @@ class OperatorMethods:
     def settle(self, c: Connection, request: wire.SettleRequest, call: Call) -> wire.Complaint:
         """Decide a complaint. Raises what `decisions.settle` raises, and without a reason."""
         decision = decisions.Settlement.UPHELD if request.upheld else decisions.Settlement.REJECTED
-        reason, now = decisions.words_of(request.reason, "centre/settle", "reason"), milliseconds(self._clock)
+        reason = decisions.words_of(request.reason, "centre/settle", "reason")
+        now = milliseconds(self._clock)
         return decisions.settle(c, request.complaint_id, decision, reason, now, call.account)
 
     def due_notices(self, c: Connection, request: wire.DueNoticesRequest, call: Call) -> wire.NoticeList:
@@ -243,7 +245,8 @@ class OperatorMethods:
 
     def note(self, c: Connection, request: wire.NoteRequest, call: Call) -> wire.ReportRow:
         """Write down what authority or provider answered. Raises what `decisions.note` raises."""
-        reason, now = decisions.words_of(request.reason, "centre/note", "reason"), milliseconds(self._clock)
+        reason = decisions.words_of(request.reason, "centre/note", "reason")
+        now = milliseconds(self._clock)
         return report_row(decisions.note(c, request.report_id, request.event, reason, now, call.account))
 
 

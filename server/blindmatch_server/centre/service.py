@@ -118,7 +118,8 @@ class Centre(Redacted, Struct, dict=True, eq=False):
     clock: Clock
 
     def __post_init__(self) -> None:
-        self.limits, deployed = self.config.limits, self.config.deployed
+        self.limits = self.config.limits
+        deployed = self.config.deployed
         self._reporting = _SERVERS.union(deployed.design.info.parties if deployed else ())
         self._places = CallLimit(self.limits.most_uploads)
 
@@ -159,7 +160,8 @@ class Centre(Redacted, Struct, dict=True, eq=False):
             if len(first.report_id) != REPORT_ID_BYTES:
                 raise ProtocolError(_SUBMIT, f"must be {REPORT_ID_BYTES} bytes", "report_id")
             if joiner.size in SLOT_SIZES:
-                now, take = milliseconds(self.clock), self._take_whole
+                now = milliseconds(self.clock)
+                take = self._take_whole
                 received = await self.slots.take(first.report_id, await whole(data), call.account, now, take)
             else:
                 received = await self._keep(first.report_id, data, call.account)
@@ -204,7 +206,8 @@ class Centre(Redacted, Struct, dict=True, eq=False):
     async def export(self, request: wire.ExportRequest, call: Call) -> AsyncIterator[wire.Part]:
         """A report as evidence, of which nothing is sent before the journal has the line that says so;
         `ProtocolError` without a reason, or if the report does not open; `NotFoundError` if there is none."""
-        reason, report_id = decisions.words_of(request.reason, _EXPORT, "reason"), request.report_id
+        reason = decisions.words_of(request.reason, _EXPORT, "reason")
+        report_id = request.report_id
         row = await self.database.run(lambda c: store.find(c, report_id))
         submission = row.submission
         identity = await self.database.run(lambda c: signer_of(c, submission.submitter))
@@ -237,7 +240,8 @@ class Centre(Redacted, Struct, dict=True, eq=False):
                 digest.update(piece)
                 await asyncio.to_thread(incoming.write, piece)
             await asyncio.to_thread(incoming.commit)
-            now, most = milliseconds(self.clock), self.limits.most_reports_a_day
+            now = milliseconds(self.clock)
+            most = self.limits.most_reports_a_day
             submission = store.Submission(report_id, digest.digest(), incoming.blob_id, account, now)
             received, new = await self.database.run(lambda c: store.receive(c, submission, most))
         if new:

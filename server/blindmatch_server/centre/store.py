@@ -190,7 +190,8 @@ UNREADABLE_LIST: Final = "the centre cannot read its copy of the list"
 def failed_for_want_of_list(connection: Connection) -> list[tuple[Submission, int]]:
     """Return the reports, with the id of their entry, that nobody has decided on and whose label the centre
     does not know, while no other check failed."""
-    label, others = Check.LABEL, [check for check in Check if check is not Check.LABEL]
+    label = Check.LABEL
+    others = [check for check in Check if check is not Check.LABEL]
     rows = connection.execute(
         "SELECT report_id, digest, blob_id, submitter, received_at_ms, entry_id FROM reports AS r "
         "WHERE state = ? AND EXISTS (SELECT 1 FROM checks AS c WHERE c.report_id = r.report_id "

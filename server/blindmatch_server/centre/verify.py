@@ -201,8 +201,11 @@ class _Examination(Struct):
             return self.verdicts[Check.FRANKING]
         if not self.report.stamp:
             return Failed("the relay has not stamped the message")
-        report, (opening,), (stamp,) = self.report, self.report.opening, self.report.stamp
-        key, commitment = self.verifier.keys.stamp, opening.commitment
+        report = self.report
+        (opening,) = self.report.opening
+        (stamp,) = self.report.stamp
+        key = self.verifier.keys.stamp
+        commitment = opening.commitment
         return verify_stamp(stamp, commitment, report.sender, report.recipient, key)
 
     def _sender(self) -> Verdict:
@@ -214,7 +217,8 @@ class _Examination(Struct):
             return NotAvailable("the sender's device never said which key it has")
         if not self.report.sender_proof:
             return Failed("the sender's key does not vouch for the message")
-        (opening,), (proof,) = self.report.opening, self.report.sender_proof
+        (opening,) = self.report.opening
+        (proof,) = self.report.sender_proof
         if self.verifier.mode is FrankingMode.SIGNATURE:
             return verify_signature(opening.commitment, proof.proof, self.identity)
         return verify_designated(opening.commitment, proof, self.identity, self.verifier.keys.judge)
@@ -233,7 +237,8 @@ class _Examination(Struct):
         return Passed()
 
     def _facts(self) -> Facts:
-        report, claimed = self.report, self.report.flag
+        report = self.report
+        claimed = self.report.flag
         stamped = isinstance(self.verdicts[Check.STAMP], Passed) and report.stamp
         height, width = self.picture.pixels.shape[:2] if self.picture else (0, 0)
         return Facts(
@@ -363,7 +368,8 @@ class Checking:
         while (submission := await self._database.run(store.next_received)) is not None:
             identity = await self._database.run(lambda c: signer_of(c, submission.submitter))
             assessment = await asyncio.to_thread(self._assess, submission, identity)
-            now, report_id = milliseconds(self._clock), submission.report_id
+            now = milliseconds(self._clock)
+            report_id = submission.report_id
             await self._database.run(lambda c: _record(c, report_id, assessment, now))  # noqa: B023
             self._checked.set()
             self._log.write("checked", outcome=assessment.outcome[0])
@@ -396,7 +402,8 @@ class Checking:
     async def _repeat(self, submission: store.Submission) -> None:
         identity = await self._database.run(lambda c: signer_of(c, submission.submitter))
         assessment = await asyncio.to_thread(self._assess, submission, identity)
-        now, report_id = milliseconds(self._clock), submission.report_id
+        now = milliseconds(self._clock)
+        report_id = submission.report_id
         if await self._database.run(lambda c: _record_again(c, report_id, assessment, now)):
             self._log.write("checked again", outcome=assessment.outcome[0])
 

@@ -61,7 +61,8 @@ def add_to_pile(
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (*pile, digest, row, place, turn, at_ms),
     ).lastrowid
-    seen, first = int(row is not None), int(row is not None and not turn)
+    seen = int(row is not None)
+    first = int(row is not None and not turn)
     (is_due,) = connection.execute(
         "INSERT INTO piles "
         "(account, design, period, held, visible, places, wanted, first_at_ms, last_at_ms, born) "
@@ -147,7 +148,8 @@ class Vouchers(Redacted, Struct, dict=True, eq=False):
         and version, and `EpochMismatchError` if the epoch is not one of the period in force."""
         if head.design not in self.files:
             raise UnsupportedError(STEP, "no vouchers of this design are opened here", "design")
-        version, epoch = self.designs[head.design].info.version, self.files[head.design].epoch
+        version = self.designs[head.design].info.version
+        epoch = self.files[head.design].epoch
         if head.version != version:
             raise UnsupportedError(STEP, f"must be {version}, not {head.version}", "version")
         if (head.design, head.epoch) not in self._takers:
@@ -160,7 +162,8 @@ class Vouchers(Redacted, Struct, dict=True, eq=False):
         `ProtocolError` if it is no voucher of the design (it is not kept then), `QuotaError` if the account
         has handed in too many."""
         voucher = decode_any(self.designs[head.design].vouchers, body, STEP)
-        digest, pile = hashlib.sha256(body).digest(), Pile(account, head.design, self._periods[head.design])
+        digest = hashlib.sha256(body).digest()
+        pile = Pile(account, head.design, self._periods[head.design])
         known = partial(taken_at, pile=pile, digest=digest, most=self.most, step=STEP)
         async with self._turns.take(account):
             received = await self.database.run(known)

@@ -144,7 +144,8 @@ class HashList(AbstractContextManager["HashList"]):
         """Compare every section with its digest, and the ids with each other; `ListFileError` if one differs,
         or ids are out of order or unknown."""
         for name, section in self.footer.sections.items():
-            state, content = hashlib.sha256(), self._section(name).reshape(-1).view(np.uint8)
+            state = hashlib.sha256()
+            content = self._section(name).reshape(-1).view(np.uint8)
             for at in range(0, len(content), _WORK_BYTES):
                 self._check_whole()
                 state.update(content[at : at + _WORK_BYTES].data)
@@ -337,7 +338,9 @@ class ListWriter(AbstractContextManager["ListWriter"]):
         """Write section `name` from arrays of its type and width, in order."""
         kind, width = LAYOUT[name]
         self._file.write(bytes(-self._file.tell() % ALIGNMENT))
-        offset, rows, digest = self._file.tell(), 0, hashlib.sha256()
+        offset = self._file.tell()
+        rows = 0
+        digest = hashlib.sha256()
         for part in parts:
             data = np.ascontiguousarray(part, kind)
             digest.update(data.data)

@@ -135,7 +135,8 @@ class ImportRecords:
         self._times.append(np.full(len(hashes), NO_TIME) if times is None else times)
 
     def settle(self) -> Settled:
-        hashes, kinds = self._hashes.array(), self._kinds.array()
+        hashes = self._hashes.array()
+        kinds = self._kinds.array()
         group, first = group_rows(hashes)
         named = self._live_named(kinds)
         plain = self._live_plain(kinds, group, len(first))

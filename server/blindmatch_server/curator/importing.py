@@ -289,7 +289,8 @@ def list_pictures(
 
 def _picture_blocks(pictures: Sequence[Path], progress: Progress) -> Iterator[tuple[str, Block]]:
     for number, path in enumerate(pictures, 1):
-        hashes, fault = np.empty((0, 32), np.uint8), None
+        hashes = np.empty((0, 32), np.uint8)
+        fault = None
         try:
             picture = Picture.from_bytes(path.read_bytes())
             if picture.quality >= MINIMUM_QUALITY:

@@ -90,11 +90,14 @@ class Inspection(Struct, frozen=True):
 def inspect(listed: HashList) -> Inspection:
     """Figures of an open list, read in batches; `ListFileError` if the file was cut short underneath."""
     footer = listed.footer
-    least, most, not_half = 256, 0, 0
+    least = 256
+    most = 0
+    not_half = 0
     bits = np.zeros(256, np.int64)
     for batch in listed.batches(1 << 15):
         ones = count_ones(batch.hashes)
-        least, most = min(least, int(ones.min())), max(most, int(ones.max()))
+        least = min(least, int(ones.min()))
+        most = max(most, int(ones.max()))
         not_half += int((ones != 128).sum())
         bits += np.unpackbits(batch.hashes, axis=1).sum(axis=0, dtype=np.int64)
     return Inspection(
@@ -134,7 +137,8 @@ class Difference(Redacted, Struct, frozen=True):
 
 def diff(first: HashList, second: HashList) -> Difference:
     group, _ = group_rows(np.concatenate((first.hashes, second.hashes)))
-    mine, theirs = group[: len(first)], group[len(first) :]
+    mine = group[: len(first)]
+    theirs = group[len(first) :]
     adds = np.flatnonzero(~np.isin(theirs, mine))
     removes = np.flatnonzero(~np.isin(mine, theirs))
     return Difference(
@@ -180,7 +184,9 @@ def export(
 
 
 def _write(listed: HashList, export_format: ExportFormat, out: BinaryIO, progress: Progress) -> int:
-    done, before, after = 0, b"pdq ", b"\n"
+    done = 0
+    before = b"pdq "
+    after = b"\n"
     if export_format is ExportFormat.THREATEXCHANGE:
         out.write(_row(COLUMNS))
         before, after = _row(("pdq", "*", listed.footer.name, "", "")).split(b"*")

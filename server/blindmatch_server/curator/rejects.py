@@ -28,7 +28,8 @@ class Reason(StrEnum):
 
     def __new__(cls, value: str, says: str) -> Self:
         made = str.__new__(cls, value)
-        made._value_, made.says = value, says
+        made._value_ = value
+        made.says = says
         return made
 
     NOT_A_PDQ_LINE = "not-a-pdq-line", "a line is 'pdq', one space and 64 hex digits"

@@ -75,7 +75,8 @@ class Source(AbstractContextManager["Source"]):
 
     def read(self, count: int) -> bytes:
         """The next `count` bytes, fewer only at the end of the source."""
-        held, self._held = self._held[:count], self._held[count:]
+        held = self._held[:count]
+        self._held = self._held[count:]
         data = held + self._fetch(count - len(held)) if len(held) < count else held
         self.offset += len(data)
         return data

@@ -61,14 +61,17 @@ SEED_TAG = b"blindmatch/publication-seed/v1"
 
 def seed_stream(seed: bytes) -> Randomness:
     """Randomness from a seed: SHA-512 over tag, seed and a counter, block after block."""
-    counter, held = 0, b""
+    counter = 0
+    held = b""
 
     def draw(count: int) -> bytes:
         nonlocal counter, held
-        blocks, had = [held], len(held)
+        blocks = [held]
+        had = len(held)
         while had < count:
             blocks.append(sha512(SEED_TAG + seed + counter.to_bytes(8, "big")).digest())
-            counter, had = counter + 1, had + 64
+            counter = counter + 1
+            had = had + 64
         whole = b"".join(blocks)
         held = whole[count:]
         return whole[:count]
@@ -123,7 +126,8 @@ class Plan(Struct, frozen=True):
     @classmethod
     def of(cls, how: Publishing, parameters: bm.SetParameters, entries: int, work: str) -> Plan:
         """The plan of a build; `DesignError` if a parameter is unknown or out of its range, or a time."""
-        info, signer = how.design.info, how.signer
+        info = how.design.info
+        signer = how.signer
         names = {*parameters.values, *(parameter.name for parameter in info.parameters)}
         draft = epoch_manifest.EpochManifest(
             design=info.name,
@@ -148,7 +152,8 @@ class Plan(Struct, frozen=True):
     def continues(self, other: Plan | None) -> bool:
         if other is None:
             return False
-        mine, begin = self.draft, other.draft.valid_from
+        mine = self.draft
+        begin = other.draft.valid_from
         moved = replace(mine, valid_from=begin, valid_until=begin + mine.valid_until - mine.valid_from)
         return (moved, self.work) == (other.draft, other.work)
 
@@ -265,8 +270,10 @@ def _beside(job: Job, workspace: FolderWorkspace, published: bm.Published) -> bm
     if not job.how.endorsement.table:
         return published
     workspace.create(ENDORSEMENT).write(job.how.endorsement.table)
-    info, policy = job.how.design.info, EndorsementPolicy.decode(job.how.endorsement.policy)
-    epoch, keys = job.plan.draft.epoch, len(policy.organisations)
+    info = job.how.design.info
+    policy = EndorsementPolicy.decode(job.how.endorsement.policy)
+    epoch = job.plan.draft.epoch
+    keys = len(policy.organisations)
     table = EndorsedTable(job.how.endorsement.table, info, epoch, keys)
     terms = Terms(job.how.signer.key.public, info.name, policy)
     write_trees(workspace.create(TREE_FILE), info, table, terms)
@@ -285,7 +292,8 @@ def _signed(job: Job, contents: Contents, build: Path) -> epoch_manifest.SignedM
         for mapped in maps.values():
             mapped.relax()
 
-    design, draft = job.how.design, job.plan.draft
+    design = job.how.design
+    draft = job.plan.draft
     setup = design.open_setup({name: mapped.content for name, mapped in maps.items()}, draft.epoch)
     design.check_setup(setup, relax)
     folder = build.parent

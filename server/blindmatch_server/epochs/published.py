@@ -127,7 +127,9 @@ class Publication:
     def __init__(
         self, folder: Path, contents: Contents, signed: SignedManifest, needed: frozenset[str] | None = None
     ) -> None:
-        self.folder, self.contents, self.signed = folder, contents, signed
+        self.folder = folder
+        self.contents = contents
+        self.signed = signed
         with _damaged():
             self._files = {
                 file.name: MappedFile(folder / file.name, file.size)
@@ -251,7 +253,8 @@ def open_publication(
     missing or has another length."""
     number = current_epoch(folder) if epoch is None else epoch
     home = folder / str(number)
-    contents, signed = Contents.read(home), read_signed(home)
+    contents = Contents.read(home)
+    signed = read_signed(home)
     if signed.manifest.epoch != number:
         raise DamagedPublicationError(f"{SIGNED} of epoch {number} is for epoch {signed.manifest.epoch}")
     if contents.setup_files() != signed.manifest.files:
@@ -289,7 +292,8 @@ class Logged(Redacted, Struct, frozen=True):
     @classmethod
     def of(cls, leaf: EpochLeaf, proof: TlogProof, hashes: bytes) -> Logged:
         """Raises `ProtocolError` unless `hashes` are the leaves under the proof's checkpoint."""
-        tree, head = Tree.from_leaves(split_hashes(hashes)), proof.head
+        tree = Tree.from_leaves(split_hashes(hashes))
+        head = proof.head
         if tree.size != head.size or compute_root(tree.node, tree.size) != head.root:
             raise ProtocolError("log", "must be those under the checkpoint", "leaves")
         return cls(leaf.encode(), proof.encode(), tree)

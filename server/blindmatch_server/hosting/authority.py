@@ -193,7 +193,8 @@ class Credentials(Redacted, Struct, frozen=True):
     @classmethod
     def read(cls, directory: Path, stem: str) -> Credentials:
         """Read what `write` wrote; `AuthorityError` if a file is missing."""
-        names, devices = (ROOT_CERTIFICATE, f"{stem}.crt", f"{stem}.key"), directory / DEVICES_CERTIFICATE
+        names = (ROOT_CERTIFICATE, f"{stem}.crt", f"{stem}.key")
+        devices = directory / DEVICES_CERTIFICATE
         try:
             root, certificate, key = ((directory / name).read_bytes() for name in names)
             return cls(root, certificate, key, devices.read_bytes() if devices.exists() else b"")

@@ -142,7 +142,8 @@ class Endpoint:
         it drop the reply: the place is kept until the caller goes."""
         call = self._call()
         with ExitStack() as place:
-            read, seconds = partial(self._read, source, call), self._seconds(context)
+            read = partial(self._read, source, call)
+            seconds = self._seconds(context)
             done = await self._done(call, lambda: certified(context), seconds, read, work, place)
             if call.stuck:
                 await asyncio.Event().wait()  # cancelled by gRPC when the caller goes
@@ -185,7 +186,9 @@ class Endpoint:
         place: ExitStack | None = None,
     ) -> T | Refusal:
         """What became of a call; it gets a place that is given back with `place`, or has its line's."""
-        started, turns, placed = time.monotonic(), self._method.turns, place is None
+        started = time.monotonic()
+        turns = self._method.turns
+        placed = place is None
         try:
             call.caller = self._holder(certificate())
             if place is not None:
@@ -253,7 +256,8 @@ class Endpoint:
 
     def _close(self, call: Call, code: grpc.StatusCode, started: float) -> None:
         """Count and log a call before its end is sent, so that whoever saw the end finds it counted."""
-        call.status, call.seconds = code.name, time.monotonic() - started
+        call.status = code.name
+        call.seconds = time.monotonic() - started
         self._context.count(call)
         self._context.log.write(
             "call",

@@ -64,7 +64,8 @@ def _read(pem: bytes) -> Certificate:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
         (uri,) = uris
-        identity, ends = Identity.parse(uri), certificate.not_valid_after_utc.timestamp()
+        identity = Identity.parse(uri)
+        ends = certificate.not_valid_after_utc.timestamp()
         if (identity.kind is Kind.DEVICE) != (certificate.issuer == DEVICES_NAME):
             raise AuthorityError("certificates: signed by the root of others")
         return Certificate(identity, ends, certificate.serial_number)
@@ -83,7 +84,8 @@ class RevocationList(Struct, frozen=True):
 
     def signed(self, authority: Authority, now: datetime) -> bytes:
         """The list as a PEM file; it holds as long as the root does, or until there is a newer one."""
-        start, root = now.astimezone(UTC), authority.root.certificate
+        start = now.astimezone(UTC)
+        root = authority.root.certificate
         draft = x509.CertificateRevocationListBuilder().issuer_name(root.subject).last_update(start)
         draft = draft.next_update(root.not_valid_after_utc)
         draft = draft.add_extension(x509.CRLNumber(self.number), critical=False)
@@ -117,7 +119,10 @@ class Revocations:
     def __init__(self, path: Path, highest: Path, root: bytes, log: EventLog) -> None:
         """Read it; raises as `RevocationList.read`; `AuthorityError` if it is older than what was read
         before, or `highest` holds no number; `StorageError` if its number cannot be kept."""
-        self._path, self._root, self._log, self._highest = path, root, log, highest
+        self._path = path
+        self._root = root
+        self._log = log
+        self._highest = highest
         self._seen = self._stamp()
         try:
             self._held = RevocationList(int(highest.read_text()) if highest.exists() else 0)
@@ -149,7 +154,8 @@ class Revocations:
         return (found.st_mtime_ns, found.st_ino, found.st_size)
 
     def _read(self) -> None:
-        new, before = RevocationList.read(self._path, self._root), self._held.number
+        new = RevocationList.read(self._path, self._root)
+        before = self._held.number
         if new.number < before:
             rule = f"number {new.number} is older than number {before}, which was read before"
             raise AuthorityError(f"certificates: {self._path.name}: {rule} ({self._highest})")

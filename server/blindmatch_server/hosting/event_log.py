@@ -53,7 +53,8 @@ class _StandardError:
         the server."""
         writable = select.poll()
         writable.register(2, select.POLLOUT)
-        data, written = f"{chr(10) if self._torn else ''}{line}\n".encode(), 0
+        data = f"{chr(10) if self._torn else ''}{line}\n".encode()
+        written = 0
         try:
             # a pipe that can be written to takes so many bytes at once, and would wait with more
             while written < len(data) and writable.poll(0):
@@ -71,7 +72,9 @@ class LogFile:
 
     def __init__(self, path: Path, most_bytes: int = MOST_LOG_BYTES) -> None:
         """Raises `StateError` if the file cannot be opened."""
-        self._path, self._most, self._lock = path, most_bytes, threading.Lock()
+        self._path = path
+        self._most = most_bytes
+        self._lock = threading.Lock()
         try:
             self._file = self._open()
         except OSError as error:

@@ -83,7 +83,8 @@ class CallLimit:
     @contextmanager
     def hold(self, account: str, step: str) -> Iterator[None]:
         """Hold a place while the context lasts; `QuotaError` if the account holds all of its places."""
-        taken, most = self._taken.get(account, 0), self._others.get(account, self._most)
+        taken = self._taken.get(account, 0)
+        most = self._others.get(account, self._most)
         if taken >= most:
             raise QuotaError(step, f"{self._whose} may have {most} of these calls at a time")
         self._taken[account] = taken + 1
@@ -107,7 +108,8 @@ class Places:
     """
 
     def __init__(self, most: int) -> None:
-        self._devices, self._few = CallLimit(max(1, most // 32)), max(1, most // 512)
+        self._devices = CallLimit(max(1, most // 32))
+        self._few = max(1, most // 512)
         self._others = CallLimit(max(1, most // 4))
         self._of_devices = max(1, most * 3 // 4)
         self._kinds = CallLimit(most, {Kind.DEVICE: self._of_devices}, "all devices together")

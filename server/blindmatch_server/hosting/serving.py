@@ -49,7 +49,8 @@ from blindmatch_server.storage.errors import NotFoundError, PortTakenError, Stat
 
 def handlers_of(service: Service, context: ServerContext) -> grpc.GenericRpcHandler:
     """The gRPC handlers of a service; `TypeError` if its methods are not those of the descriptor."""
-    described, methods = {one.name: one for one in service.descriptor.methods}, service.methods()
+    described = {one.name: one for one in service.descriptor.methods}
+    methods = service.methods()
     if described.keys() != methods.keys():
         differing = sorted(described.keys() ^ methods.keys())
         raise TypeError(f"{service.descriptor.name}: methods differ from the .proto: {differing}")
@@ -181,14 +182,16 @@ async def running(
     that of the metrics, cannot be bound; `AuthorityError` if the certificate and the key do not belong
     together, or the list of revoked certificates cannot be used; `StateError` if a service cannot be
     opened."""
-    audit, metrics = Audit(), Metrics()
+    audit = Audit()
+    metrics = Metrics()
 
     def count(call: Call) -> None:
         audit.count(call)
         if listen.metrics_port is not None:
             metrics.count(call)
 
-    log, places = EventLog(name, listen.sink, listen.clock, metrics.drop_line), Places(listen.most_calls)
+    log = EventLog(name, listen.sink, listen.clock, metrics.drop_line)
+    places = Places(listen.most_calls)
     context = ServerContext(listen.clock, log, count, places, listen.pace, hangup=hangup or asyncio.Event())
     if listen.revoked is not None:
         revocations = Revocations(*listen.revoked, listen.credentials.root, log)
@@ -317,7 +320,8 @@ def _bind(server: grpc.aio.Server, listen: Listen) -> int:
 
 def _check_bindable(listen: Listen) -> None:
     """Try the address first: gRPC says why it cannot bind one in lines of its own, on standard error."""
-    host, address = listen.host.strip("[]"), f"{listen.host}:{listen.port}"
+    host = listen.host.strip("[]")
+    address = f"{listen.host}:{listen.port}"
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(host, listen.port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:

@@ -80,7 +80,8 @@ def parse_leaf(raw: bytes) -> tuple[Month, dict[str, int]]:
     wrong = ProtocolError("counts", f"must be a line of {FORMAT}, version {VERSION}", "leaf")
     try:
         held = json.loads(raw)
-        found, counts = _MONTH.fullmatch(held["month"]), {**held["counts"]}
+        found = _MONTH.fullmatch(held["month"])
+        counts = {**held["counts"]}
     except (ValueError, KeyError, TypeError, RecursionError):
         raise wrong from None
     if found is None or not all(type(value) is int and value >= 0 for value in counts.values()):
@@ -153,8 +154,10 @@ class Log:
     def __init__(
         self, folder: Path, rules: Callable[[str], StreamRule | None], seed: bytes, cosigning: Cosigning
     ) -> None:
-        self._folder, self._rules = folder, rules
-        self._seed, self._cosigning = seed, cosigning
+        self._folder = folder
+        self._rules = rules
+        self._seed = seed
+        self._cosigning = cosigning
         self._streams: dict[str, _Stream] = {}
 
     def methods(self) -> Mapping[str, endpoint.Method | endpoint.Line]:
@@ -241,7 +244,8 @@ class Log:
 
 def _proven(stream: _Stream, index: int, note: Note) -> wire.LogProof:
     """The proof under a cosigned checkpoint, which is kept unless a longer one was kept meanwhile."""
-    store, size = stream.store, Checkpoint.from_note(note).size
+    store = stream.store
+    size = Checkpoint.from_note(note).size
     with stream.writing:
         if store.size == size:
             store.keep(note)
@@ -254,7 +258,8 @@ def _resource(store: TreeStore, path: str) -> bytes:
         return store.note.encode()
     found = _TILE.fullmatch(path)
     if found is not None:
-        level, index = ENTRIES if found[1] == "entries" else int(found[1]), int(re.sub(r"\D", "", found[2]))
+        level = ENTRIES if found[1] == "entries" else int(found[1])
+        index = int(re.sub(r"\D", "", found[2]))
         width = int(found[3] or WIDTH)
         if 0 < width <= count_in_tile(level, index, store.size) and path == format_tile_path(
             level, index, width

@@ -73,10 +73,13 @@ class TreeStore:
         if any(len(entry) > merkle.ENTRY_MOST for entry in entries):
             raise ProtocolError("log", f"must be at most {merkle.ENTRY_MOST} bytes", "leaf")
         written = [self._level(merkle.ENTRIES, self.size, list(entries))]
-        hashes, level, first = [merkle.leaf_hash(entry) for entry in entries], 0, self.size
+        hashes = [merkle.leaf_hash(entry) for entry in entries]
+        level = 0
+        first = self.size
         while hashes:
             written.append(self._level(level, first, hashes))
-            hashes, first = self._full_roots(level, first, hashes), first // merkle.WIDTH
+            hashes = self._full_roots(level, first, hashes)
+            first = first // merkle.WIDTH
             level += 1
         _sync([path for paths in written for path in paths], self._folder)
         size = self.size + len(entries)
@@ -91,7 +94,8 @@ class TreeStore:
         reach("log.checkpoint.after")
         head = Checkpoint.from_note(note)
         outgrown = self._outgrown(head.size)
-        self.note, self.head = note, head
+        self.note = note
+        self.head = head
         for folder in outgrown:  # now: until a whole tile counts, an append that is cut off may spoil it
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -129,7 +133,8 @@ class TreeStore:
 
     def _outgrown(self, size: int) -> list[Path]:
         """Folders of the partial forms of tiles that are whole in a tree of `size` leaves."""
-        found, level = list[Path](), 0
+        found = list[Path]()
+        level = 0
         while begun := self.size >> merkle.HEIGHT * level:
             index, width = divmod(begun, merkle.WIDTH)
             if width and merkle.count_in_tile(level, index, size) == merkle.WIDTH:

@@ -73,7 +73,10 @@ class Witness:
     def __init__(self, folder: Path, signer: NoteSigner, known: KnownLog, log: Party, clock: Clock) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         sync_folder(folder.parent)  # a witness whose folder a loss of power takes has forgotten every log
-        self._folder, self._signer, self._known, self._clock = folder, signer, known, clock
+        self._folder = folder
+        self._signer = signer
+        self._known = known
+        self._clock = clock
         self._asker = Identity.of(log)
         self._lock = threading.Lock()
 
@@ -94,7 +97,8 @@ class Witness:
             origin = Checkpoint.from_note(asked.note).origin
         except ProtocolError as error:
             return wire.AddCheckpointReply(status=tlog.BAD_REQUEST, body=str(error).encode())
-        key, path = self._known(origin), self._folder / sha256(origin.encode()).hexdigest()
+        key = self._known(origin)
+        path = self._folder / sha256(origin.encode()).hexdigest()
         with self._lock:  # held by the thread: it goes on when its call is cancelled
             found = judge(asked, {} if key is None else {origin: key}, _latest(path))
             if isinstance(found, tlog.Refused):
@@ -276,7 +280,8 @@ class SubmissionPrefix(Struct, frozen=True):
             raise wrong
         try:
             parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
+            host = parts.hostname
+            port = parts.port
         except ValueError:
             raise wrong from None
         if parts.scheme != "https" or not host or port == 0:
@@ -296,7 +301,8 @@ def trust_of(roots: str) -> ssl.SSLContext:
 async def ask_over_https(at: SubmissionPrefix, trust: ssl.SSLContext, body: bytes) -> tuple[int, bytes]:
     """`Ask` of a witness that speaks HTTPS: `TimeoutError` after `SECONDS`, however slowly it answers. Each
     question has a thread of its own, so that slow witnesses hold no other up."""
-    asking, until = ThreadPoolExecutor(1), time.monotonic() + SECONDS
+    asking = ThreadPoolExecutor(1)
+    until = time.monotonic() + SECONDS
     try:
         async with asyncio.timeout(SECONDS):
             return await asyncio.get_running_loop().run_in_executor(asking, _post, at, trust, body, until)
@@ -332,7 +338,8 @@ class _Until(io.RawIOBase):
     """Reads a socket until a time. http.client calls `makefile`, and `close` of what it gives."""
 
     def __init__(self, sock: socket.socket, until: float) -> None:
-        self._sock, self._until = sock, until
+        self._sock = sock
+        self._until = until
         self._raw = sock.makefile("rb", buffering=0)
 
     def makefile(self, _mode: str) -> io.BufferedReader:

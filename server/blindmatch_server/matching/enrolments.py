@@ -81,7 +81,8 @@ class Enrolments:
 
     def check(self, head: wire.EnrolmentHead, epoch: OpenEpoch) -> Role:
         """The role that is to hold it; a `RefusedError` or `ProtocolError` if none can."""
-        info, role = self._design.info, Role(head.role)
+        info = self._design.info
+        role = Role(head.role)
         if (head.design, head.version) != (info.name, info.version):
             raise UnsupportedError(STEP, f"must be {info.name} version {info.version}", "design")
         if role not in self._design.enrolments or role not in epoch.roles:

@@ -159,7 +159,8 @@ class Forwarder:
         await turn
 
     def _go_on(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting = self._waiting
+        self._waiting = []
         for turn in sorted(waiting, key=lambda _: self._rng.take(8)):
             if not turn.done():
                 turn.set_result(None)

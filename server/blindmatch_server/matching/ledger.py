@@ -235,7 +235,8 @@ def divide_limits(limits: KeyLimits, parts: int) -> KeyLimits:
 
     Rounded down, so that all parts together never allow more than the key does. The end is not divided.
     """
-    account, everyone = limits.per_account, limits.in_all
+    account = limits.per_account
+    everyone = limits.in_all
     return replace(
         limits,
         per_account=None if account is None else account // parts,

@@ -62,7 +62,8 @@ class MatchingService(Redacted, Struct, dict=True, eq=False):
     forwarder: forwarding.Forwarder | None = None
 
     def __post_init__(self) -> None:
-        self.design, self.limits = self.config.design, self.config.limits
+        self.design = self.config.design
+        self.limits = self.config.limits
         self._carried = self.forwarder.roles if self.forwarder is not None else frozenset[Role]()
         carried = [one.account for one in forwarding.carriers(self.design.info)]
         self._exchanges = TokenBuckets(
@@ -228,8 +229,10 @@ class MatchingService(Redacted, Struct, dict=True, eq=False):
     async def _learn(self, epoch: OpenEpoch, account: str, request_id: bytes, verdict: Verdict) -> None:
         """Record a verdict, and the report that it makes due, before the device is answered."""
         request = await asyncio.to_thread(request_of, request_id, verdict)
-        now, matched = milliseconds(self.clock), verdict.label is not None
-        filing, facts = None, (self.design.info, epoch.epoch, account, verdict)
+        now = milliseconds(self.clock)
+        matched = verdict.label is not None
+        filing = None
+        facts = (self.design.info, epoch.epoch, account, verdict)
         if (centre := self.config.centre) is not None:
             filing = await asyncio.to_thread(filing_of, *facts, centre, now, self.config.rng)
         added = await self.ledger.record(account, request, now, matched, filing)

@@ -120,7 +120,8 @@ class Relay(Redacted, Struct, dict=True, eq=False):
         """Queue a message, in the clear only once it was looked at. Raises what `store.enqueue` raises, and
         for wrong lengths, or if it is not as messages are here: end-to-end encrypted or in the clear."""
         Fixed(MESSAGE_ID_LENGTH).write(request.message_id, "relay/send", "message_id")
-        most, kind = self.limits.most_sealed_bytes, "sealed" if self.scan is None else "clear"
+        most = self.limits.most_sealed_bytes
+        kind = "sealed" if self.scan is None else "clear"
         body: bytes = getattr(request, kind)
         if not 1 <= len(body) <= most or (request.sealed and request.clear):
             raise ProtocolError("relay/send", f"must be 1 to {most} bytes, and the other kind empty", kind)
@@ -137,7 +138,8 @@ class Relay(Redacted, Struct, dict=True, eq=False):
         """The message with its place, and the stamp on its commitment; what has none, or names nobody's
         account, gets none.
         The stamp leaves with the reply, once the message is on disk."""
-        now, to = milliseconds(self.clock), request.recipient
+        now = milliseconds(self.clock)
+        to = request.recipient
         handed = store.Handed(sender, to, request.message_id, body, now)
         if self.scan is None:
             with suppress(ProtocolError):
@@ -173,7 +175,10 @@ class Relay(Redacted, Struct, dict=True, eq=False):
         if request.wait_ms > self.limits.most_wait_ms:
             rule = f"must be at most {self.limits.most_wait_ms}"
             raise ProtocolError("relay/receive", rule, "wait_ms")
-        loop, after, size, pace = asyncio.get_running_loop(), 0, 0, Pace(_TOGETHER_SECONDS)
+        loop = asyncio.get_running_loop()
+        after = 0
+        size = 0
+        pace = Pace(_TOGETHER_SECONDS)
         with self._listeners.listen(call.account, "relay/receive") as listener:
             until = loop.time() + request.wait_ms / 1000
             while True:
@@ -182,7 +187,8 @@ class Relay(Redacted, Struct, dict=True, eq=False):
                     batch = await self._queued(call.account, after, listener)
                 for message in batch:
                     yield self._delivery(message, more=message is not batch[-1])
-                    after, size = message.sequence, size + len(message.sealed)
+                    after = message.sequence
+                    size = size + len(message.sealed)
                     if 0 < request.most_bytes <= size:
                         return
                 if batch:
@@ -342,7 +348,8 @@ class RelayConfig(Redacted, Struct, frozen=True):
 async def open_services(config: RelayConfig, context: ServerContext) -> AsyncIterator[Sequence[Service]]:
     """The relay and, if it has one, the matching service. Raises what the two openers raise."""
     async with AsyncExitStack() as stack:
-        matching, scan = list[MatchingService](), None
+        matching = list[MatchingService]()
+        scan = None
         if config.matching is not None:
             matching = await stack.enter_async_context(open_matching(config.matching, context))
             scan = None if config.matching.design.info.end_to_end else matching[0].scan

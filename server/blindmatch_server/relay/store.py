@@ -230,8 +230,12 @@ def enqueue(connection: Connection, handed: Handed, limits: RelayLimits) -> tupl
     another message, or another recipient, or the place for another id: two messages under one message key;
     `NotFoundError` if the recipient has not registered; `QuotaError` if too much waits for the recipient
     already, or too much of it is of this sender."""
-    sender, recipient, name = handed.sender, handed.recipient, handed.message_id
-    sealed, now_ms, stamp = handed.sealed, handed.accepted_at_ms, handed.stamp
+    sender = handed.sender
+    recipient = handed.recipient
+    name = handed.message_id
+    sealed = handed.sealed
+    now_ms = handed.accepted_at_ms
+    stamp = handed.stamp
     digest = sha256(sha256(recipient.encode()).digest() + sealed).digest()
     noted = "INSERT INTO sent VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
     if not connection.execute(noted, (sender, name, now_ms, stamp, digest, handed.place)).rowcount:

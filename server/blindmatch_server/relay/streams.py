@@ -43,14 +43,18 @@ class Listener:
     def look(self) -> None:
         """There is something in the database."""
         self._behind = True
-        self._held, self._bytes = [], 0
+        self._held = []
+        self._bytes = 0
         self._woken.set()
 
     def take(self, after: int) -> list[Queued] | None:
         """The messages that follow sequence `after` without a gap, if any; None: look into the database,
         which has all that was handed over before this call."""
-        held, self._held, self._bytes = self._held, [], 0
-        behind, self._behind = self._behind, False
+        held = self._held
+        self._held = []
+        self._bytes = 0
+        behind = self._behind
+        self._behind = False
         self._woken.clear()
         held = [message for message in held if message.sequence > after]
         complete = all(message.sequence == after + n for n, message in enumerate(held, 1))

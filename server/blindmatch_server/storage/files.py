@@ -115,7 +115,8 @@ class HashedWriter:
     __slots__ = ("_digest", "_file", "_name", "_size")
 
     def __init__(self, path: Path) -> None:
-        self._name, self._size = path.name, 0
+        self._name = path.name
+        self._size = 0
         self._digest = sha256()
         with storage(f"creating {path.name}"):
             self._file: BinaryIO = os.fdopen(

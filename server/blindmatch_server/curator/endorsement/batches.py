@@ -93,7 +93,8 @@ class Batches(Redacted, Struct, frozen=True):
         return out.getvalue()
 
     def encode(self, info: Info, policy: EndorsementPolicy) -> bytes:
-        out, every = BytesIO(), joined(one.entries for one in self.held)
+        out = BytesIO()
+        every = joined(one.entries for one in self.held)
         writer = SetFileWriter(out, Identity(info.name, info.version, self.epoch, {NEXT_ID: self.next_id}))
         for kind, column in ((KIND_HASHES, every.hashes), (KIND_IDS, every.ids), (KIND_SALTS, every.salts)):
             writer.section(kind, [np.ascontiguousarray(column).tobytes()], len(every))
@@ -112,11 +113,13 @@ class Batches(Redacted, Struct, frozen=True):
         another."""
         file = SetFile(raw, NAME, info.name, info.version)
         width = TAIL.size + SIGNATURE_BYTES * len(policy.organisations)
-        every, content = _entries(file), bytes(file.section(KIND_BATCHES))
+        every = _entries(file)
+        content = bytes(file.section(KIND_BATCHES))
         masks = np.frombuffer(file.section(KIND_ASKED), "<u4").tolist()
         if len(content) != width * len(masks):
             raise SetFileError(f"{NAME}: batches do not fit the policy's number of keys")
-        held, at = list[Held](), 0
+        held = list[Held]()
+        at = 0
         for number, mask in enumerate(masks):
             try:
                 batch = Batch.unpack(content[number * width : (number + 1) * width])
@@ -173,7 +176,9 @@ class OrganisationKey(Ed25519Key, frozen=True):
         the policy has no such key, or a hash is proposed twice."""
         if (name, self.public) not in [(one.name, one.key) for one in terms.policy.organisations]:
             raise EndorsementError(f"the policy has no organisation {name} with this key")
-        known, signed, refused = frozenset(map(bytes, own)), list[bytes](), dict[int, str]()
+        known = frozenset(map(bytes, own))
+        signed = list[bytes]()
+        refused = dict[int, str]()
         hashes = [bytes(row) for held in proposal.with_action(Action.LIST) for row in held.entries.hashes]
         if len(set(hashes)) < len(hashes):
             raise EndorsementError("the proposal lists a hash twice, under two ids")

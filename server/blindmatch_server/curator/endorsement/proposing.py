@@ -82,19 +82,22 @@ def propose(
     Listed are hashes that as many submitted as the policy needs, in batches by who did, all of them asked;
     removed are entries that too few vouch for, in batches by who does not, all of them asked.
     """
-    names, current = terms.policy.names, before.listed(span.epoch)
+    names = terms.policy.names
+    current = before.listed(span.epoch)
     columns = [current.hashes, *(submissions.get(name, current.hashes[:0]) for name in names)]
     rows = np.concatenate(columns)
     vouchers, is_new = _vouchers(rows, [len(column) for column in columns])
     enough = np.bitwise_count(vouchers) >= terms.policy.needed
-    fresh, lacking = np.flatnonzero(is_new & enough), ~enough[: len(current)]
+    fresh = np.flatnonzero(is_new & enough)
+    lacking = ~enough[: len(current)]
     new = EntryBatch(
         rows[fresh],
         np.arange(before.next_id, before.next_id + len(fresh), dtype=np.uint64),
         np.frombuffer(rng.take(SALT_BYTES * len(fresh)), np.uint8).reshape(-1, SALT_BYTES),
     )
     check_entries(new)
-    gone, others = current.take(lacking), ~vouchers[: len(current)][lacking]
+    gone = current.take(lacking)
+    others = ~vouchers[: len(current)][lacking]
     until = max([span.last_epoch, *(one.batch.last_epoch for one in before.held)])
     listing = _batches(Action.LIST, new, vouchers[fresh], names, span)
     removing = _batches(Action.REMOVE, gone, others, names, replace(span, last_epoch=until))
@@ -152,7 +155,9 @@ def settle(
             raise EndorsementError(
                 "an endorsement is by a key that the policy has not, or of another proposal"
             )
-    taken, missing, endorsers = list[Held](), 0, set[str]()
+    taken = list[Held]()
+    missing = 0
+    endorsers = set[str]()
     for number, held in enumerate(proposal.held):
         signatures = [UNSIGNED] * len(keys)
         for one in endorsements:
@@ -240,7 +245,8 @@ class Records(Struct, frozen=True):
         batches = self._batches(home / NAME, f"there is no record of what epoch {epoch} is endorsed by")
         try:
             build = json.loads((home / BUILD).read_bytes())
-            seed, previous = bytes.fromhex(build["seed"]), int(build["previous"])
+            seed = bytes.fromhex(build["seed"])
+            previous = int(build["previous"])
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise EndorsementError(
                 f"the record of epoch {epoch} is damaged: {BUILD} cannot be read"
@@ -323,7 +329,8 @@ class Audited(Struct, frozen=True):
         return Failed(f"{', '.join(other)}: not what the endorsed list gives") if other else Passed()
 
     def _built(self, how: Publishing, record: Record, before: Record | None) -> Publication:
-        manifest, rng = self.publication.manifest, Randomness(lambda count: record.seed[:count])
+        manifest = self.publication.manifest
+        rng = Randomness(lambda count: record.seed[:count])
         if not record.previous:
             entries = HeldEntries(record.batches.listed(manifest.epoch))
             parameters = SetParameters(manifest.epoch, self.publication.parameters)
@@ -336,7 +343,8 @@ class Audited(Struct, frozen=True):
         return publish_update(how, record.previous, adds, removes, rng)
 
     def _table(self, publication: Publication) -> EndorsedTable:
-        raw, keys = publication.endorsement(), len(self.terms.policy.organisations)
+        raw = publication.endorsement()
+        keys = len(self.terms.policy.organisations)
         if FILE not in raw:
             raise SetFileError("the epoch bears no endorsements")
         return EndorsedTable(raw[FILE], self.design.info, publication.manifest.epoch, keys)

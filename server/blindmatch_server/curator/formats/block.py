@@ -142,7 +142,8 @@ class Lines(Redacted, Struct, frozen=True):
 def whole_lines(source: Source, size: int, most: int = MOST_LINE_BYTES) -> Iterator[Lines]:
     """Blocks of up to `size` bytes, so that no line crosses a border; `size` exceeds `most` by 8 or more. Of
     a line that is too long to be held, the beginning comes as a block of its own."""
-    line, held = 1, b""
+    line = 1
+    held = b""
     while True:
         start = source.offset - len(held)
         fresh = source.read(size - len(held))

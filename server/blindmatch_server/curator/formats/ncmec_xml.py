@@ -105,7 +105,8 @@ class _Records:
         }
 
     def flush(self) -> Block:
-        block, self.gathering = self.gathering.block(), Gathering()
+        block = self.gathering.block()
+        self.gathering = Gathering()
         return block
 
     def bound(self, fed: int) -> None:
@@ -136,7 +137,8 @@ class _Records:
 
     def _start_handler(self) -> Callable[[str, list[str]], None]:
         """Called for each tag of a long document, so a closure: calling it takes less than a method."""
-        handler_of, names = self._starts.get, self._names
+        handler_of = self._starts.get
+        names = self._names
 
         def start(name: str, attributes: list[str]) -> None:
             self._depth += 1
@@ -196,7 +198,8 @@ class _Records:
 
     def _end_text(self) -> str:
         self._expat.CharacterDataHandler = None
-        parts, self._text = self._text or (), None
+        parts = self._text or ()
+        self._text = None
         text = parts[0] if len(parts) == 1 else "".join(parts)
         return text[:MOST_TEXT].strip()
 
@@ -230,7 +233,8 @@ class _Records:
 
     def _leave(self) -> tuple[Place, list[str]]:
         assert self._place is not None
-        place, self._place = self._place, None
+        place = self._place
+        self._place = None
         return place, self._hashes
 
     def _fault(self) -> Reason | None:

@@ -124,7 +124,9 @@ class _Array:
             if self._next() != b"{":
                 self._refuse("an object expected")
             end = self._end_of_object()
-            line, offset, raw = self._line, self._base + self._at, self._data[self._at : end]
+            line = self._line
+            offset = self._base + self._at
+            raw = self._data[self._at : end]
             self._advance(end)
             yield line, offset, raw
             after = self._next()
@@ -177,7 +179,8 @@ class _Array:
     def _more(self) -> bool:
         fresh = self._source.read(_CHUNK_BYTES)
         self._base += self._at
-        self._data, self._at = self._data[self._at :] + fresh, 0
+        self._data = self._data[self._at :] + fresh
+        self._at = 0
         return bool(fresh)
 
     def _refuse(self, rule: str) -> None:
