@@ -68,7 +68,9 @@ class InProcess:
     def ask(self, source: Source) -> Answer:
         """Run one picture's session; `PictureError` if it cannot be decoded, `ProtocolError` if a role
         refuses, or its reply is refused."""
-        picture, whole, roles = picture_of(source), Stopwatch(), Stopwatch()
+        picture = picture_of(source)
+        whole = Stopwatch()
+        roles = Stopwatch()
         _ = picture.fingerprint
 
         def answering(role: Role, body: Message) -> tuple[Message, Verdict | None]:

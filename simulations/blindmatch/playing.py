@@ -81,7 +81,8 @@ def play(
         if home is None:
             home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="blindmatch-"))) / "home"
         world = stack.enter_context(World.create(Path(home), reference))
-        franking, writer = world.deployment.franking.mode, None
+        franking = world.deployment.franking.mode
+        writer = None
         if record is not None:
             writer = Writer(Path(record), world.design, franking)
             stack.callback(writer.close)
@@ -127,7 +128,8 @@ def _audited(world: World, events: Sequence[Event], seen: Mapping[str, Evidence]
 
 
 def _row(event: Event) -> dict[str, Any]:
-    operation, cost = event.operation, event.cost
+    operation = event.operation
+    cost = event.cost
     found = {
         "number": event.number,
         "at_ms": event.at_ms,

@@ -64,7 +64,9 @@ PairsOption = Annotated[int, typer.Option(min=1, max=64, help="Pairs of devices 
 
 def run_benches(benches: Sequence[Bench], runs: int, seconds: float, options: Options) -> Found:
     """Run benches, each in an empty folder; all rows, those before a failure too."""
-    began, meter, broken = time.monotonic(), Meter(runs, seconds), None
+    began = time.monotonic()
+    meter = Meter(runs, seconds)
+    broken = None
     try:
         with phases(ERR) as meter.phase:
             for bench in benches:
@@ -131,7 +133,8 @@ def parties(
     seconds: SecondsOption = 20.0,
 ) -> Found:
     """What a picture costs the device and each role of a design: CPU time and bytes, without a network."""
-    item, given = unlisted_picture(), values_of(values)
+    item = unlisted_picture()
+    given = values_of(values)
     loaded = [load_design(name) for name in designs]
     for design in loaded:
         SetParameters(1, given).check(design.info)

@@ -111,7 +111,8 @@ def _findings(run: DemoRun) -> Iterator[dict[str, Any]]:
             row = {"account": name, "party": str(one.party), "item": one.item, "rule": one.rule}
             row |= {"bytes": one.size, "picture": _picture_names(run, name).get(one.item or 0)}
             if one.told is not None:
-                told, other = one.told, one.other_name(_pool_names(run))
+                told = one.told
+                other = one.other_name(_pool_names(run))
                 row |= {"field": told.field, "value": told.mine, "other": other, "other_value": told.theirs}
             yield row
 
@@ -131,7 +132,8 @@ def _picture_names(run: DemoRun, account: str) -> dict[int, str]:
 
 def _beyond_ciphertext(run: DemoRun) -> dict[str, float]:
     """Bytes that left the sender's device for each purpose of matching, a picture."""
-    pictures, sizes = max(1, len(run.sent)), run.audits["alice"].bytes_by
+    pictures = max(1, len(run.sent))
+    sizes = run.audits["alice"].bytes_by
     purposes = (Purpose.MATCHING, Purpose.REPORT, Purpose.VOUCHER, Purpose.COVER)
     return {
         str(purpose): round(sum(size for (_, p), size in sizes.items() if p is purpose) / pictures, 1)
@@ -237,7 +239,8 @@ def listed_words(run: DemoRun) -> str:
     A match is what a design's own relation calls one. That every match was found says nothing of listed
     pictures which an edit moved out of that relation, so these are counted here.
     """
-    found, relation = listed_sent(run), run.design.info.relation
+    found = listed_sent(run)
+    relation = run.design.info.relation
     if isinstance(relation, Category):
         return f"{found.sent} listed sent; the design looks for a category and uses no list"
     words = f"{found.sent} listed sent, {found.found} found, {found.missed} missed"
@@ -265,7 +268,8 @@ def listed_words(run: DemoRun) -> str:
 
 def matches_words(run: DemoRun) -> str:
     """Matches found, and what a near design missed, with the recall that it declares."""
-    words, recall = f"{run.matches} matches, {sum(run.oracle)} expected", run.design.info.relation.recall
+    words = f"{run.matches} matches, {sum(run.oracle)} expected"
+    recall = run.design.info.relation.recall
     if not missed(run) or recall == 1:
         return words
     return f"{words}, {missed(run)} missed at a declared recall of {recall:.1%}"
@@ -280,7 +284,8 @@ def _counts(rows: list[dict[str, Any]]) -> tuple[object, ...]:
 
 def compared(run: DemoRun) -> dict[str, Any]:
     """By party: sessions with it, how many could be compared, with how many pictures, and why not all."""
-    every, rows = [one for audit in run.audits.values() for one in audit.comparisons], {}
+    every = [one for audit in run.audits.values() for one in audit.comparisons]
+    rows = {}
     for party in dict.fromkeys(one.party for one in every):
         sessions = [one for one in every if one.party == party]
         good = [one.decoys for one in sessions if one.comparable]
@@ -306,7 +311,8 @@ def undeclared_words(run: DemoRun) -> str:
 def _words(name: str, row: dict[str, Any]) -> str:
     if not row["compared"]:
         return f"not comparable at the {name}: {', '.join(row['reasons'])}"
-    least, sessions = row["least_pictures"], f"{row['compared']} of {row['sessions']} sessions"
+    least = row["least_pictures"]
+    sessions = f"{row['compared']} of {row['sessions']} sessions"
     return f"at the {name} {sessions} compared with {least} or more other pictures"
 
 
@@ -315,7 +321,8 @@ def _observed_table(run: DemoRun) -> Table:
     for party in parties_of(run.design):
         saw = seen(run, party)
         purposes = "\n".join(f"{purpose} {size:,}" for purpose, size in saw["bytes_by_purpose"].items())
-        calls, cipher = sum(saw["calls_observed"].values()), saw["end_to_end_ciphertext_bytes"]
+        calls = sum(saw["calls_observed"].values())
+        cipher = saw["end_to_end_ciphertext_bytes"]
         rows.append((party.server, calls, saw["bytes_in"], cipher, purposes or "-"))
     columns = ("party", "calls", "bytes in", "of it E2EE", "by purpose")
     title = f"what each party was seen to get ({undeclared_words(run)})"
@@ -379,7 +386,8 @@ def run_story(
     story = play_story(name, out.resolve())
     said = [f"{one.date} (day {one.day}, simulated): {one.says}" for one in story.told]
     remain = [f"{one.file}, {one.shows}: {shlex.join(('blindmatch', *one.command))}" for one in story.kept]
-    told, kept = to_builtins(story.told), to_builtins(story.kept)
+    told = to_builtins(story.told)
+    kept = to_builtins(story.kept)
     return Found({"version": 1, "story": name, "simulated": True, "told": told, "kept": kept}, said + remain)
 
 

@@ -201,7 +201,8 @@ def _held_out(point: Point, wished: float) -> tuple[str, bool]:
     found = point.held_out
     if found is None or found.value is None or found.low is None or found.high is None:
         return "held out: no matching pair, so recall is not known there", False
-    low, high = 100 * found.low, 100 * found.high
+    low = 100 * found.low
+    high = 100 * found.high
     verdict = "met" if low >= wished else "not met" if high < wished else "unsure"
     told = f"recall {100 * found.value:.2f} % ({low:.2f} to {high:.2f}; {found.why})"
     return f"held out: {told}: {wished:g} % is {verdict} on photographs that chose nothing", high >= wished
@@ -318,6 +319,7 @@ def _set(tokening: Tokening, limits: Limits) -> str:
 
 def _cells(point: Point) -> tuple[object, ...]:
     value = point.held_out.value if point.held_out else None
-    t, costs = point.tokening, (f"{point.device_u:.0f}", f"{point.secrecy:,.3g}", point.request_bytes)
+    t = point.tokening
+    costs = (f"{point.device_u:.0f}", f"{point.secrecy:,.3g}", point.request_bytes)
     recalls = f"{100 * point.merits[0]:.2f}", f"{100 * value:.2f}" if value is not None else "not known"
     return (t.k, t.bands, t.probes, t.needed, *recalls, *costs)

@@ -132,7 +132,8 @@ def _design(deployment: Deployment, name: str, asked: str | None) -> str:
 @contextmanager
 def _leaving_nothing(deployment: Deployment, name: str, key_file: Path | None) -> Iterator[None]:
     """Remove what a new device that could not be registered has made, unless the relay may have its keys."""
-    new, folder = name not in device_names(deployment), deployment.device(name)
+    new = name not in device_names(deployment)
+    folder = deployment.device(name)
     before = [*folder.iterdir()] if folder.is_dir() else []
     new_key = key_file if key_file is not None and not key_file.exists() else None
     try:
@@ -168,7 +169,8 @@ def list_(deployment: Deployment) -> Found:
         }
         for name, one in held.items()
     ]
-    deployed, notes = design_of(deployment), []
+    deployed = design_of(deployment)
+    notes = []
     if others := [name for name, one in held.items() if one.design != deployed]:
         words = f"note: the last set was built for {deployed}; made for another design: {', '.join(others)}"
         notes.append(words)

@@ -94,7 +94,8 @@ def status(deployment: Deployment, name: NameArgument) -> Found:
     """Show what waits on the device, what came of messages and was not shown yet, the set it adopted, what it
     refused, and what became of its reports and complaints; nothing is sent."""
     with opened(deployment, name) as device:
-        held, ended = device.standing(), device.outcomes()
+        held = device.standing()
+        ended = device.outcomes()
     settings = Settings.read(deployment, name)
     result: dict[str, Any] = {
         "waiting_messages": held.messages,
@@ -120,7 +121,8 @@ def status(deployment: Deployment, name: NameArgument) -> Found:
     shown: list[Table | str] = [details(name, first)]
     shown += not_shown_yet(ended, name)
     if info.vouching is not None:
-        tells, opens = info.vouching.tells, info.vouching.opened
+        tells = info.vouching.tells
+        opens = info.vouching.opened
         shown.append(f"note: What this device hands the centre tells it {tells}. It opens {opens}.")
     if held.evidence:
         seen = [(moment(one.found_at_ms), str(one.kind), one.epoch, one.words) for one in held.evidence]

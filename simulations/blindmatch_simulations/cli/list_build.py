@@ -103,7 +103,9 @@ def build(
     loaded = load_design(reference)
     if previous is not None and (epoch is not None or values):
         raise typer.BadParameter("an update is the epoch after the current one and keeps its parameters")
-    rng, given, now = system_randomness(), values_of(values), datetime.now(UTC)
+    rng = system_randomness()
+    given = values_of(values)
+    now = datetime.now(UTC)
     # what is approved is what is published, even if an import replaces the list meanwhile
     with open_named(deployment, name) as entries:
         next_up = succession(deployment, loaded.info.name, name, in_memory(entries))
@@ -167,7 +169,8 @@ def _ask(what: str) -> None:
 
 def published(publication: Publication, more: dict[str, Any]) -> Found:
     """A published epoch, and what more is to be said of it."""
-    manifest, setup = publication.manifest, publication.setup_bytes
+    manifest = publication.manifest
+    setup = publication.setup_bytes
     result = {
         "design": manifest.design,
         "epoch": manifest.epoch,
@@ -229,7 +232,8 @@ def submit(
 
     The folder is the whole truth: a picture that is no longer in it is no longer vouched for.
     """
-    files, rng = files_of(folder), system_randomness()
+    files = files_of(folder)
+    rng = system_randomness()
     with progress_bar(ERR, "pictures hashed") as progress:
         summary = endorsing.submit(deployment, organisation, name, files, rng, progress)
     rejected = {str(reason): count for reason, count in summary.rejected.items()}

@@ -163,7 +163,8 @@ def _years(years: Iterable[Mapping[str, Any]]) -> Iterator[tuple[object, ...]]:
 def _fates(designs: Iterable[Mapping[str, Any]]) -> Iterator[tuple[object, ...]]:
     for one in designs:
         if one["status"] == "measured" and one["of_100"]:
-            fates, ends = one["of_100"]["fates"], one["of_100"]["found_by_two_assumed_shares"]
+            fates = one["of_100"]["fates"]
+            ends = one["of_100"]["found_by_two_assumed_shares"]
             yield (
                 one["design"],
                 *(f"{fates[name]:.1f}" for name in FATES),
@@ -202,7 +203,8 @@ def _mix(inputs: Mapping[str, Any]) -> str:
 def known_false(made: Mapping[str, Any]) -> Iterator[str]:
     """What is known of false matches, in three parts that stand together: seen, the least flattering rates,
     and where half of all matches are wrong; once for all designs of which it is the same."""
-    even, entries = made["break_even"], made["list_entries"]
+    even = made["break_even"]
+    entries = made["list_entries"]
     told: dict[str, list[str]] = {}
     for row in made["designs"]:
         if known := row.get("false_matches"):
@@ -236,7 +238,8 @@ def _seen(known: Mapping[str, Any], entries: float) -> str:
 
 def opened(row: Mapping[str, Any]) -> str:
     """What a design's threshold lets nobody see, and whom it opens all the same."""
-    one, wrong = row["threshold"], row["threshold"]["opened_wrongly_a_year"]
+    one = row["threshold"]
+    wrong = row["threshold"]["opened_wrongly_a_year"]
     seen = " to ".join(short(one["seen"][end]) for end in ("from_utility", "from_t"))
     chance, series, bursts = (short(wrong[how]) for how in ("independent", "in_series", "bursts"))
     rate = f"{1 / wrong['rate']:,.0f}" if wrong["rate"] else "infinitely many"

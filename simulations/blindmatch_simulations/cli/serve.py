@@ -121,7 +121,8 @@ def _serve_all(deployment: Deployment, reference: str, allow_collusion: bool) ->
 
 def _watch(deployment: Deployment, servers: Sequence[ServerProcess]) -> None:
     """Say that they are ready, and name each that ends while others run."""
-    live, ended = list(servers), list[ProcessError]()
+    live = list(servers)
+    ended = list[ProcessError]()
     # whoever reads "ready" may stop them at once
     with suppress(KeyboardInterrupt):
         OUT.print("ready; Ctrl-C stops them")

@@ -62,16 +62,20 @@ def repeated(values: Sequence[float], least: float = -math.inf) -> Figure:
     n = len(values)
     if n < 2:
         return one(values[0], 1) if values else {}
-    value, error, held = fmean(values), stdev(values) / n**0.5, np.array(values)
+    value = fmean(values)
+    error = stdev(values) / n**0.5
+    held = np.array(values)
     reach = float(stdtrit(n - 1, 0.975 if n >= 6 else 0.995))
-    low, high = -reach, reach
+    low = -reach
+    high = reach
     if n >= 6 and error:
         drawn = held[np.random.Generator(np.random.PCG64(n)).integers(n, size=(2000, n))]
         middle = drawn.sum(axis=1) / n
         spreads = np.sqrt(((drawn - middle[:, None]) ** 2).sum(axis=1) / (n - 1))
         some = spreads > 1e-9 * held.std()
         ends = np.quantile((middle[some] - value) / (spreads[some] / n**0.5), [0.015, 0.985])
-        low, high = min(low, float(ends[0])), max(high, float(ends[1]))
+        low = min(low, float(ends[0]))
+        high = max(high, float(ends[1]))
     return {"value": value, "low": max(least, value - high * error), "high": value - low * error, "n": n}
 
 
@@ -122,7 +126,8 @@ def bound(checks: Sequence[tuple[str, str]], n: int | None) -> Figure:
     found = []
     for game in played:
         if isinstance(game, dict) and "interval" in game:
-            runs, sure = game["class_runs"], 1 - 0.005 / game["classes"]
+            runs = game["class_runs"]
+            sure = 1 - 0.005 / game["classes"]
             hits = (round((game["advantage"] + 1) / 2 * runs), runs // 2)
             ends = [round(2 * exact(right, runs, sure)[1] - 1, 4) for right in hits]
             found.append({"value": max(ends), "n": runs, "resolution": ends[1]})
@@ -141,7 +146,8 @@ def agrees(figures: Mapping[str, Figure], succeeded: bool) -> bool:
 def came_to(figures: Mapping[str, Figure]) -> tuple[Figure, bool]:
     """What an attack achieved, of its trials by case, and whether that excludes chance."""
     whole, *cases = (figures[name] for name in sorted(figures, key="achieved".__ne__))
-    unit, trials = whole["unit"], [one["n"] for one in cases]
+    unit = whole["unit"]
+    trials = [one["n"] for one in cases]
     if unit.startswith("advantage") and None not in trials:
         games = [_game(one, 1 - (1 - SURE) / max(1, len(cases))) for one in cases or [whole]]
         best = max(games, key=lambda one: (one["low"] > 0, one["value"]))
@@ -176,7 +182,9 @@ class Raw:
         self.run: Row = next(iter(runs), {})
         # what raw rows hold: a figure of the row's own words would be derived of itself
         given = {name: row[name] for name in ("design", "parameters", "checks_why")}
-        self.row, self.seen, self.evidence = row, {**self.run, **given}, evidence
+        self.row = row
+        self.seen = {**self.run, **given}
+        self.evidence = evidence
         self.tables = {**held, "pictures": [one for one in rows if one["kind"] not in RAW]}
         self.base = sqlite3.connect(":memory:")
         tables: dict[str, list[Row]] = {**self.tables, "seen": [{"j": self.seen}]}
@@ -189,7 +197,8 @@ class Raw:
             cells = [[_cell(one[column]) for column in columns] for one in some]
             self.base.executemany(f"INSERT INTO {name} VALUES ({marks})", cells)  # noqa: S608
         main = [one["matched"] for one in self.tables["pictures"] if one["kind"] == "photographs"]
-        design, matched = row["design"], any(one["matched"] for one in self.tables["pictures"])
+        design = row["design"]
+        matched = any(one["matched"] for one in self.tables["pictures"])
         self.no = {
             "nothing": design["relation"] == "nothing" and not matched,
             "category": design["relation"] == "category",
@@ -218,7 +227,8 @@ class Raw:
         return self.base.execute(query).fetchall()
 
     def _made(self, name: str, rule: Row, rows: list[Any]) -> Figure:
-        entries, first = self.seen["parameters"]["entries"], [one[0] for one in rows]
+        entries = self.seen["parameters"]["entries"]
+        first = [one[0] for one in rows]
         match rule["how"]:
             case "share":
                 return share_of(rows) | ({"pairs": len(rows) * entries} if rule.get("pairs") and rows else {})
@@ -250,7 +260,8 @@ class Raw:
 
     def thousands(self) -> float:
         """By how many thousand entries the two lists differ, in whole steps where the design declares one."""
-        lengths, entries = self.seen["lengths"], self.seen["parameters"]["entries"]
+        lengths = self.seen["lengths"]
+        entries = self.seen["parameters"]["entries"]
         step = lengths.get("step", 1)
         own, other = (math.ceil(count / step) * step for count in (entries, lengths["entries"]))
         return float(other - own) / 1000
@@ -288,7 +299,8 @@ class Raw:
             held.setdefault(group, []).append((hit, name))
         written = {one["name"]: one for one in self.row.get(part, ())}
         for name in dict.fromkeys([*written, *held]):
-            had, rows = written.get(name, {"share": {}}), held.get(name, [])
+            had = written.get(name, {"share": {}})
+            rows = held.get(name, [])
             untold = self.no["nothing"] or self.no["category"] or any(hit is None for hit, _ in rows)
             found = None if untold else sum(hit for hit, _ in rows)
             yield f"{part}: {name}: sent, found", [had.get("sent"), had.get("found")], [len(rows), found]

@@ -55,12 +55,16 @@ class Folder:
     ) -> None:
         """Args: declared: the program's own units by figure, designs and attacks by name (described), the
         pairs of these that are not played, and studies' names."""
-        self.path, self.rules, self.evidence = path, rules, evidence
+        self.path = path
+        self.rules = rules
+        self.evidence = evidence
         self.declared: Row = declared or {
             "units": {}, "designs": {}, "attacks": {}, "unplayed": (), "studies": ()
         }  # fmt: skip
         self.differences: list[Difference] = []
-        self.derived, self.not_derived, self.digests = 0, Counter[str](), dict[str, str]()
+        self.derived = 0
+        self.not_derived = Counter[str]()
+        self.digests = dict[str, str]()
 
     def verify(self, published: Sequence[str] = ()) -> None:
         """Look at every file; what cannot be read, or makes no sense, is a difference, too; so is a published
@@ -158,7 +162,8 @@ class Folder:
 
     def _declared(self, row: Row) -> None:
         """Does a design say what this program's of the same version and parameters says?"""
-        name, said = row["id"], self.declared["designs"].get(row["parameters"]["reference"])
+        name = row["id"]
+        said = self.declared["designs"].get(row["parameters"]["reference"])
         self._compare("results.json", name, "status, why", [row["status"], row["why"]], ["measured", ""])
         if said is None or any(said[one] != row["design"][one] for one in ("version", "parameters")):
             self.not_derived["design: it is not this program's, or of another version or parameters"] += 1
@@ -187,7 +192,8 @@ class Folder:
             self.not_derived[f"attacks: this program's {name} is in no row"] += 1
 
     def _attack(self, row: Row) -> None:
-        name, design = row["id"], row["parameters"]["design"]
+        name = row["id"]
+        design = row["parameters"]["design"]
         if row["kind"] != "attack":
             self._compare(ATTACKS, design, f"{name}: kind", row["kind"], "attack not played")
             self._compare(ATTACKS, design, f"{name}: why", bool(row["why"]), True)
@@ -210,14 +216,16 @@ class Folder:
             return
         self.derived += 1
         for part in ("value", "low", "high", "n"):
-            one, other = written[part], derived.get(part)
+            one = written[part]
+            other = derived.get(part)
             # most are written to four digits
             found = other if other is None or close(one, other) else round(other, 4)
             self._compare(ATTACKS, design, f"{name}: achieved: {part}", one, found)
         self._compare(ATTACKS, design, f"{name}: succeeded", row["succeeded"], succeeded)
 
     def _figure(self, raw: Raw, name: str, figure: str) -> None:
-        rule, written = self.rules[figure], raw.row["figures"].get(figure, {})
+        rule = self.rules[figure]
+        written = raw.row["figures"].get(figure, {})
         unit = self.declared["units"].get(figure)
         if written and unit is not None:
             self._compare("results.json", name, f"{figure}: unit", written.get("unit"), unit)

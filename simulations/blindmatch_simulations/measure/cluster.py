@@ -96,7 +96,9 @@ def completed(
 ) -> Iterator[tuple[K, T]]:
     """What each call came to, as they end; one whose worker ended is made again, and costs itself alone;
     `WorkerError` if workers keep ending, `TaskError` if a call fails."""
-    left, asked, failed = [*calls][::-1], dict[Future[T], K](), 0
+    left = [*calls][::-1]
+    asked = dict[Future[T], K]()
+    failed = 0
     while left or asked:
         while left and len(asked) < most:
             name = left.pop()

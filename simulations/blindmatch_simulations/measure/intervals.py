@@ -97,10 +97,12 @@ def mean(values: Sequence[float]) -> Figure:
 
     if not values:
         return Figure(None, "nothing was repeated")
-    value, n = fmean(values), len(values)
+    value = fmean(values)
+    n = len(values)
     if n < 2:
         return Figure(value, "one reading: its spread is not known", n=1)
-    error, few = stdev(values) / n**0.5, n < _LEAST_RESAMPLED
+    error = stdev(values) / n**0.5
+    few = n < _LEAST_RESAMPLED
     reach = float(stdtrit(n - 1, (1 + (GAME_CONFIDENCE if few else CONFIDENCE)) / 2))
     low, high = (-reach, reach) if few or not error else _studentized(np.array(values))
     words = (
@@ -113,7 +115,8 @@ def mean(values: Sequence[float]) -> Figure:
 
 def _studentized(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Between which numbers of its standard error a mean of resamples lies from that of `values`, at 97 %."""
-    n, resamples = len(values), values[_ways(len(values))]
+    n = len(values)
+    resamples = values[_ways(len(values))]
     spread = resamples.std(axis=1, ddof=1)
     varied = spread > 1e-9 * values.std()
     apart = (resamples.mean(axis=1) - values.mean())[varied] / spread[varied] * n**0.5
@@ -142,7 +145,8 @@ def clustered_share(hits: Sequence[int], trials: Sequence[int]) -> tuple[float, 
 def resampled_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, float]:
     """The interval of sum(above) / sum(below) over independent pairs of values, by resampling them."""
     weights = _weights(len(above))
-    over, under = weights @ np.array(above), weights @ np.array(below)
+    over = weights @ np.array(above)
+    under = weights @ np.array(below)
     low, high = np.quantile(over[under > 0] / under[under > 0], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
@@ -166,7 +170,8 @@ def package_ratio(
     names, of = np.unique(packages, return_inverse=True)
     drawn = package_draws(len(names))
     rng = np.random.Generator(np.random.PCG64([len(names), len(of)]))
-    over, under = np.zeros(RESAMPLES), np.zeros(RESAMPLES)
+    over = np.zeros(RESAMPLES)
+    under = np.zeros(RESAMPLES)
     for at in range(len(names)):
         mine = np.flatnonzero(of == at)
         weights = rng.multinomial(drawn[:, at] * len(mine), np.full(len(mine), 1 / len(mine)))

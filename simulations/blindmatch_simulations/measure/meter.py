@@ -92,8 +92,10 @@ class Meter(Struct):
     @contextmanager
     def around(self, threads: int = 1) -> Iterator[list[Run]]:
         """Readings of the yardstick before and after a block; its one run is in the list once it is over."""
-        before, runs = reading(threads), list[Run]()
-        wall, cpu = time.perf_counter(), time.process_time()
+        before = reading(threads)
+        runs = list[Run]()
+        wall = time.perf_counter()
+        cpu = time.process_time()
         yield runs
         cost = Cost(time.perf_counter() - wall, time.process_time() - cpu)
         runs.append(Run(cost, before, reading(threads)))
@@ -129,7 +131,8 @@ class Meter(Struct):
         """Run a task of `module` in fresh processes: what each printed, and its run. One before them, which
         does not count, warms the system's cache."""
         in_own_process(module, task, *arguments)
-        found, runs = list[dict[str, Any]](), list[Run]()
+        found = list[dict[str, Any]]()
+        runs = list[Run]()
         for _ in range(max(1, self.runs)):
             with self.around() as run:
                 found.append(in_own_process(module, task, *arguments))

@@ -87,7 +87,8 @@ def tree_cpu_seconds(pid: int) -> float | None:
 
     try:
         root = psutil.Process(pid)
-        spent, tree = float(sum(root.cpu_times()[:4])), root.children(recursive=True)
+        spent = float(sum(root.cpu_times()[:4]))
+        tree = root.children(recursive=True)
     except psutil.NoSuchProcess:
         return None
     for one in tree:
@@ -115,7 +116,8 @@ class Peak(Struct):
 def peak_with(workers: Callable[[], Iterable[int]]) -> Iterator[Peak]:
     """The peak of this process and its workers together, sampled every 20 ms, or of this one alone if that
     is more; the value is there after the block. Pages that they share are counted for each."""
-    peak, over = Peak(), Event()
+    peak = Peak()
+    over = Event()
     most = [0.0]
 
     def watch() -> None:

@@ -184,7 +184,8 @@ def shortest(value: float) -> str:
     """A number for narrow columns: three digits that count, with k, M, G or T for thousands."""
     power = 0
     while abs(value) >= 999.5 and power < 4:
-        value, power = value / 1000, power + 1
+        value = value / 1000
+        power = power + 1
     return f"{value:.3g}{' kMGT'[power].strip()}"
 
 

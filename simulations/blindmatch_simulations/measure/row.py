@@ -102,7 +102,8 @@ class BenchRow(Row, frozen=True, kw_only=True, tag="bench"):
         for name, one in figures.items():
             low, high = (significant(end(run[name] for run in each)) for end in (min, max))
             figures[name] = replace(one, low=low, high=high)
-        made, target = replace(self, figures=figures), self.target
+        made = replace(self, figures=figures)
+        target = self.target
         if target is None or self.verdict not in (Verdict.MET, Verdict.MISSED):
             return made
         return made if len(set(map(target.holds, each))) == 1 else replace(made, verdict=Verdict.UNSURE)

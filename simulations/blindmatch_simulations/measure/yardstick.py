@@ -53,7 +53,8 @@ class Reading(Struct, frozen=True):
 
 def timed(task: Callable[[], object]) -> Cost:
     """What one call of `task` costs."""
-    wall, cpu = time.perf_counter(), used_cpu_seconds()
+    wall = time.perf_counter()
+    cpu = used_cpu_seconds()
     task()
     return Cost(time.perf_counter() - wall, used_cpu_seconds() - cpu)
 

@@ -34,7 +34,8 @@ def draw_briefing(folder: Path, results: Results) -> Path:
     `ReportError` if the library that draws them is not installed."""
     target = folder / BRIEFING
     with tempfile.TemporaryDirectory(dir=folder, prefix=f".{BRIEFING}-") as part:
-        made, old = Path(part) / "new", Path(part) / "old"
+        made = Path(part) / "new"
+        old = Path(part) / "old"
         made.mkdir()
         for name, figure in briefing(results).items():
             svg = vega_lite_svg(figure)
@@ -66,7 +67,8 @@ def briefing(results: Results) -> dict[str, Row]:
     made = {}
     for one in told_["figures"]:
         rows = ROWS[one["rows"]](results) if "rows" in one else _of(results, one["figures"])
-        by, conclude = one.get("by", "of"), f"Do not conclude {one['conclude']}."
+        by = one.get("by", "of")
+        conclude = f"Do not conclude {one['conclude']}."
         kinds = list(SEES) if by == "sees" else list(dict.fromkeys(row.get(by) for row in rows))
         filled = {
             "y": "design", **one, "by": by, "kinds": kinds, "colours": COLOURS[: len(kinds)],
@@ -152,7 +154,8 @@ def _by_edit(results: Results) -> list[Row]:
 def _seen(results: Results) -> list[Row]:
     found: dict[tuple[str, str], set[str]] = {}
     for one in measured(results):
-        roles, learns = set(one.design.roles.values()), one.design.learns
+        roles = set(one.design.roles.values())
+        learns = one.design.learns
         for leak in one.design.declared:
             here = leak.source == "design" or {*leak.parties} <= {*roles, *ENDS, "provider"}
             if len(leak.parties) == 1 and leak.adversary == "semi-honest" and here:

@@ -38,7 +38,11 @@ Facts: TypeAlias = dict[str, list[tuple[str, str]]]
 Done: TypeAlias = tuple[Sequence[Request], Played | None]
 PIECE: Final = 48
 """Bytes of a picture that a request must hold to be called one."""
-CIPHERTEXT, BLINDED, HASH, PICTURE, UPKEEP = "ciphertext", "blinded", "plain hash", "picture", "upkeep"
+CIPHERTEXT = "ciphertext"
+BLINDED = "blinded"
+HASH = "plain hash"
+PICTURE = "picture"
+UPKEEP = "upkeep"
 READ: Final = (Severity.CONTENT, Severity.HASH)
 LASTING: Final = (Purpose.ACCOUNT, Purpose.SETUP, Purpose.ENROLMENT)
 _WORDS: Final = table_of("follow")
@@ -109,7 +113,8 @@ class Followed(Struct, frozen=True):
 def followed(recording: Recording) -> Followed:
     """The filtered stream of a recording: nothing of its keys, sessions and randomness; `FollowError` if no
     bundled picture was sent in it, or a picture or a request is none."""
-    reader, head = _Reader(recording), recording.head
+    reader = _Reader(recording)
+    head = recording.head
     steps, scenes, left_out = reader.read()
     if not scenes:
         raise FollowError(f"the recording of {head.design} has no bundled picture that was sent")
@@ -137,7 +142,8 @@ class _Call(Struct, frozen=True):
 
     @classmethod
     def of(cls, some: Sequence[Request], reply_bytes: int) -> _Call:
-        first, name = some[0], some[0].method.rpartition("/")[2]
+        first = some[0]
+        name = some[0].method.rpartition("/")[2]
         try:
             parsed = tuple(REQUESTS[one.method].FromString(one.body) for one in some)
         except (KeyError, DecodeError):
@@ -153,7 +159,8 @@ class _Reader:
     """Reads a recording's lines in their order, one operation after the other."""
 
     def __init__(self, recording: Recording) -> None:
-        self.recording, self.head = recording, recording.head
+        self.recording = recording
+        self.head = recording.head
         self.declared: list[Declared] = []
         self.accounts: list[str] = []
         self._listed: dict[bytes, bytes] = {}
@@ -167,7 +174,9 @@ class _Reader:
         self._compared: set[str] = set()
 
     def read(self) -> tuple[list[Step], list[Scene], list[str]]:
-        steps, scenes, left_out = list[Step](), list[Scene](), set[str]()
+        steps = list[Step]()
+        scenes = list[Scene]()
+        left_out = set[str]()
         for act in _acts(self.recording.lines):
             event = act[0][1]
             if event is None or not isinstance(event.operation, do.SendPicture):
@@ -175,7 +184,9 @@ class _Reader:
                 continue
             file = event.operation.picture
             self._sent = event.item, (picture := _picture(file, event)), file
-            self._before, self._compared, first = self._reports, set(), len(steps)
+            self._before = self._reports
+            self._compared = set()
+            first = len(steps)
             made = self._steps(act)
             if not near(picture.hash, bundled()):
                 left_out.add("Pictures that are not near a bundled one, and all that left for them.")
@@ -213,12 +224,17 @@ class _Reader:
 
     def _of_call(self, call: _Call) -> Iterator[Step]:
         """A request; where a carrier hands it on, that too; and a reply that bears something."""
-        target, whose = call.opened.party, _short(call.opened.account)
+        target = call.opened.party
+        whose = _short(call.opened.account)
         words = CALLS["Cover" if call.opened.purpose is Purpose.COVER else call.name]
-        facts, kind, host = self._facts(call), self._kind(call, target), self._host(call)
-        says, lasting = f"{whose}'s device {words['asks']}{_as(call, kind)}.", call.opened.purpose in LASTING
+        facts = self._facts(call)
+        kind = self._kind(call, target)
+        host = self._host(call)
+        says = f"{whose}'s device {words['asks']}{_as(call, kind)}."
+        lasting = call.opened.purpose in LASTING
         head = call.content[:HEAD_BYTES].hex()
-        of_host, read = {host: facts.pop(host, [])} if host != target else {}, self._kind(call, host)
+        of_host = {host: facts.pop(host, [])} if host != target else {}
+        read = self._kind(call, host)
         yield Step(whose, target, kind, says, call.size, head, facts, lasting=lasting)
         if of_host:
             says = f"The {target} hands it on to the {host}{_as(call, read)}."
@@ -277,7 +293,9 @@ class _Reader:
 
     def _facts(self, call: _Call) -> Facts:
         """What a request bears, by party: of its certificate, its fields, and what was read in it."""
-        party, purpose, account = call.opened.party, call.opened.purpose, _short(call.opened.account)
+        party = call.opened.party
+        purpose = call.opened.purpose
+        account = _short(call.opened.account)
         found: Facts = {party: [("account", account), ("address", "where it called from")]}
         found[party] += CALLS[call.name].get("bears", {}).items()
         found[party] += self._of_message(call) if call.name in ("Upload", "Send") else self._of_rest(call)
@@ -309,7 +327,8 @@ class _Reader:
 
     def _of_message(self, call: _Call) -> Iterator[tuple[str, str]]:
         """Facts of the messenger that a message and its attachments bear, with their values."""
-        last, account = call.requests[-1], call.opened.account
+        last = call.requests[-1]
+        account = call.opened.account
         if call.name == "Upload":
             self._uploads[account] = self._uploads.get(account, 0) + 1
             yield "padded_size", f"an attachment of {len(call.content):,} bytes"
@@ -327,7 +346,8 @@ class _Reader:
                 yield "session_start", "it starts a conversation"
 
     def _of_rest(self, call: _Call) -> Iterator[tuple[str, str]]:
-        last, account = call.requests[-1], call.opened.account
+        last = call.requests[-1]
+        account = call.opened.account
         match call.name:
             case "FetchBundle":
                 yield "recipient", _short(last.account)
@@ -346,8 +366,11 @@ class _Reader:
         return any(one.parties == (party,) and name in [fact.name for fact in one.facts] for one in every)
 
     def _of_event(self, event: Played) -> Iterator[Step]:
-        operation, who = event.operation, _short(do.account_of(event.operation) or Party.CENTRE)
-        says, facts, notices = "", Facts(), [(f"{who}'s device", _short(one)) for one in event.noticed]
+        operation = event.operation
+        who = _short(do.account_of(event.operation) or Party.CENTRE)
+        says = ""
+        facts = Facts()
+        notices = [(f"{who}'s device", _short(one)) for one in event.noticed]
         match operation:
             case do.Publish() if not event.error:
                 self._listed |= {one: _picture(one, event).hash for one in operation.listed}
@@ -381,7 +404,8 @@ class _Reader:
 
     def _of_check(self, reports: Sequence[tuple[str, str]]) -> tuple[str, Facts, list[tuple[str, str]]]:
         """What the centre has of this picture: the reports that came since it was sent."""
-        self._reports, new = len(reports), reports[self._before :]
+        self._reports = len(reports)
+        new = reports[self._before :]
         reporting = [] if self.head.end_to_end else sorted(self._compared)
         if not new:
             none = [("outcome", "it has reported nothing: no match, by the declaration")]
@@ -401,7 +425,8 @@ def _plain(row: Declared) -> Declared:
 
 def _acts(lines: Sequence[Request | Played]) -> list[list[Done]]:
     """Operations with what left meanwhile, up to the first picture, then from each picture up to the next."""
-    acts, requests = [list[Done]()], list[Request]()
+    acts = [list[Done]()]
+    requests = list[Request]()
     for one in lines:
         if isinstance(one, Request):
             requests.append(one)

@@ -21,7 +21,8 @@ def text(value: object) -> str:
 def policy(styles: Sequence[str], script: str = "") -> str:
     """A Content-Security-Policy (Level 3): one script and these styles, by their hashes; nothing is fetched.
     Where a browser knows Trusted Types, HTML comes through `page`."""
-    style, run = " ".join(map(_hash, styles)), _hash(script) if script else "'none'"
+    style = " ".join(map(_hash, styles))
+    run = _hash(script) if script else "'none'"
     return (
         f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src {style}; "
         f"script-src {run}; require-trusted-types-for 'script'; trusted-types page"

@@ -154,7 +154,8 @@ def print_sheet(folder: Path) -> Path:
     browser, or it fails."""
     if (browser := next(filter(None, map(shutil.which, BROWSERS)), None)) is None:
         raise ReportError(f"no Chromium to print with: install it, or print {folder / REPORT}#sheet by hand")
-    paper, page = folder / "sheet.pdf", f"{(folder / REPORT).resolve().as_uri()}#sheet"
+    paper = folder / "sheet.pdf"
+    page = f"{(folder / REPORT).resolve().as_uri()}#sheet"
     with tempfile.TemporaryDirectory() as profile:
         made = Path(profile) / paper.name
         command = [
@@ -177,13 +178,15 @@ def print_sheet(folder: Path) -> Path:
 
 def report(folder: Path, runs: Sequence[Results]) -> str:
     """The page; attacks are those beside the first run."""
-    held, title = data(folder, runs), text("options on the same work")
+    held = data(folder, runs)
+    title = text("options on the same work")
     return _page("shell.html", asset("page.css"), script(), held, title=title, fields=_fields())
 
 
 def follow_page(recordings: Sequence[msgspec.Struct]) -> str:
     """The page that follows a picture through recordings; `ReportError` above `MOST_FOLLOWED` bytes."""
-    held, style = msgspec.to_builtins(recordings), asset("page.css") + asset("follow.css")
+    held = msgspec.to_builtins(recordings)
+    style = asset("page.css") + asset("follow.css")
     title = text(" and ".join(dict.fromkeys(one["design"] for one in held)))
     made = _page("follow.html", style, asset("core.js") + asset("follow.js"), held, title=title)
     if (size := len(made.encode())) > MOST_FOLLOWED:

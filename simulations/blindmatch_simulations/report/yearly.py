@@ -49,9 +49,14 @@ class Input(Struct, frozen=True):
 
 def inputs() -> list[Input]:
     """The inputs with their defaults; of `list`, 0 is the run's own, and of a year that of its inputs."""
-    year, rate, price = read_inputs(None), volumes()["fpr_perceptual"], volumes()["data_price"]
-    accounts, sent, centre = year.accounts.number, year.activity.pictures_a_day, year.centre
-    files, modified = year.material.files, year.clients.modified
+    year = read_inputs(None)
+    rate = volumes()["fpr_perceptual"]
+    price = volumes()["data_price"]
+    accounts = year.accounts.number
+    sent = year.activity.pictures_a_day
+    centre = year.centre
+    files = year.material.files
+    modified = year.clients.modified
     known = replace(files, value=round(files.value * accounts.value))
     each = f"{sent.value} for each of {accounts.value:,} accounts: {sent.source}"
     yearly = f"{YEAR} days of {sent.value}: {sent.source}"
@@ -137,7 +142,9 @@ def _of_year(
     slide: tuple[float, float] | None = None,
     short: str = "",
 ) -> Input:
-    value, source, provenance = figure.value, figure.source, figure.provenance
+    value = figure.value
+    source = figure.source
+    provenance = figure.provenance
     return Input(ident, label, value, least, most, source, provenance, slide, short)
 
 
@@ -151,8 +158,10 @@ RENAMED: Final = {
 
 def parameters(of: Model) -> dict[str, float]:
     """The names that expressions of ``data/year.json`` may use, and the law of cascades: one number each."""
-    inputs, behaviour = of.inputs, of.behaviour
-    pictures, left = inputs.activity.pictures_a_day.value, inputs.cascades.left.value
+    inputs = of.inputs
+    behaviour = of.behaviour
+    pictures = inputs.activity.pictures_a_day.value
+    left = inputs.cascades.left.value
     return {
         "accounts": of.accounts, "pictures": pictures, "files": inputs.material.files.value,
         "video": inputs.material.video.value, "sharing": int(of.sharers.sum()),
@@ -174,7 +183,8 @@ def parameters(of: Model) -> dict[str, float]:
 
 def classes(of: Model) -> list[list[float]]:
     """Of each class of activity: its rate over the mean one, its share of accounts and of sharers."""
-    pictures, sharing = of.inputs.activity.pictures_a_day.value, max(1, int(of.sharers.sum()))
+    pictures = of.inputs.activity.pictures_a_day.value
+    sharing = max(1, int(of.sharers.sum()))
     return [
         [float(rate) / pictures, int(count) / of.accounts, int(sharers) / sharing]
         for rate, count, sharers in zip(of.rates, of.counts, of.sharers, strict=True)
@@ -222,7 +232,8 @@ def year_behaviours(results: Results) -> list[dict[str, Any]]:
 
 
 def _year_behaviour(one: Subject) -> dict[str, Any]:
-    behaviour, year = one.behaviour, read_inputs(None)
+    behaviour = one.behaviour
+    year = read_inputs(None)
     assert behaviour is not None
     pictures = ceil(year.activity.pictures_a_day.value * year.keys.life_days.value)
     source = f"found, of the mix of edits below: {behaviour.recall.source}"

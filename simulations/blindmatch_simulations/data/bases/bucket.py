@@ -167,7 +167,8 @@ class BaseBucket(Stateless[Setup, Waiting, Table]):
     def leakage(self) -> tuple[bm.Leak, ...]:
         """A malicious matcher learns no more: a bucket that is not the curator's fails its digest, whatever
         the device looks for in it."""
-        device, known = frozenset({bm.Party.DEVICE}), (SET_SIZE, ROWS)
+        device = frozenset({bm.Party.DEVICE})
+        known = (SET_SIZE, ROWS)
         return (
             *leaks({bm.Party.MATCHER}, EPOCH, QUERY_TIME, BUCKET),
             bm.Leak(device, bm.Adversary.SEMI_HONEST, known),
@@ -193,7 +194,8 @@ class BaseBucket(Stateless[Setup, Waiting, Table]):
         """Seal every label, and fill the buckets. Takes 32 bytes of `rng` for the salt, and 32 for the
         filling, which are not kept."""
         bits = parameters.value(self.info, "bits")
-        salt, seed = rng.take(32), rng.take(32)
+        salt = rng.take(32)
+        seed = rng.take(32)
         buckets: list[list[bytes]] = [[] for _ in range(1 << bits)]
         done = 0
         for batch in entries.batches(BATCH):
@@ -208,7 +210,8 @@ class BaseBucket(Stateless[Setup, Waiting, Table]):
             raise bm.DesignError(f"parameter bits: a bucket would have over {MOST_BYTES} bytes; choose more")
         filled = [fill(seed, number, bucket, rows) for number, bucket in enumerate(buckets)]
         digests = b"".join(sha256(one).digest() for one in filled)
-        setup, table = {DIGESTS: digests, SALT: salt}, {TABLE: b"".join(filled)}
+        setup = {DIGESTS: digests, SALT: salt}
+        table = {TABLE: b"".join(filled)}
         write_sections(SETUP_FILE, self.info, parameters, len(entries), out, setup)
         write_sections(TABLE_FILE, self.info, parameters, len(entries), out, table)
         return bm.Published((SETUP_FILE,), {MATCHER: (TABLE_FILE,)})
@@ -233,7 +236,8 @@ class BaseBucket(Stateless[Setup, Waiting, Table]):
     def open_role(self, role: bm.Role, files: bm.Buffers) -> Table:
         file = open_file(self.info, files, TABLE_FILE, None)
         check_bits(TABLE_FILE, file)
-        bits, epoch = file.identity.parameters["bits"], file.identity.epoch
+        bits = file.identity.parameters["bits"]
+        epoch = file.identity.epoch
         table = Table(epoch, bits, bytes(file.section(TABLE)))
         if len(table.content) != rows_of(file.entries, bits) * ROW_BYTES << bits:
             raise bm.SetFileError(f"{TABLE_FILE}: must have {1 << bits} whole buckets")

@@ -57,7 +57,8 @@ class ExactUpload(PlainScan):
 
     def leakage(self):
         # A matcher that lies can answer with a match that is none: the device then reports the picture.
-        matcher, device = frozenset({bm.Party.MATCHER}), frozenset({bm.Party.DEVICE})
+        matcher = frozenset({bm.Party.MATCHER})
+        device = frozenset({bm.Party.DEVICE})
         lying = (*FACTS, FORCED_REPORT)
         return (
             *(bm.Leak(matcher, kind, FACTS) for kind in bm.Adversary),

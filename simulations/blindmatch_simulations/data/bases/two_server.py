@@ -36,7 +36,8 @@ from blindmatch_protocol.sets import labels
 from blindmatch_protocol.sets.plain_list import BATCH, open_file, write_sections
 from msgspec import Struct
 
-PARTY_A, PARTY_B = bm.Role("party_a"), bm.Role("party_b")
+PARTY_A = bm.Role("party_a")
+PARTY_B = bm.Role("party_b")
 
 # Files of an epoch: their names, and the kinds of their sections, of which a design's own begin at 0x100.
 SETUP_FILE = "setup.bin"
@@ -183,8 +184,10 @@ class BaseTwoServer(Stateless[Setup, Waiting, Table]):
     def leakage(self) -> tuple[bm.Leak, ...]:
         """Either party alone learns nothing of the hash, unless it spoils a bucket; both together learn which
         bucket it is."""
-        device, known = frozenset({bm.Party.DEVICE}), (SET_SIZE, ROWS)
-        alone, parties = (EPOCH, QUERY_TIME, BUCKETS), tuple(self.info.roles.values())
+        device = frozenset({bm.Party.DEVICE})
+        known = (SET_SIZE, ROWS)
+        alone = (EPOCH, QUERY_TIME, BUCKETS)
+        parties = tuple(self.info.roles.values())
         return (
             *(bm.Leak(frozenset({one}), bm.Adversary.SEMI_HONEST, alone) for one in parties),
             *(bm.Leak(frozenset({one}), bm.Adversary.MALICIOUS, (*alone, BUCKET)) for one in parties),
@@ -213,7 +216,8 @@ class BaseTwoServer(Stateless[Setup, Waiting, Table]):
         """Seal every label, and fill the buckets. Takes 32 bytes of `rng` for the salt, and 32 for the
         filling, which are not kept."""
         bits = parameters.value(self.info, "bits")
-        salt, seed = rng.take(32), rng.take(32)
+        salt = rng.take(32)
+        seed = rng.take(32)
         buckets: list[list[bytes]] = [[] for _ in range(1 << bits)]
         done = 0
         for batch in entries.batches(BATCH):
@@ -228,7 +232,8 @@ class BaseTwoServer(Stateless[Setup, Waiting, Table]):
             raise bm.DesignError(f"parameter bits: a bucket would have over {MOST_BYTES} bytes; choose more")
         filled = [fill(seed, number, bucket, rows) for number, bucket in enumerate(buckets)]
         digests = b"".join(sha256(one).digest() for one in filled)
-        setup, table = {DIGESTS: digests, SALT: salt}, {TABLE: b"".join(filled)}
+        setup = {DIGESTS: digests, SALT: salt}
+        table = {TABLE: b"".join(filled)}
         write_sections(SETUP_FILE, self.info, parameters, len(entries), out, setup)
         write_sections(TABLE_FILE, self.info, parameters, len(entries), out, table)
         return bm.Published((SETUP_FILE,), dict.fromkeys(self.info.roles, (TABLE_FILE,)))
@@ -253,7 +258,8 @@ class BaseTwoServer(Stateless[Setup, Waiting, Table]):
     def open_role(self, role: bm.Role, files: bm.Buffers) -> Table:
         file = open_file(self.info, files, TABLE_FILE, None)
         check_bits(TABLE_FILE, file)
-        bits, epoch = file.identity.parameters["bits"], file.identity.epoch
+        bits = file.identity.parameters["bits"]
+        epoch = file.identity.epoch
         table = Table(epoch, bits, bytes(file.section(TABLE)))
         if len(table.content) != rows_of(file.entries, bits) * ROW_BYTES << bits:
             raise bm.SetFileError(f"{TABLE_FILE}: must have {1 << bits} whole buckets")

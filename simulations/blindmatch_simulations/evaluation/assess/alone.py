@@ -112,13 +112,19 @@ def sessions_alone(
 ) -> Iterator[AloneRow]:
     """Run one session a picture; each is hashed on its own watch before, once; `BlindmatchError` if a step of
     the design fails."""
-    design, setup, items = opened.design, opened.setup, dict[int, Asked]()
+    design = opened.design
+    setup = opened.setup
+    items = dict[int, Asked]()
     state = enrolled(opened, rng)
     for index, data in pictures:
-        decoding, hashing, device, roles = Stopwatch(), Stopwatch(), Stopwatch(), Stopwatch()
+        decoding = Stopwatch()
+        hashing = Stopwatch()
+        device = Stopwatch()
+        roles = Stopwatch()
         if index not in items:
             items[index] = Asked(Picture.from_bytes(data))
-        item, size = items[index], 0
+        item = items[index]
+        size = 0
         with decoding:
             _ = item.picture.pixels
         with hashing:
@@ -189,7 +195,8 @@ def fitted(
     """The largest part of the workload that the design can do with the plan's work, a power of two of entries
     or pictures, so that it hardly depends on how well u was measured; its set is in `sets`. `DesignError` if
     the list cannot be served."""
-    limits, most = plan.limits, None
+    limits = plan.limits
+    most = None
     while True:
         with material.entries(most) as entries:
             kept = kept_set(design, entries, plan.seed, sets, progress, values_of(design, plan.parameters))
@@ -245,7 +252,8 @@ def lengths(
     step of the design fails, or it does not serve that length."""
     if not plan.alone.length_u or not pictures:
         return None
-    hashes, before = np.array(fit.entries.hashes), reading().u_us
+    hashes = np.array(fit.entries.hashes)
+    before = reading().u_us
     # a power of two times as many entries as fit the work, or a part
     build_u = fit.kept.spent.cpu_s * 1e6 / before / max(1, len(hashes))
     times = min(MOST_TIMES, _power(plan.alone.length_u / (build_u + 1e-9) / len(hashes)))
@@ -259,7 +267,8 @@ def lengths(
     build = publish(opened.design, listed, rng, values=values_of(opened.design, plan.parameters))
     second = in_memory(build)
     if fit.dear:
-        own, longer = fit.alone, list(sessions_alone(second, pictures[: len(fit.alone)], rng))
+        own = fit.alone
+        longer = list(sessions_alone(second, pictures[: len(fit.alone)], rng))
     else:
         turns = min(MOST_TURNS, _power(TURNS_U / (2 * len(pictures) * max(fit.u, 1e-6))))
         # the first picture warms both up
@@ -277,7 +286,8 @@ def lengths(
 def _of_turns(rows: Sequence[AloneRow], turns: int) -> list[AloneRow]:
     """A row a picture: what roles take is the mean of its turns; the rest is the first's, since an item may
     keep what a device has made of it."""
-    count, found = len(rows) // turns, list[AloneRow]()
+    count = len(rows) // turns
+    found = list[AloneRow]()
     for at, one in enumerate(rows[:count]):
         wall, cpu = (
             fmean(getattr(row, name) for row in rows[at::count]) for name in ("role_ms", "role_cpu_ms")
@@ -290,13 +300,15 @@ def _together(
     opened: OpenDesign, pictures: Sequence[Picture], rng: Randomness
 ) -> Iterator[tuple[float, float]]:
     """The answers to the same requests, of each round, one after the other and all at once, in turns."""
-    design, asked = opened.design, dict[tuple[int, Role], list[Request]]()
+    design = opened.design
+    asked = dict[tuple[int, Role], list[Request]]()
     for picture in pictures:
         for number, sent in enumerate(run_session(opened, picture, rng).rounds):
             for body in sent:
                 asked.setdefault((number, body.role), []).append(opened.request(body.role, body.body))
     for _ in range(REPEATS if asked else 0):
-        apart, at_once = Stopwatch(), Stopwatch()
+        apart = Stopwatch()
+        at_once = Stopwatch()
         for (_, role), requests in asked.items():
             with apart:
                 for one in requests:

@@ -113,7 +113,8 @@ def report_bytes(case: Case) -> Figure:
 @cost("Set-up", "bytes/device", column="set-up bytes", blank=[has_no_list])
 def setup_bytes(case: Case) -> Figure:
     """What every device fetches once for this list, and a model where the design needs one."""
-    setup, model = case.seen.build.setup_bytes, case.seen.model_bytes
+    setup = case.seen.build.setup_bytes
+    model = case.seen.model_bytes
     found = number(setup + model)
     return replace(found, why=f"a model of {model:,} bytes, and a set-up of {setup:,}") if model else found
 
@@ -217,7 +218,8 @@ def _slope(case: Case, of: Callable[[AloneRow], float]) -> Figure:
     seen = _lengths(case)
     pairs = zip(seen.own, seen.other, strict=True)
     found = mean([(of(other) - of(own)) / _apart(case) for own, other in pairs])
-    high, grows = found.high, (found.low or 0) > 0
+    high = found.high
+    grows = (found.low or 0) > 0
     if high is not None and _apart(case) < 0:
         high = max(high, 1000 * fmean(map(of, seen.own)) / case.seen.entries)
     return replace(found, high=high, why="; ".join(filter(None, (_through(case, grows), found.why))))

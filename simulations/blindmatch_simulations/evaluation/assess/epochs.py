@@ -48,16 +48,19 @@ def updated(deployment: Deployment, design: AnyDesign, entries: HashList, plan: 
     began = time.perf_counter(), used_cpu_seconds()
     try:
         after = publish_change(deployment, design, adds, removes, rng)
-        why, count = "", len(adds) + len(removes)
+        why = ""
+        count = len(adds) + len(removes)
     except DesignError as error:
         try:
             values = values_of(design, plan.parameters)
             after = publish(deployment, design, _changed(entries, adds, removes), rng, values=values)
         except DesignError as second:
             return Updated(f"{error}; {second}")
-        why, count = f"a whole set: {error}", after.manifest.entries
+        why = f"a whole set: {error}"
+        count = after.manifest.entries
     spent = time.perf_counter() - began[0], used_cpu_seconds() - began[1]
-    fresh, held = _sizes(after), _sizes(before)
+    fresh = _sizes(after)
+    held = _sizes(before)
     fetched = sum(size for digest, size in fresh.items() if digest not in held)
     return Updated(why, Built(*spent, count, sum(fresh.values())), fetched)
 
@@ -99,7 +102,9 @@ def proven(
     """Make and verify what there is to show of an epoch; the picture `absent`, if there is one, matches none
     of its entries; `BlindmatchError` if a proof does not hold."""
     design = opened.design
-    endorsed, endorsement, absence = NOT_ENDORSED, None, None
+    endorsed = NOT_ENDORSED
+    endorsement = None
+    absence = None
     if len(entries) and design.info.relation.distance is not None:
         endorsed, endorsement = _endorsed(signed, entries)
     if can_prove(design) and absent is not None:
@@ -115,7 +120,8 @@ def _logged(signed: SignedManifest, endorsed: Endorsement) -> int:
     """Bytes of the epoch's leaf and of its proof, cosigned by both witnesses."""
     log = NoteSigner.from_seed(f"{ORIGIN}/{signed.manifest.design}", ED25519, bytes(32))
     witnesses = [NoteSigner.from_seed(name, COSIGNATURE, name.encode()[:32]) for name in WITNESSES]
-    key, now = throwaway_signer().key, signed.manifest.valid_from
+    key = throwaway_signer().key
+    now = signed.manifest.valid_from
     leaf = key.leaf(signed.manifest, endorsed)
     text = Checkpoint(log.key.name, 1, leaf_hash(leaf.encode())).text
     note = Note(text, (log.sign(text), *(one.sign(text, now) for one in witnesses)))
@@ -133,7 +139,8 @@ def _endorsed(signed: SignedManifest, entries: EntrySource) -> tuple[Endorsement
     keys = [SigningKey(name.encode().ljust(32)) for name in ORGANISATIONS]
     named = [Organisation(name, bytes(key.verify_key)) for name, key in zip(ORGANISATIONS, keys, strict=True)]
     terms = Terms(bytes(32), signed.manifest.design, EndorsementPolicy(NEEDED, tuple(named)))
-    parts, epoch = entries.batches(BATCH), signed.manifest.epoch
+    parts = entries.batches(BATCH)
+    epoch = signed.manifest.epoch
     first = next(parts)
     label = Label(first.hashes[0].tobytes(), int(first.ids[0]), first.salts[0].tobytes())
     leaves = hash_entries(first)

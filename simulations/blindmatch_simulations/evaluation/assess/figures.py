@@ -136,7 +136,8 @@ def oracle_tries(case: Case) -> Figure:
     """How many pictures an account may ask about in a day at the server's rate limit, and learn the outcome
     of; 0 if the device learns nothing, without limit where it asks nobody.
     """
-    seen, design = case.seen, case.seen.design
+    seen = case.seen
+    design = case.seen.design
     if str(Learner.DEVICE) not in design.learns:
         return Figure(0.0)
     held = [ListKnowledge(one.knowledge) for one in design.list_known if one.parties == ("device",)]
@@ -195,7 +196,8 @@ def key_life(case: Case) -> Figure:
 def checks_failed(case: Case) -> Figure:
     """Conformance checks that failed: hostile bytes, order, epochs, keys, files, bounds, leakage."""
     finished = [check for check in case.checks if check.verdict != Verdict.NOT_CHECKED]
-    failed, why = sum(check.verdict == Verdict.FAILED for check in finished), case.unchecked
+    failed = sum(check.verdict == Verdict.FAILED for check in finished)
+    why = case.unchecked
     unfinished = f"{len(finished)} checks finished, none failed; {why}" if finished else why
     found = number(None if why and not failed else failed, unfinished, len(finished))
     committed = sum(COMMITTED in check.figures for check in finished)

@@ -212,7 +212,8 @@ class _Clock:
     """Notes beside a build what it has taken so far, what earlier parts took included."""
 
     def __init__(self, path: Path, workers: WorkerPool) -> None:
-        self._path, self._workers = path, workers
+        self._path = path
+        self._workers = workers
         self._before = _spent(path.parent)
         self._began = (time.perf_counter(), used_cpu_seconds())
         self._noted = self._began[0]
@@ -224,7 +225,8 @@ class _Clock:
             return
         self._noted = now
         workers = sum(cpu_seconds(pid) or 0.0 for pid in self._workers.pids)
-        wall, cpu = now - self._began[0], used_cpu_seconds() + workers - self._began[1]
+        wall = now - self._began[0]
+        cpu = used_cpu_seconds() + workers - self._began[1]
         before = self._before
         spent = Spent(before.seconds + wall, before.cpu_s + cpu, before.parts + 1)
         write_whole(self._path, msgspec.json.encode(spent))
@@ -288,23 +290,27 @@ def keep_checks(
 ) -> bool:
     """Check a design, keep each check in a file as soon as it came to its end, and say if all did and none
     failed. What has its key is not run again; no check begins once the budget is used up."""
-    design, held = (fixtures.whole or fixtures.design).info.name, kept_checks(path)
+    design = (fixtures.whole or fixtures.design).info.name
+    held = kept_checks(path)
     keys = {
         one.name: [key_of_check(fixtures, one, runs) for runs in (run.GAMES[1], fixtures.held_out)]
         for one in run.CHECKS
     }
     known = {one.key: one for one in (*committed, *held.get(design, ())) if one.check.verdict != UNFINISHED}
     made = {name: known[key] for name, both in keys.items() for key in both[::-1] if key in known}
-    u_us, spent = reading().u_us, sum(one.work_u for one in made.values())
+    u_us = reading().u_us
+    spent = sum(one.work_u for one in made.values())
     for check in run.CHECKS:
         if check.name not in made:
             if spent > budget_u:
                 continue
-            before, began = used_cpu_seconds(), time.perf_counter()
+            before = used_cpu_seconds()
+            began = time.perf_counter()
             result = run.judged(check.name, partial(check.run, fixtures), fixtures.design)
             work = round(1e6 * (used_cpu_seconds() - before) / u_us)
             told = str(result.verdict), result.reason, dict(result.figures)
-            seconds, key = round(time.perf_counter() - began, 2), keys[check.name][1]
+            seconds = round(time.perf_counter() - began, 2)
+            key = keys[check.name][1]
             made[check.name] = KeptCheck(Check(check.name, check.says, *told, seconds), key, work)
             spent += work
         tell(made[check.name].check)
@@ -337,7 +343,8 @@ def read_code(designs: Iterable[AnyDesign]) -> None:
 def code_of(module: str, within: tuple[str, ...]) -> str:
     """SHA-256 of a module and of all that it imports of packages whose names begin with `within`, without
     comments and what docstrings say, in hex."""
-    found, waiting = dict[str, str](), [module]
+    found = dict[str, str]()
+    waiting = [module]
     while waiting:
         name = waiting.pop()
         if name not in found and (path := _file_of(name)) is not None:
@@ -349,7 +356,8 @@ def code_of(module: str, within: tuple[str, ...]) -> str:
 @cache
 def _read(path: Path) -> tuple[str, tuple[str, ...]]:
     """The code of a module, as `code_of` takes it, and what it imports."""
-    tree, imported = ast.parse(path.read_bytes()), list[str]()
+    tree = ast.parse(path.read_bytes())
+    imported = list[str]()
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             node.value = ast.Constant(None)

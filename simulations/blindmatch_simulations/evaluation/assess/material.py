@@ -96,10 +96,12 @@ def of_kind(kind: str, count: int, seed: int) -> list[SamplePicture]:
 
 
 def _sample(kind: str, number: int, pixels: Pixels) -> SamplePicture:
-    image, (height, width) = Image.fromarray(pixels), pixels.shape[:2]
+    image = Image.fromarray(pixels)
+    height, width = pixels.shape[:2]
     image.thumbnail((_MOST_SIDE, _MOST_SIDE))
     data = encoded(image, compress_level=1)
-    found, name = fingerprint_of(data), f"{kind.replace(' ', '-')}-{number:04d}"
+    found = fingerprint_of(data)
+    name = f"{kind.replace(' ', '-')}-{number:04d}"
     return SamplePicture(name, kind, (0, 0, height, width), "", data, found.hash, found.quality)
 
 

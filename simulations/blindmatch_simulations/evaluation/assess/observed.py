@@ -455,7 +455,8 @@ def _row(parties: Iterable[Party], adversary: str, source: str, facts: Iterable[
 
 def _of_messenger(info: Info) -> list[Declared]:
     """What the messenger tells each party, a failure in the default mode included."""
-    always, failing = list_device_facts(info=info), list_failure_facts(FailureMode.HOLD, info)
+    always = list_device_facts(info=info)
+    failing = list_failure_facts(FailureMode.HOLD, info)
     return [
         _row({party}, Adversary.SEMI_HONEST, "messenger", (*facts, *failing.get(party, ())))
         for party, facts in always.items()

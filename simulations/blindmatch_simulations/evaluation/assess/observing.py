@@ -232,7 +232,8 @@ def to_group(world: World, people: Sequence[str], listed: bytes) -> ToGroup:
     host = f"{HOST}-{len(people)}"
     sent = world.device(host).device.send_picture_to(people, listed)
     world.flush(host)
-    calls, least = _calls(world), len(before) + (world.design.info.sends_content is Content.CLEAR)
+    calls = _calls(world)
+    least = len(before) + (world.design.info.sends_content is Content.CLEAR)
     made = [row.report_id for row in world.checked(least).reports if row.report_id not in before]
     named = {centre_show(world.deployment, one).recipient for one in made}
     return ToGroup(
@@ -289,12 +290,14 @@ class Observer(Redacted, Struct, frozen=True):
         with World.create(self.home, self.reference) as world, ExitStack() as stack:
             with self.phases("set built") as progress, self._watched(costs.BUILT):
                 fit = stack.enter_context(fitted(world.design, self.material, self.plan, self.sets, progress))
-            entries, build = fit.entries, self._build(world, fit)
+            entries = fit.entries
+            build = self._build(world, fit)
             self._serve(world, fit)
             self._alone(world, fit)
             with self.phases("set updated"), self._watched(costs.UPDATED):
                 update = updated(world.deployment, world.design, entries, self.plan)
-            limits, sent = MatchingLimits().exchanges, len(fit.items)
+            limits = MatchingLimits().exchanges
+            sent = len(fit.items)
             why = f"it was sent {sent:,} of {fit.in_all:,} pictures: shares of others do not compare"
             return Observed(
                 design=described(world.design, values_of(world.design, self.plan.parameters)),
@@ -313,13 +316,16 @@ class Observer(Redacted, Struct, frozen=True):
     @contextmanager
     def _watched(self, part: str) -> Iterator[None]:
         """Read the yardstick before and after a part of the run whose times are figures."""
-        before, wall, cpu = reading(), time.perf_counter(), used_cpu_seconds()
+        before = reading()
+        wall = time.perf_counter()
+        cpu = used_cpu_seconds()
         yield
         cost = Cost(time.perf_counter() - wall, used_cpu_seconds() - cpu)
         self.seen.setdefault("timed", {})[part] = Run(cost, before, reading())
 
     def _build(self, world: World, fit: Fitted) -> Built:
-        kept, entries = fit.kept, fit.entries
+        kept = fit.kept
+        entries = fit.entries
         publication = lend(kept.folder, world.published, world.deployment.signer(datetime.now(UTC)))
         with self.phases("centre taught") as progress:
             originals = [Picture.from_bytes(self.material.data(item)) for item in self._originals()]
@@ -376,7 +382,8 @@ class Observer(Redacted, Struct, frozen=True):
     def _rows(
         self, world: World, items: Sequence[MadeItem], progress: Progress
     ) -> tuple[list[PictureRow], float | None]:
-        rows, recorder = list[PictureRow](), world.of(SENDER).watched.recorder
+        rows = list[PictureRow]()
+        recorder = world.of(SENDER).watched.recorder
         before = len(recorder.records())
         resident = status_mib("VmRSS") if reset_peak() else None
         for item in items:
@@ -388,7 +395,8 @@ class Observer(Redacted, Struct, frozen=True):
         return rows, peak - resident - kept if resident is not None and peak is not None else None
 
     def _row(self, world: World, item: MadeItem) -> PictureRow:
-        data, info = self.material.data(item), world.design.info
+        data = self.material.data(item)
+        info = world.design.info
         with watching(world.of(SENDER).watched) as cost:
             sent = world.send_picture(SENDER, RECIPIENT, data)
         tells = Learner.DEVICE in info.learns or info.learns == {Learner.NOBODY}
@@ -435,13 +443,15 @@ class Observer(Redacted, Struct, frozen=True):
         items = fit.items[: fit.most(self.plan.alone.pictures)]
         pictures = [(item.index, self.material.data(item)) for item in items]
         with self.phases("timed alone") as progress, self._watched(costs.ALONE):
-            rows, rest = list(fit.alone), pictures[len(fit.alone) :]
+            rows = list(fit.alone)
+            rest = pictures[len(fit.alone) :]
             try:
                 self.seen["lengths"] = found = lengths(opened, fit, self.plan, pictures, system_randomness())
             except DesignError:
                 found = None  # no list of that length is served
             if found is not None:
-                rows, rest = list(found.own), []
+                rows = list(found.own)
+                rest = []
             for row in sessions_alone(opened, rest, system_randomness()) if rest else ():
                 rows.append(row)
                 progress(len(rows), len(pictures))
@@ -452,7 +462,8 @@ class Observer(Redacted, Struct, frozen=True):
             for one in fit.items
             if one.list_distance > MATCH_DISTANCE and one.quality >= LEAST_QUALITY
         )
-        signed, rng = world.publication().signed, system_randomness()
+        signed = world.publication().signed
+        rng = system_randomness()
         self.seen["proven"] = proven(opened, signed, fit.entries, next(absent, None), rng)
         key = key_use(opened)
         self.seen.update(alone=tuple(rows), key=key, extraction=extracted(opened, key))

@@ -102,7 +102,8 @@ def guarded(
     reader.start()
     with log.open("wb") as sink:
         try:
-            process, began = start(said, sink), time.monotonic()  # not before it has started
+            process = start(said, sink)
+            began = time.monotonic()  # not before it has started
         finally:
             os.close(said)
         try:
@@ -124,7 +125,8 @@ def _watch(
     memory_mib: float,
     stop: threading.Event,
 ) -> tuple[str, float]:
-    peak, looked = 0.0, 0.0
+    peak = 0.0
+    looked = 0.0
     while process.poll() is None:
         now = time.monotonic()
         if now > deadline:
@@ -225,7 +227,8 @@ class Assessment(Struct, frozen=True):
             (folder / PLAN).write_bytes(encode(plan))
             fill = of_pictures(plan, self.cache).fill
             make(plan, folder / MATERIAL, self.phase("material"), fill)
-        progress, done = self.phase("designs"), len(wanted) - len(missing)
+        progress = self.phase("designs")
+        done = len(wanted) - len(missing)
         progress(done, len(wanted))
         for name, reference in missing.items():
             if not self._is_seen(name, reference):
@@ -318,7 +321,8 @@ class Assessment(Struct, frozen=True):
         """Check a design that was measured, and write its row again, unless it is stopped."""
         done = decoded(self._done_path(name), Done)
         if plan.limits.check_u:
-            ended, found = Ended("", 0.0, 0.0), self._kept_checks(name)
+            ended = Ended("", 0.0, 0.0)
+            found = self._kept_checks(name)
             if len(found) < len(CHECKS):
                 ended = self._guard("check", plan, folder, name, reference, stop)
                 found = self._kept_checks(name)
@@ -358,7 +362,8 @@ class Assessment(Struct, frozen=True):
         reference: str,
         stop: threading.Event | None = None,
     ) -> Ended:
-        limits, kept = plan.limits, self.out.resolve() / SETS / name
+        limits = plan.limits
+        kept = self.out.resolve() / SETS / name
         words = part, str(folder), str(folder / name), str(kept), portable_reference(reference)
         log = folder / name / f"{part}.log"
         log.parent.mkdir(exist_ok=True)

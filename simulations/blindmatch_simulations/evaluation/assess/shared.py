@@ -71,12 +71,14 @@ class Shared(Struct, frozen=True):
         packages = sorted({f"{one.name} {one.version}" for one in distributions()})
         digests = sorted((str(path), sha256(path.read_bytes()).hexdigest()) for path in files)
         parts = json.dumps([msgspec.to_builtins(self.given), here, packages, digests], sort_keys=True)
-        code, given = code_of(self.module, ("blindmatch_",)), sha256(parts.encode()).hexdigest()
+        code = code_of(self.module, ("blindmatch_",))
+        given = sha256(parts.encode()).hexdigest()
         return f"{self.what}-{code[:16]}-{given[:16]}"
 
 
 def of_pictures(plan: Plan, cache: Path | None) -> Shared:
-    given, pictures = (plan.pictures, plan.seed), list(installed())
+    given = (plan.pictures, plan.seed)
+    pictures = list(installed())
     return Shared(cache, "pictures", material.__name__, given, pictures)
 
 

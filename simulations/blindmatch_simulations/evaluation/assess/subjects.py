@@ -43,7 +43,8 @@ UNITS: Final = {"sender_u": "u", "authority_u": "u", "escrow_bytes": "bytes"}
 
 
 def _targeted(name: str) -> Studied:
-    began, scheme = time.perf_counter(), Scheme()
+    began = time.perf_counter()
+    scheme = Scheme()
     found = tuple(attempts(scheme))
     return Studied(
         id=name,
@@ -123,7 +124,8 @@ def row_of(
     why: str,
 ) -> Measured:
     """The row of a design that was run and, unless `why` says otherwise, checked."""
-    seen, case = done.seen, Case(done.seen, checks, why, reference_words(reference))
+    seen = done.seen
+    case = Case(done.seen, checks, why, reference_words(reference))
     declared = seen.design.parameters
     given = {name: declared[name] for name in plan.parameters if name in declared}
     same = set(Measured.__struct_fields__).intersection(Observed.__struct_fields__)
@@ -165,7 +167,8 @@ def points(plan: Plan, references: Sequence[str]) -> list[Point]:
     """The points of a plan's sweep, or of the plan as it is; those of each design in the order of the grid;
     `PlanError` if a parameter is of no design, or a value is there twice; `DesignError` if a value is out of
     range; `RegistryError` if a design is not there."""
-    wanted, sweep = list(references) or known(), plan.sweep or Sweep()
+    wanted = list(references) or known()
+    sweep = plan.sweep or Sweep()
     for reference in wanted:
         must_be_there(reference)
     _check(plan, sweep, wanted)

@@ -63,7 +63,8 @@ def prepare(many: bool) -> None:
 def main(arguments: Sequence[str] = ()) -> int:
     """Run a part; 0 if it came to its end."""
     arguments = arguments or sys.argv[1:]
-    part, reference = arguments[0], arguments[4]
+    part = arguments[0]
+    reference = arguments[4]
     folder, out, sets = map(Path, arguments[1:4])
     # before there are threads
     nursery = Nursery() if part == "run" else None
@@ -93,15 +94,19 @@ def _end_with_parent() -> None:
 
 def _run(plan: Plan, folder: Path, out: Path, sets: Path, reference: str, nursery: Nursery) -> None:
     with tempfile.TemporaryDirectory(prefix="home-", dir=out) as home:
-        material, phases = Material(folder / MATERIAL), PhaseTimes(_tell)
+        material = Material(folder / MATERIAL)
+        phases = PhaseTimes(_tell)
         observed = Observer(Path(home) / "home", sets, reference, plan, material, phases, nursery).run()
     write_whole(out / OBSERVED, msgspec.json.encode(observed))
 
 
 def _check(plan: Plan, out: Path, reference: str) -> None:
-    design, done, progress = load_design(reference), count(1), _tell("checks")
+    design = load_design(reference)
+    done = count(1)
+    progress = _tell("checks")
     fixtures = Fixtures(design, plan.seed, QUICK, values_of(design, plan.parameters))
-    committed, budget = committed_checks(reference) if plan.committed_checks else (), plan.limits.check_u
+    committed = committed_checks(reference) if plan.committed_checks else ()
+    budget = plan.limits.check_u
     try:
         keep_checks(out, fixtures, budget, lambda _: progress(next(done), len(CHECKS)), committed)
     finally:

@@ -65,7 +65,8 @@ class Left(Enum):
     AUDIT = ("the audit", None)
 
     def __init__(self, notices: str, proof: Proof | None) -> None:
-        self.notices, self.proof = notices, proof
+        self.notices = notices
+        self.proof = proof
 
 
 class Means(Struct, frozen=True):

@@ -44,7 +44,8 @@ seal_answer: Final = hpke.seal_answer
 def over_asking(arena: Arena) -> Figure:
     """Count the guesses that are told right, which no limit of an account stops."""
     number = GUESSES if arena.thorough else QUICK
-    listed, rng = arena.hashes(number // 2, "list"), arena.rng("ask")
+    listed = arena.hashes(number // 2, "list")
+    rng = arena.rng("ask")
     once = FEW["bands"] * FEW["probes"]
     deployed = arena.deployed(listed, "set", **FEW, account_evaluations=once, **ONCE)
     limits = [deployed.design.key_limits(role, state) for role, state in deployed.states.items()]
@@ -87,7 +88,8 @@ def resent_request(arena: Arena) -> Figure:
 
 
 def _resent(arena: Arena) -> Iterator[tuple[str, bool]]:
-    design, rng = arena.design, arena.rng("resent")
+    design = arena.design
+    rng = arena.rng("resent")
     deployed = arena.deployed(arena.hashes(8, "list"), "set", **FEW)
     items = (HashOnly(row.tobytes()) for row in arena.hashes(2, "asked"))
     (one,), (other,) = (stops(deployed, item, rng) for item in items)
@@ -133,7 +135,9 @@ ILL: Final = {
 )
 def marked_device(arena: Arena) -> Figure:
     """Count the ways after which a device asks otherwise than once for each role and picture."""
-    cases, numbers, roles = [], count(1), len(arena.design.info.roles)
+    cases = []
+    numbers = count(1)
+    roles = len(arena.design.info.roles)
     with loopback(arena) as held:
         held.device("bob")
         for case, badly in ILL.items():
@@ -162,7 +166,8 @@ REPLY: Final = (0.02, 0.2)
 def linked_by_time(arena: Arena) -> Figure:
     """The share of requests that are taken for the right message by their order alone, simulated."""
     drawn_at = np.random.default_rng(arena.seed)
-    came, number = np.cumsum(drawn_at.exponential(1 / RATE, 2_000)), 2_000
+    came = np.cumsum(drawn_at.exponential(1 / RATE, 2_000))
+    number = 2_000
     hits = {}
     for case, slot in (("at once", 0.0), ("in slots of 1 s", 1.0)):
         ends = np.ceil(came / slot) * slot if slot else came

@@ -70,7 +70,9 @@ def _ways(arena: Arena, built: Inside) -> Mapping[str, Quoting]:
     """The platform is honest: it is supposed to measure what runs there."""
     other = arena.deployed(arena.hashes(ENTRIES, "other list"), "other set").states[ENCLAVE]
     rng = arena.rng("keys")
-    own, key, nonce = Platform(rng.take(32), rng.take(32)), hpke.public_key(rng.take(32)), rng.take(32)
+    own = Platform(rng.take(32), rng.take(32))
+    key = hpke.public_key(rng.take(32))
+    nonce = rng.take(32)
     patched = sha256(b"patched").digest()
     return {
         "another configuration": _runs(replace(built, distance=256)),
@@ -125,7 +127,8 @@ def _code_of_altered() -> bytes:
         package = Path(blindmatch_protocol.__file__).parent
         copy = Path(folder) / package.name
         shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
-        source, altered = copy / Path(host.__file__).relative_to(package), Path(folder) / "altered.py"
+        source = copy / Path(host.__file__).relative_to(package)
+        altered = Path(folder) / "altered.py"
         altered.write_text(source.read_text("utf-8") + _ALTERED, "utf-8")
         unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
         py_compile.compile(
@@ -149,7 +152,8 @@ def _code_of_altered() -> bytes:
 def broken_attestation(arena: Arena) -> Figure:
     """Count the pictures that the host reads with the platform's signing key."""
     deployed = arena.deployed(arena.hashes(ENTRIES, "list"), "set")
-    built, private = deployed.states[ENCLAVE], arena.rng("key").take(32)
+    built = deployed.states[ENCLAVE]
+    private = arena.rng("key").take(32)
     key = built.platform.signing
     empty = Quote(built.measurement, built.epoch, hpke.public_key(private), bytes(32), bytes(64))
     read = 0
@@ -166,7 +170,9 @@ def broken_attestation(arena: Arena) -> Figure:
 
 
 def _sent(arena: Arena, deployed: Deployed, item: Item, quoting: Quoting) -> SealedPicture | None:
-    design, setup, rng = arena.design, deployed.setup, arena.rng("device")
+    design = arena.design
+    setup = deployed.setup
+    rng = arena.rng("device")
     asked = design.start(NoState(), setup, item, UNBOUND, rng).step
     assert isinstance(asked, Send)
     nonce = asked.bodies[ENCLAVE]

@@ -58,7 +58,8 @@ class Scene(Struct, frozen=True):
 
     @classmethod
     def of(cls, arena: Arena) -> Scene:
-        rng, name = arena.rng("log"), arena.design.info.name
+        rng = arena.rng("log")
+        name = arena.design.info.name
         log, foreign = (
             NoteSigner.from_seed(f"{at}/{name}", ED25519, rng.take(32)) for at in ("log", "foreign")
         )
@@ -101,7 +102,8 @@ class History(Struct):
         self, epoch: int, witnesses: Sequence[NoteSigner], size: int = 0, sizes: Iterable[int] = ()
     ) -> pb.Description:
         """What is offered of an epoch, under a checkpoint of `size` leaves, cosigned by `witnesses`."""
-        size, tree = size or epoch, self.tree
+        size = size or epoch
+        tree = self.tree
         head = Checkpoint(self.log.key.name, size, compute_root(tree.node, size))
         note = Note(head.text, (self.log.sign(head.text), *(w.sign(head.text, self.at) for w in witnesses)))
         proof = TlogProof(epoch - 1, prove_inclusion(tree.node, epoch - 1, size), note)
@@ -144,10 +146,12 @@ _COALITION: Final = frozenset({Party.CURATOR, Party.MATCHER, LOG})
 def two_histories(arena: Arena) -> Figure:
     """Count the pairs of devices that do not notice."""
     scene = Scene.of(arena)
-    honest, other = scene.history(EPOCHS + 1), scene.history(EPOCHS + 1, FORKED)
+    honest = scene.history(EPOCHS + 1)
+    other = scene.history(EPOCHS + 1, FORKED)
     cases = {}
     for ahead in (0, 1):
-        alice, bob = scene.device(), scene.device()
+        alice = scene.device()
+        bob = scene.device()
         _take(alice, other, EPOCHS - ahead, scene)
         _take(bob, honest, EPOCHS, scene)
         seen, split = bob.view.hear("alice", alice.view.choose_checkpoint())
@@ -193,7 +197,8 @@ def _other_key(scene: Scene, device: Device) -> tuple[pb.Description, int]:
 
 def _unsigned(scene: Scene, device: Device) -> tuple[pb.Description, int]:
     """Logged for everybody by somebody without the curator's key, with another root and policy in it."""
-    history, genuine = scene.history(EPOCHS - 1), scene.leaf(EPOCHS)
+    history = scene.history(EPOCHS - 1)
+    genuine = scene.leaf(EPOCHS)
     history.leaves.append(replace(genuine, endorsement_root=b"r" * 32, endorsement_policy=b"other"))
     return _offer(device, history, EPOCHS, scene), NOW
 
@@ -204,7 +209,8 @@ def _two_witnesses(scene: Scene, device: Device) -> tuple[pb.Description, int]:
 
 
 def _counted_twice(scene: Scene, device: Device) -> tuple[pb.Description, int]:
-    forked, (first, second, *_) = scene.history(EPOCHS, EPOCHS), scene.witnesses
+    forked = scene.history(EPOCHS, EPOCHS)
+    first, second, *_ = scene.witnesses
     described = forked.described(EPOCHS, (first, second), sizes=device.view.list_sizes())
     proof = TlogProof.parse(described.proof)
     more = [second.sign(proof.note.text, NOW - at) for at in (1, 2)]
@@ -266,7 +272,8 @@ _UNLOOKED: Final = replacing(
 )
 def unlogged_epoch(arena: Arena) -> Figure:
     """Count the forms that a device takes."""
-    scene, cases = Scene.of(arena), {}
+    scene = Scene.of(arena)
+    cases = {}
     for name, form in arena.each(FORMS.items()):
         device = scene.device()
         _take(device, scene.history(EPOCHS), EPOCHS - 1, scene)

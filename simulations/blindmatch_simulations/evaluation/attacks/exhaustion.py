@@ -62,7 +62,8 @@ def crowding(arena: Arena) -> Figure:
 async def _answered(waiting: Sequence[str], limits: MatchingLimits) -> list[list[str]]:
     """Whose requests were answered together, in their order; the bystander asks during the first batch."""
     batches: list[list[str]] = []
-    begun, go = threading.Event(), threading.Event()
+    begun = threading.Event()
+    go = threading.Event()
 
     def work(tasks: Sequence[str]) -> list[str]:
         begun.set()
@@ -100,7 +101,8 @@ NOW: Final = 1_700_000_000_000
 )
 def store_growth(arena: Arena) -> Figure:
     """Bytes that each further first message leaves with the victim for good."""
-    victim, sender = Account.create("victim", NOW, 1), Account.create("mallory", NOW, 1)
+    victim = Account.create("victim", NOW, 1)
+    sender = Account.create("mallory", NOW, 1)
     sizes = {}
     for number in arena.each(range(1, LOOKS[-1] + 1)):
         bundle = replace(victim.get_published_keys(), one_time=())

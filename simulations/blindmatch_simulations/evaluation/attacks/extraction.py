@@ -95,9 +95,11 @@ MILLION: Final = 1_000_000
 )
 def pooled_extraction(arena: Arena) -> Figure:
     """Count the entries that open, by how many accounts pool."""
-    opened, parts = 0, dict[str, float]()
+    opened = 0
+    parts = dict[str, float]()
     for accounts in arena.each(ACCOUNTS):
-        deployed, rng = _set(arena), arena.rng(f"asked/{accounts}")
+        deployed = _set(arena)
+        rng = arena.rng(f"asked/{accounts}")
         granted = sum(_granted(_limits(deployed), accounts))
         opened = len(extract(deployed, granted, rng))
         parts[f"accounts {accounts}, evaluations {granted}"] = float(opened)
@@ -163,7 +165,8 @@ def _granted(limits: KeyLimits, accounts: int) -> Sequence[int]:
 
 
 async def _asked(path: Path, limits: KeyLimits, accounts: int) -> list[int]:
-    store, granted = MatcherStore(path), list[int]()
+    store = MatcherStore(path)
+    granted = list[int]()
     allowance = Budget(store, lambda: 0.0, EventLog("matcher", lambda line: None))
     for number in range(accounts):
         granted.append(0)
@@ -273,7 +276,8 @@ def _slots_read(
     own: Forging | None = None,
 ) -> int:
     """How many entries open with what comes back for a vector, if v is one of `values`."""
-    rng, setup = arena.rng("client"), deployed.setup
+    rng = arena.rng("client")
+    setup = deployed.setup
     state = enrolled(deployed, rng)
     assert isinstance(state, Secret)
     ((role, matcher),) = deployed.states.items()

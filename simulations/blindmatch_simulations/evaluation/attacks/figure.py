@@ -209,7 +209,8 @@ class Spending(Struct):
 
     def measured(self, task: Callable[[], T]) -> tuple[T, Budget]:
         """What `task` gives, and what it spent."""
-        u_us, before = reading(batches=_BATCHES).u_us, used_cpu_seconds()
+        u_us = reading(batches=_BATCHES).u_us
+        before = used_cpu_seconds()
         made = task()
         compute = significant((used_cpu_seconds() - before + self.reused_s) * 1e6 / u_us)
         return made, Budget(self.queries or UNSET, self.distortion, compute, self.list_share)

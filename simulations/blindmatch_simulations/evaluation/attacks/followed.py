@@ -51,7 +51,8 @@ CROPS: Final = (5, 1)
 """Number and seed; the last two are a cat and a cup of coffee."""
 SECONDS: Final = 20.0
 EDIT: Final = "jpeg-50"
-ALICE, BOB = "alice", "bob"
+ALICE = "alice"
+BOB = "bob"
 
 
 def _altered(call: Call[Any, Any], request: Wire | None, reply: Any) -> Any:
@@ -72,7 +73,8 @@ def _other_history(world: World) -> Tamper:
     def other(call: Call[Any, Any], request: Wire | None, reply: Any) -> Any:
         if call.method is DESCRIBE:
             shown = history.described(2, witnesses)
-            reply.leaf, reply.proof = shown.leaf, shown.proof
+            reply.leaf = shown.leaf
+            reply.proof = shown.proof
         return reply
 
     return other
@@ -139,7 +141,8 @@ def record(
     """Play a run, and record it in the new file `path`; the deployment stays in the new folder `home`;
     `AttackError` if the design lacks a party that the adversary holds, or the run cannot begin;
     `RecordingError` if the file cannot be written."""
-    design, staging = load_design(reference), STAGINGS[attack]
+    design = load_design(reference)
+    staging = STAGINGS[attack]
     played = Attack(attack.replace("-", " "), staging.holds, staging.does) if staging.does else None
     lacking = {*staging.holds} - {*design.info.parties, Party.DEVICE, Party.PROVIDER, Party.CURATOR, LOG}
     if lacking:
@@ -150,7 +153,8 @@ def record(
         world = stack.enter_context(Stage.create(home, reference, design, 2 * staging.split))
         writer = Writer(path, design, world.deployment.franking.mode, played)
         stack.callback(writer.close)
-        world.tell, world.tampers[ALICE] = writer.request, staging.tamper
+        world.tell = writer.request
+        world.tampers[ALICE] = staging.tamper
         for event in play(world, _operations(world, staging, edit), threads=True):
             if event.error and isinstance(event.operation, Publish | Start | AddDevice):
                 raise AttackError(f"the run cannot begin: {event.error}")
@@ -176,7 +180,8 @@ def _operations(world: Stage, staging: Staging, edit: str) -> Iterator[Operation
         yield SendText(sender, recipient, "hello")
         yield Receive(recipient, 1, SECONDS)
     entries = rows([Picture.from_bytes(one).hash for one in on_list])
-    by_server, filed = world.design.info.sends_content is Content.CLEAR, 0
+    by_server = world.design.info.sends_content is Content.CLEAR
+    filed = 0
     for picture in (innocent, BY_NAME[edit].apply(listed), listed):
         yield SendPicture(ALICE, BOB, picture)
         held_back = world.of(ALICE).watched.device.standing().messages

@@ -54,7 +54,8 @@ FLIPS: Final = 32
 )
 def forged_replies(arena: Arena) -> Figure:
     """Count the replies that are not refused, or that end in another error than a refusal."""
-    listed, other = arena.hashes(ENTRIES, "listed"), arena.hashes(1, "other")
+    listed = arena.hashes(ENTRIES, "listed")
+    other = arena.hashes(1, "other")
     if not isinstance(arena.design, VoprfDesign):
         return _forged_whatever_the_key(arena, listed, other)
     deployed = arena.deployed(listed, "set", evaluations=ROWS, k=8, bands=2, probes=2)
@@ -78,7 +79,8 @@ def _forged_whatever_the_key(arena: Arena, listed: Rows, other: Rows) -> Figure:
     Each round of two sessions gets, from each role in turn, its reply to the other picture, the reply of a
     party with a key of its own and the same list, and altered and made-up ones.
     """
-    deployed, own_key = arena.deployed(listed, "set"), arena.deployed(listed, "own key")
+    deployed = arena.deployed(listed, "set")
+    own_key = arena.deployed(listed, "own key")
     items = {"listed": HashOnly(listed[0].tobytes()), "other": HashOnly(other[0].tobytes())}
     rounds = {name: stops(deployed, item, arena.rng(name)) for name, item in items.items()}
     pairs = {"listed": (rounds["listed"], rounds["other"]), "other": (rounds["other"], rounds["listed"])}
@@ -117,11 +119,13 @@ def _no_evaluations(
 ) -> Iterator[bytes]:
     """Encoded replies of a role, none of which is the right one."""
     held: list[Mapping[Role, Any]] = [stop.bodies, stop.replies, foreign.replies]
-    (body, reply, others), rng = (one[role] for one in held), arena.rng("forged")
+    body, reply, others = (one[role] for one in held)
+    rng = arena.rng("forged")
     wrong = blind_evaluate(generate_key_pair(Mode.VOPRF, rng), body.blinded, rng)
     rows: Rows = reply.evaluated
     mixed = rows.copy()
-    mixed[-1], swapped = wrong.elements[-1], rows[::-1] if len(rows) > 1 else rows[:0]
+    mixed[-1] = wrong.elements[-1]
+    swapped = rows[::-1] if len(rows) > 1 else rows[:0]
     chosen = group.hash_to_group(np.frombuffer(rng.take(64 * len(rows)), np.uint8).reshape(-1, 64))
     yield replace(reply, evaluated=wrong.elements, proof=wrong.proof).encode()
     yield others.encode()
@@ -202,7 +206,8 @@ def _false_proofs(
     yield "replies to another", lambda: (replace(honest, hash=listed.hash), listed, files)
     yield "replies of another session", lambda: made(deployed, _replies_of(arena, deployed, honest))
     if needs.DELTAS.met(arena.design):
-        added, before = HashOnly(arena.hashes(ENTRIES, "added")[0].tobytes()), arena.opened(first)
+        added = HashOnly(arena.hashes(ENTRIES, "added")[0].tobytes())
+        before = arena.opened(first)
         yield (
             "a delta left out",
             lambda: (transcript(before, signed, added, arena.rng("forged")), added, first.setup_files),
@@ -266,7 +271,8 @@ def forged_label(arena: Arena) -> Figure:
 
 
 def _no_labels(arena: Arena, deployed: Deployed, own: bytes) -> Iterator[tuple[str, Label]]:
-    rng, state = arena.rng("forged"), deployed.states[THIRD]
+    rng = arena.rng("forged")
+    state = deployed.states[THIRD]
     label = Label(own, 7, rng.take(16), signatures=bytes(64))
     yield "made up", label
     yield "made up", replace(label, signatures=_signature(label, rng.take(32)))
@@ -301,10 +307,13 @@ def _taken(arena: Arena, deployed: Deployed, stop: Stop, role: Role, reply: Mess
 )
 def forced_report(arena: Arena) -> Figure:
     """Count the pictures that are not listed and match, by the reply of a matcher that saw their hashes."""
-    deployed, rng, forced = arena.deployed(arena.hashes(ENTRIES, "listed"), "set"), arena.rng("forged"), 0
+    deployed = arena.deployed(arena.hashes(ENTRIES, "listed"), "set")
+    rng = arena.rng("forged")
+    forced = 0
     for at, row in enumerate(arena.each(arena.hashes(CHOSEN, "chosen")), 1):
         *_, stop = stops(deployed, HashOnly(row.tobytes()), rng)
-        (role, honest), label = *stop.replies.items(), Label(row.tobytes(), at, rng.take(16))
+        ((role, honest),) = stop.replies.items()
+        label = Label(row.tobytes(), at, rng.take(16))
         match = {"matched": True} if hasattr(honest, "matched") else {}
         forced += _taken(arena, deployed, stop, role, replace(honest, label=label, **match))
     return counted("matches forced", {"pictures not listed": (forced, CHOSEN)})

@@ -47,7 +47,9 @@ from blindmatch_simulations.testbed.deployment.devices import now_ms
 from blindmatch_simulations.testbed.deployment.hosting import STATE
 from blindmatch_simulations.testbed.deployment.operators import centre_list
 
-ALICE, BOB, MALLORY = "alice", "bob", "mallory"
+ALICE = "alice"
+BOB = "bob"
+MALLORY = "mallory"
 PICTURE: Final = 1
 TYPE: Final = "image/png"
 PASSED: Final = "passed"
@@ -115,7 +117,8 @@ def _about_others(arena: Arena, held: Loopback) -> Iterator[Forgery]:
     for party in dict.fromkeys((Party.PROVIDER, held.design.info.setup_host, *held.design.info.parties)):
         service = Identity.of(party)
         yield Forgery("a service", service, made.report(service, ALICE, BOB))
-        report, other = made.report(service, ALICE, BOB), IN_CLEAR.info.name
+        report = made.report(service, ALICE, BOB)
+        other = IN_CLEAR.info.name
         yield Forgery("another design", service, replace(report, design=other, recipient="", opening=()))
     own = made.content()
     for _ in range(3):
@@ -126,8 +129,10 @@ class Reports:
     """Makes reports from what mallory's device learns of a listed picture."""
 
     def __init__(self, arena: Arena, held: Loopback) -> None:
-        self._rng, self._design = arena.rng("reports"), held.design
-        watched, self._data = held.device(MALLORY), drawn(PICTURE)
+        self._rng = arena.rng("reports")
+        self._design = held.design
+        watched = held.device(MALLORY)
+        self._data = drawn(PICTURE)
         self._key = read_key(held.deployment.relay_stamp_key)
         held.device(BOB)
         watched.device.send_picture(BOB, self._data)
@@ -148,7 +153,9 @@ class Reports:
         """A report of `reporter` that `sender` sent the picture to `recipient`."""
         shown = disclose(content or self.content(), sender, recipient, 0)
         opening = shown.opening
-        info, name, now = self._design.info, self._rng.take(16), now_ms()
+        info = self._design.info
+        name = self._rng.take(16)
+        now = now_ms()
         stamp = Stamp(name, now, Stamped(opening.commitment, sender, recipient, name, now).mac(self._key))
         return Report(
             report_id=self._rng.take(16),
@@ -186,7 +193,9 @@ def unsent_message(arena: Arena) -> Figure:
 
 
 def _of_unsent(arena: Arena, held: Loopback) -> Iterator[Forgery]:
-    made, mallory, rng = Reports(arena, held), Identity(Kind.DEVICE, MALLORY), arena.rng("stamps")
+    made = Reports(arena, held)
+    mallory = Identity(Kind.DEVICE, MALLORY)
+    rng = arena.rng("stamps")
     own = made.content()
     true = made.report(mallory, MALLORY, BOB, own)
     (stamp,) = true.stamp
@@ -242,7 +251,8 @@ def split_accounts(arena: Arena) -> Figure:
 def pushed_over(arena: Arena) -> Figure:
     """Count the matches that pass against the account that the pictures were sent to."""
     with loopback(arena, [drawn(PICTURE)]) as held:
-        made, mallory = Reports(arena, held), held.of(MALLORY).watched.device
+        made = Reports(arena, held)
+        mallory = held.of(MALLORY).watched.device
         for _ in range(THRESHOLD):
             mallory.send_picture(BOB, drawn(PICTURE))
         held.of(BOB).watched.device.receive(0)
@@ -286,7 +296,9 @@ def framed_sender(arena: Arena) -> Figure:
 
 
 def _forged(arena: Arena, held: Loopback, mode: FrankingMode) -> Iterator[Forgery]:
-    made, alice, rng = Reports(arena, held), Identity(Kind.DEVICE, ALICE), arena.rng("keys")
+    made = Reports(arena, held)
+    alice = Identity(Kind.DEVICE, ALICE)
+    rng = arena.rng("keys")
     shown: list[FrankingKey] = []
 
     def relay(call: Call[Any, Any], request: Any, reply: Any) -> Any:
@@ -295,7 +307,9 @@ def _forged(arena: Arena, held: Loopback, mode: FrankingMode) -> Iterator[Forger
         return reply
 
     held.device(ALICE, relay)
-    judge, own, recipient = read_key(held.deployment.centre_keys / JUDGE_PUBLIC), rng.take(32), rng.take(32)
+    judge = read_key(held.deployment.centre_keys / JUDGE_PUBLIC)
+    own = rng.take(32)
+    recipient = rng.take(32)
     for _ in range(2):
         report = made.report(alice, ALICE, BOB)
         proof = _proof(report, mode, own, judge, rng)
@@ -354,7 +368,8 @@ def _all_of_it(content: Content, *arguments: Any) -> Any:
 def read_report(arena: Arena) -> Figure:
     """Count what is found in a report of a text and of another attachment."""
     with loopback(arena, [drawn(1)]) as held:
-        _, alice = held.device("bob"), held.device("alice")
+        _ = held.device("bob")
+        alice = held.device("alice")
         alice.device.send_picture("bob", drawn(1), TEXT)
         arena.progress(1, 2)
         (row,) = centre_list(held.deployment).reports

@@ -40,10 +40,13 @@ QUICK_GUESSES: Final = 10
 )
 def guessing(arena: Arena) -> Figure:
     """The advantage over guessing blindly whether a hash is on the list."""
-    arena, count = arena.reduced(), GUESSES if arena.thorough else QUICK_GUESSES
+    count = GUESSES if arena.thorough else QUICK_GUESSES
+    arena = arena.reduced()
     guesses = [picture(1000 * arena.seed + number) for number in range(count)]
     listed = rows([guess.hash for guess in guesses[: count // 2]])
-    deployed, rng, right = arena.deployed(listed, "set", bands=4, probes=2), arena.rng("guesses"), 0
+    deployed = arena.deployed(listed, "set", bands=4, probes=2)
+    rng = arena.rng("guesses")
+    right = 0
     arena.spending.list_share = 1.0
     for at, guess in enumerate(arena.each(guesses)):
         found = isinstance(run_session(deployed, guess, rng).outcome, Match)
@@ -63,7 +66,8 @@ attack(
 )(guessing.move)
 SMALL: Final = 2
 """Scalars from 1 on that the other share is tried to be."""
-_A, _B = Party("party_a"), Party("party_b")
+_A = Party("party_a")
+_B = Party("party_b")
 
 
 def _of_ones(layout: KeyLayout, key: SecretKey, rng: Randomness) -> dict[Role, SecretKey]:
@@ -84,10 +88,12 @@ def _of_ones(layout: KeyLayout, key: SecretKey, rng: Randomness) -> dict[Role, S
 )
 def one_share(arena: Arena) -> Figure:
     """Each party's advantage over guessing blindly whether a hash is on the list."""
-    listed, others = arena.hashes(GUESSES // 2, "listed"), arena.hashes(GUESSES // 2, "others")
+    listed = arena.hashes(GUESSES // 2, "listed")
+    others = arena.hashes(GUESSES // 2, "others")
     deployed = arena.deployed(listed, "set", bands=4, probes=2)
     arena.spending.list_share = 1.0
-    guesses, holders = np.concatenate([listed, others]), deployed.states.items()
+    guesses = np.concatenate([listed, others])
+    holders = deployed.states.items()
     found = {
         str(role): _tested(deployed, list(_keys(state.key)), guesses, arena.rng("guesses"))
         for role, state in arena.each(holders)
@@ -150,14 +156,18 @@ def prefix(arena: Arena) -> Figure:
     """One over the share of other pictures that have the prefix of the one in mind. Success is to guess
     better than blindly which of the two a picture is."""
     deployed = arena.deployed(arena.hashes(ENTRIES, "listed"), "set")
-    mine, others = arena.hashes(1, "mine")[0].tobytes(), arena.hashes(OTHERS, "others")
-    wanted, rng, right = files.bucket_of(mine, deployed.setup.bits), arena.rng("asked"), 0
+    mine = arena.hashes(1, "mine")[0].tobytes()
+    others = arena.hashes(OTHERS, "others")
+    wanted = files.bucket_of(mine, deployed.setup.bits)
+    rng = arena.rng("asked")
+    right = 0
     for at in arena.each(range(ASKED)):
         own = mine if at % 2 else others[at].tobytes()
         right += (_prefix(deployed, own, rng) == wanted) == bool(at % 2)
     fit = sum(files.bucket_of(row.tobytes(), deployed.setup.bits) == wanted for row in others)
     low, high = clopper_pearson(fit, OTHERS, GAME_CONFIDENCE)
-    made, ratio = advantage(right, ASKED), OTHERS / max(fit, 1)
+    made = advantage(right, ASKED)
+    ratio = OTHERS / max(fit, 1)
     parts = {"advantage": round(made.value, 4)}
     return Figure("likelihood ratio", ratio, made.told_apart, OTHERS, (1 / high, 1 / max(low, 1e-9)), parts)
 
@@ -183,7 +193,9 @@ def _own_start(own: bytes, bits: int) -> int:
 def same_prefix(arena: Arena) -> Figure:
     """The advantage of telling two pictures of one prefix apart, by all that the matcher gets."""
     deployed = arena.deployed(arena.hashes(ENTRIES, "listed"), "set")
-    pair, rng, played = _pair(arena, deployed.setup.bits), arena.rng("games"), list[Played]()
+    pair = _pair(arena, deployed.setup.bits)
+    rng = arena.rng("games")
+    played = list[Played]()
     for at in arena.each(range(GAMES)):
         case = bool(at % 2)
         played.append(Played((_prefix(deployed, pair[case], rng),), case))
@@ -212,7 +224,8 @@ def _pair(arena: Arena, bits: int) -> tuple[bytes, bytes]:
 def held_back(arena: Arena) -> Figure:
     """Requests of the picture that are refused by its bucket; success is all of them, and few of others."""
     deployed = arena.deployed(arena.hashes(ENTRIES, "listed"), "set")
-    mine, others = arena.hashes(1, "mine")[0].tobytes(), arena.hashes(ASKED, "others")
+    mine = arena.hashes(1, "mine")[0].tobytes()
+    others = arena.hashes(ASKED, "others")
     rng = arena.rng("asked")
     wanted = files.bucket_of(mine, deployed.setup.bits)
     held = sum(_prefix(deployed, mine, rng) == wanted for _ in range(RETRIES))
@@ -252,7 +265,8 @@ def _buckets(arena: Arena, deployed: Deployed, foreign: Deployed, stop: Stop) ->
     asked: Any = stop.bodies[BUCKETS]
     reply: Any = stop.replies[BUCKETS]
     others = [deployed.states[BUCKETS].bucket(asked.bucket ^ bit) for bit in (1, 2, 256)]
-    another, own = foreign.states[BUCKETS].bucket(asked.bucket), reply.content
+    another = foreign.states[BUCKETS].bucket(asked.bucket)
+    own = reply.content
     for content in (*others, another, bytes(len(own)), b"", own[:-1], own + b"\0"):
         yield Bucket(reply.epoch, content).encode()
     yield replace(reply, epoch=reply.epoch + 1).encode()

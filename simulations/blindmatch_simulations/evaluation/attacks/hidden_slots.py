@@ -124,7 +124,8 @@ def guessed_pairs(arena: Arena) -> Figure:
     """Count the pictures about which questions open an entry, by their number."""
     count = TRIED if arena.thorough else QUICK
     listed = arena.hashes(ENTRIES, "list")
-    deployed, rng = arena.deployed(listed, "set", **SIZES), arena.rng("asked")
+    deployed = arena.deployed(listed, "set", **SIZES)
+    rng = arena.rng("asked")
     drawn = np.random.default_rng(arena.seed)
     alike = [_flipped(row, drawn) for row in listed[:count]]
     strangers = [row.tobytes() for row in arena.hashes(count, "strangers")]
@@ -161,7 +162,8 @@ def _flipped(row: Rows, drawn: np.random.Generator) -> bytes:
 )
 def first_questions(arena: Arena) -> Figure:
     """Count the listed hashes whose tokens read one slot, and others whose do."""
-    listed, others = arena.hashes(ENTRIES, "list"), arena.hashes(ENTRIES, "others")
+    listed = arena.hashes(ENTRIES, "list")
+    others = arena.hashes(ENTRIES, "others")
     deployed = arena.deployed(listed, "set", **SIZES)
     s = cast(OpenedSetup, deployed.setup).slotting
     tokens = np.zeros((s.bands, s.probes), np.uint32)
@@ -186,7 +188,8 @@ def joined_parties(arena: Arena) -> Figure:
     """Count the pictures that ask for one slot both times."""
     count = TRIED if arena.thorough else QUICK
     listed = arena.hashes(count, "list")
-    deployed, rng = arena.deployed(listed, "set", **FEWER), arena.rng("sent")
+    deployed = arena.deployed(listed, "set", **FEWER)
+    rng = arena.rng("sent")
     kinds = {"listed": listed, "others": arena.hashes(count, "others")}
     again = {
         kind: (sum(len({*_slots_asked(deployed, row, rng)}) == 1 for row in rows), count)

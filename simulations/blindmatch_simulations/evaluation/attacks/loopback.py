@@ -65,7 +65,9 @@ class _Between(Egress):
         self, tamper: Tamper, diverted: Mapping[Party, Egress], spending: Spending, *arguments: Any
     ) -> None:
         super().__init__(*arguments)
-        self._tamper, self._diverted, self._spending = tamper, diverted, spending
+        self._tamper = tamper
+        self._diverted = diverted
+        self._spending = spending
 
     def unary(self, call: Call[Any, Any], request: Any) -> Any:
         if call.party in self._diverted:

@@ -59,7 +59,9 @@ class _Call(NamedTuple):
 )
 def joined_logs(arena: Arena) -> Figure:
     """Count the requests linked to their message, against links to messages drawn at random."""
-    count, rng, calls = MESSAGES if arena.thorough else QUICK_MESSAGES, arena.rng("order"), list[_Call]()
+    count = MESSAGES if arena.thorough else QUICK_MESSAGES
+    rng = arena.rng("order")
+    calls = list[_Call]()
     pictures = [flag(rng) for _ in range(count)]
     with loopback(arena) as held:
         held.device("bob")
@@ -79,7 +81,8 @@ def joined_logs(arena: Arena) -> Figure:
 
 def _figure(calls: list[_Call], pictures: Sequence[bool]) -> Figure:
     """What the logs tell; success is more links than chance has, which kinds that are told are no part of."""
-    linked, count = _linked(calls), len(pictures)
+    linked = _linked(calls)
+    count = len(pictures)
     right = sum(asked == sent for asked, sent in linked)
     told = sum((number in {sent for _, sent in linked}) == picture for number, picture in enumerate(pictures))
     parts = {"linked at random": len(linked) / count, f"pictures and texts told, of {count}": float(told)}
@@ -149,7 +152,8 @@ def _at_once(owner: type[AnyDesign]) -> tuple[Any, str, Any]:
 )
 def relay_timing(arena: Arena) -> Figure:
     """Count the pictures whose outcome was looked at too early; in a thorough run, the advantage by time."""
-    rounds, watch = ROUNDS if arena.thorough else QUICK_ROUNDS, _Watch()
+    rounds = ROUNDS if arena.thorough else QUICK_ROUNDS
+    watch = _Watch()
     listed = [drawn(KINDS["a match"]), drawn(KINDS["a family"])]
     with _noting(arena, watch), loopback(arena, listed, _family()) as held:
         held.device("bob")
@@ -186,7 +190,8 @@ def _family() -> Rows:
 def _noting(arena: Arena, watch: _Watch) -> AbstractContextManager[Any]:
     """Have `watch` note when an outcome is looked at, and when an upload begins."""
     owner = type(arena.design)
-    conclude, upload = owner.conclude, Egress.upload
+    conclude = owner.conclude
+    upload = Egress.upload
 
     def looking(self: Any, *arguments: Any) -> Any:
         watch.note("outcome")
@@ -234,7 +239,9 @@ def refused(arena: Arena) -> Figure:
 
 
 def _prevented(arena: Arena, consequence: Consequence) -> Figure:
-    pictures, calls, sent = [drawn(number) for number in range(2 * PREVENTED)], [], []
+    pictures = [drawn(number) for number in range(2 * PREVENTED)]
+    calls = []
+    sent = []
     with loopback(arena, pictures[:PREVENTED]) as held:
         bob = held.device("bob")
         alice = held.device("alice", options=Options(consequence=consequence))
@@ -247,7 +254,8 @@ def _prevented(arena: Arena, consequence: Consequence) -> Figure:
             calls.append([(one.party, one.method) for one in alice.recorder.records()[before:]])
         arrived = [one for message in bob.device.receive(WAIT_MS) for one in message.pictures]
         reports = len(centre_list(held.deployment).reports)
-    listed, others = sent[:PREVENTED], calls[PREVENTED:]
+    listed = sent[:PREVENTED]
+    others = calls[PREVENTED:]
     if not all(one.outcome is OutcomeKind.MATCH for one in listed) or any(one != others[0] for one in others):
         raise AttackError("a listed picture did not match, or other pictures are not asked about alike")
     counts = {

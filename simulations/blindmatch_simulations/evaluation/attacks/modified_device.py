@@ -60,7 +60,8 @@ def _told(arena: Arena, stolen: OpenDesign, entry: bytes, at: int) -> bool:
     """Is the right answer given for an edited copy of an entry, near and too far off by turns?"""
     most = arena.design.info.relation.distance
     assert most is not None
-    near, bits = at % 2 == 0, np.unpackbits(np.frombuffer(entry, np.uint8))
+    near = at % 2 == 0
+    bits = np.unpackbits(np.frombuffer(entry, np.uint8))
     bits[: most if near else most + 1] ^= 1
     ran = run_session(stolen, HashOnly(np.packbits(bits).tobytes()), arena.rng(f"edit/{at}"))
     return isinstance(ran.outcome, Match) is near
@@ -188,7 +189,8 @@ _LOOKS: Final = ("check_matching", "check_messages", "check_uploads", "check_ids
 )
 def audit_evasion(arena: Arena) -> Figure:
     """Count the cheats of which the audit finds nothing."""
-    data, cases = drawn(1), {}
+    data = drawn(1)
+    cases = {}
     with loopback(arena, [drawn(2)]) as held:
         for name in ("bob", "alice"):
             held.device(name)
@@ -205,7 +207,8 @@ def audit_evasion(arena: Arena) -> Figure:
 
 
 def _asked(records: Records, method: methods.Method[Any, Any], requests: Sequence[Any]) -> Records:
-    raw, at_ms = (one.SerializeToString(deterministic=True) for one in requests), records[-1].at_ms
+    raw = (one.SerializeToString(deterministic=True) for one in requests)
+    at_ms = records[-1].at_ms
     return [
         *records,
         *(

@@ -51,13 +51,15 @@ NOISE: Final = 4
 )
 def dual_purpose(arena: Arena) -> Figure:
     """Count the senders of the leaflet that are found, by whoever learns outcomes in the design."""
-    arena, rng = arena.reduced(), arena.rng("senders")
+    rng = arena.rng("senders")
+    arena = arena.reduced()
     leaflet, *others = (
         Picture.from_pixels(np.asarray(GENERATED["documents"](OF_A_SEED * arena.seed + number)))
         for number in range(1 + SENDERS)
     )
     entries = np.concatenate([arena.hashes(9, "list"), rows([leaflet.hash])])
-    deployed, found = arena.deployed(entries, "set", **ASKED), list[bool]()
+    deployed = arena.deployed(entries, "set", **ASKED)
+    found = list[bool]()
     arena.spending.list_share = 1 / len(entries)
     for item in arena.each([leaflet] * SENDERS + others):
         found.append(run_session(deployed, item, rng).found)
@@ -76,7 +78,8 @@ def dual_purpose(arena: Arena) -> Figure:
 )
 def poisoned_list(arena: Arena) -> Figure:
     """The share of new views of a place that match, by how much of the list is views of it."""
-    places, most = PLACES if arena.thorough else QUICK_PLACES, arena.design.info.relation.distance
+    places = PLACES if arena.thorough else QUICK_PLACES
+    most = arena.design.info.relation.distance
     apart = arena.once(("views", places), lambda: _distances(arena, places))
     nearest = {count: apart[:, :, :count].min(axis=2) for count in POISON}
     parts = {
@@ -90,7 +93,8 @@ def poisoned_list(arena: Arena) -> Figure:
 
 def _distances(arena: Arena, places: int) -> npt.NDArray[np.uint16]:
     """Of new views and listed ones, (places, views, listed)."""
-    found, rng = [], arena.rng("views")
+    found = []
+    rng = arena.rng("views")
     for number in arena.each(range(places)):
         place = detailed(OF_A_SEED * arena.seed + number).pixels
         listed, sent = (rows([_view(place, rng).hash for _ in range(count)]) for count in (POISON[-1], VIEWS))
@@ -99,8 +103,10 @@ def _distances(arena: Arena, places: int) -> npt.NDArray[np.uint16]:
 
 
 def _view(place: npt.NDArray[np.uint8], rng: Randomness) -> Picture:
-    cut, (height, width) = round(CUT * min(place.shape[:2])), place.shape[:2]
-    top, left = below(rng, cut + 1), below(rng, cut + 1)
+    cut = round(CUT * min(place.shape[:2]))
+    height, width = place.shape[:2]
+    top = below(rng, cut + 1)
+    left = below(rng, cut + 1)
     light = 1 + BRIGHTER * (below(rng, 2001) / 1000 - 1)
     shown = place[top : top + height - cut, left : left + width - cut] * np.float32(light)
     noise = np.frombuffer(rng.take(shown.size), np.uint8).reshape(shown.shape) % np.uint8(2 * NOISE + 1)

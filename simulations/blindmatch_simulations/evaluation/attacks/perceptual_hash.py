@@ -51,7 +51,8 @@ def rebuilt_picture(arena: Arena) -> Figure:
     """Count the pictures that are recognised, and say how alike they are in the mean."""
     shown = [detailed(number) for number in range(PICTURES)]
     usual = learnt([detailed(PICTURES + number) for number in range(PICTURES)])
-    deployed, rng = arena.deployed(arena.hashes(8, "list"), "set"), arena.rng("sessions")
+    deployed = arena.deployed(arena.hashes(8, "list"), "set")
+    rng = arena.rng("sessions")
     scores = np.empty((PICTURES, PICTURES))
     for at, one in enumerate(arena.each(shown)):
         asked = run_session(deployed, one, rng).asked[-1]
@@ -97,7 +98,9 @@ def look_alikes(arena: Arena) -> Figure:
     makers: dict[str, Callable[[int], Image.Image]]
     makers = {"textures": lambda number: Image.fromarray(detailed(number).pixels)}
     makers |= GENERATED if arena.thorough else {}
-    count, passed, parts = LOOK_ALIKES if arena.thorough else QUICK, list[bool](), dict[str, float]()
+    count = LOOK_ALIKES if arena.thorough else QUICK
+    passed = list[bool]()
+    parts = dict[str, float]()
     for kind, make in arena.each(makers.items()):
         found = list(_patched(arena, kind, make, count))
         parts |= {f"{kind}: near": len(found), f"{kind}: taken for one": sum(found)}
@@ -110,8 +113,10 @@ def _patched(arena: Arena, kind: str, make: Callable[[int], Image.Image], count:
     rng = arena.rng(f"patches/{kind}")
     for number in range(count):
         one, other = (np.asarray(make(OF_A_SEED * arena.seed + 2 * number + at)) for at in (0, 1))
-        altered, (height, width) = one.copy(), (round(side * PATCH**0.5) for side in one.shape[:2])
-        top, left = below(rng, one.shape[0] - height), below(rng, one.shape[1] - width)
+        altered = one.copy()
+        height, width = (round(side * PATCH**0.5) for side in one.shape[:2])
+        top = below(rng, one.shape[0] - height)
+        left = below(rng, one.shape[1] - width)
         place = slice(top, top + height), slice(left, left + width)
         altered[place] = other[place]
         if not _differ(one[place], other[place]):
@@ -137,8 +142,12 @@ def _differ(one: Pixels, other: Pixels) -> bool:
 )
 def rebuilt_collisions(arena: Arena) -> Figure:
     """The share of pictures made of a hash alone that both hashes take for the one behind it."""
-    count, rng, first = REBUILT if arena.thorough else QUICK, arena.rng("keys"), OF_A_SEED * arena.seed
-    usual, near, passed = learnt([detailed(first + number) for number in range(USUAL)]), 0, list[bool]()
+    count = REBUILT if arena.thorough else QUICK
+    rng = arena.rng("keys")
+    first = OF_A_SEED * arena.seed
+    usual = learnt([detailed(first + number) for number in range(USUAL)])
+    near = 0
+    passed = list[bool]()
     for number in arena.each(range(count)):
         behind = detailed(first + USUAL + number)
         plane = np.clip(of_hash(behind.hash, usual), 0, 255).astype(np.uint8)
@@ -176,7 +185,9 @@ def refusal_oracle(arena: Arena) -> Figure:
     with loopback(arena, [drawn(1)]) as held:
         held.device("bob")
         mallory = held.device("mallory", options=Options(consequence=Consequence.REFUSE))
-        before, refused, sent = len(mallory.recorder.records()), 0, 0
+        before = len(mallory.recorder.records())
+        refused = 0
+        sent = 0
         for at, name in enumerate(MILDEST_FIRST, 1):
             arena.progress(at, len(MILDEST_FIRST))
             edited = BY_NAME[name].apply(drawn(1))
@@ -218,7 +229,8 @@ def tried_edits(arena: Arena) -> Figure:
         return relation.matches(Picture.from_bytes(data), NO_ENTRIES)
 
     captioned = [BY_NAME[CAPTION].apply(one.data) for one in crops(EDITED, arena.seed)]
-    sent, names = [data for data in captioned if flagged(data)], [name for name in NAMES if name != CAPTION]
+    sent = [data for data in captioned if flagged(data)]
+    names = [name for name in NAMES if name != CAPTION]
     out = np.array([[not flagged(BY_NAME[name].apply(data)) for name in names] for data in sent])
     _state(arena, names, sent, out)
     arena.progress(len(sent), len(sent))
@@ -240,7 +252,8 @@ def fixed_edits(arena: Arena) -> Figure:
 
     It is of these photographs alone, without an interval: several crops are of one, which is one trial.
     """
-    relation, count = arena.design.info.relation, LISTED if arena.thorough else QUICK_LISTED
+    relation = arena.design.info.relation
+    count = LISTED if arena.thorough else QUICK_LISTED
     made = arena.once(("crops", count), lambda: tuple(crops(count, arena.seed)))
     rows = arena.once(("edits", count), lambda: _edited(arena, made))
     entries = [pdq.rows([row[0].hash]) for row in rows]  # the first edit is none

@@ -60,7 +60,8 @@ def keys_to_plant(design: Any, hashes: Rows) -> Rows:
 def _beside_the_list(arena: Arena) -> int:
     """Count the planted pictures that are visible, of a set that a device opens and checks."""
     reduced = arena.reduced()
-    listed, planted = arena.hashes(FILLERS, "listed"), arena.hashes(PLANTED, "others")
+    listed = arena.hashes(FILLERS, "listed")
+    planted = arena.hashes(PLANTED, "others")
     honest = reduced.deployed(listed, "planted", synthetic=0)
     with planting(keys_to_plant(reduced.design, planted))():
         deployed = reduced.deployed(listed, "planted", synthetic=0)

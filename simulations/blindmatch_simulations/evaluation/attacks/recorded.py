@@ -93,8 +93,11 @@ def recurring_picture(arena: Arena) -> Figure:
 
 def _left(arena: Arena, deployed: Deployed, number: int) -> Iterator[tuple[int, int]]:
     """How many accounts are left after each day, 0 without the right one; and how many were active on all."""
-    rng, info = arena.rng(f"days/{number}"), deployed.design.info
-    target, left, always = below(rng, ACCOUNTS), set(range(ACCOUNTS)), set(range(ACCOUNTS))
+    rng = arena.rng(f"days/{number}")
+    info = deployed.design.info
+    target = below(rng, ACCOUNTS)
+    left = set(range(ACCOUNTS))
+    always = set(range(ACCOUNTS))
     for day in range(DAYS):
         rows = arena.hashes(ACCOUNTS + 2, f"{number}/{day}")
         *others, wanted, nobodys = (HashOnly(row.tobytes()) for row in rows)
@@ -110,7 +113,8 @@ def _left(arena: Arena, deployed: Deployed, number: int) -> Iterator[tuple[int, 
 
 def _shown(arena: Arena, deployed: Deployed, item: HashOnly, rng: Randomness) -> frozenset[Hashable]:
     """Lengths and fields of a picture's first request, by place, as its role reads it."""
-    design, found = deployed.design, set[Hashable]()
+    design = deployed.design
+    found = set[Hashable]()
     bodies = sent(deployed, item, rng)
     assert bodies
     arena.spending.queries += len(bodies)
@@ -131,7 +135,8 @@ RECORDED: Final = 40
 QUICK: Final = 3
 MESSAGES: Final = 6
 NOW: Final = 1_700_000_000_000
-ALICE, BOB = "alice", "bob"
+ALICE = "alice"
+BOB = "bob"
 WAIT_MS: Final = 200
 
 
@@ -146,9 +151,12 @@ WAIT_MS: Final = 200
 )
 def recorded_requests(arena: Arena) -> Figure:
     """Count the recorded requests of which the thief tells which of two pictures they are of."""
-    arena, count = arena.reduced(), RECORDED if arena.thorough else QUICK
+    count = RECORDED if arena.thorough else QUICK
+    arena = arena.reduced()
     pair = [picture(1000 * arena.seed + number) for number in range(2)]
-    listed, rng, told = pdq.rows([one.hash for one in pair]), arena.rng("recorded"), 0
+    listed = pdq.rows([one.hash for one in pair])
+    rng = arena.rng("recorded")
+    told = 0
     deployed = arena.deployed(listed, "set", **ASKED)
     arena.spending.list_share = 1.0
     for number in arena.each(range(count)):
@@ -164,7 +172,8 @@ def _is_of(deployed: Deployed, recorded: dict[Any, Any], item: Item, rng: Random
     if (inside := design.inside()) is not None:
         bodies = {role: design.unsealed(role, deployed.states[role], one) for role, one in recorded.items()}
         return _is_of(replace(deployed, design=inside), bodies, item, rng)
-    ((role, body), *_), states = recorded.items(), deployed.states
+    ((role, body), *_) = recorded.items()
+    states = deployed.states
     if hasattr(opened := design.unsealed(role, states[role], body), "hash"):
         return bool(opened.hash == item.hash)
     if hasattr(states[role], "open"):
@@ -220,7 +229,8 @@ def _opened_by_files(arena: Arena) -> int:
         return reply
 
     with loopback(arena) as held, tempfile.TemporaryDirectory() as copies:
-        alice, bob = held.device(ALICE).device, held.device(BOB, record).device
+        alice = held.device(ALICE).device
+        bob = held.device(BOB, record).device
         for number in range(MESSAGES):
             alice.send_text(BOB, f"message {number}")
             bob.receive(WAIT_MS)
@@ -291,7 +301,8 @@ class _Testing(Evaluation):
 )
 def earlier_pictures(arena: Arena) -> Figure:
     """Count the guesses that are told: that a query was of the picture guessed, and that one was not."""
-    small, told = arena.reduced(), 0
+    small = arena.reduced()
+    told = 0
     pictures = [picture(1000 * arena.seed + number) for number in range(3 * QUICK)]
     listed = pictures[:QUICK]
     deployed = small.deployed(pdq.rows([one.hash for one in listed]), "set")
@@ -304,7 +315,8 @@ def earlier_pictures(arena: Arena) -> Figure:
 
 def _reported(arena: Arena, deployed: Deployed, earlier: Item, guess: bytes, later: Item) -> bool:
     """Does a report of the later picture follow, whose reply tests the query of the earlier one?"""
-    rng, ((role, state),) = arena.rng("matcher"), deployed.states.items()
+    rng = arena.rng("matcher")
+    ((role, state),) = deployed.states.items()
     recorded: Any = sent(deployed, earlier, arena.rng("earlier"))[role]
 
     def answer(role: Role, body: Any) -> tuple[Message, None]:

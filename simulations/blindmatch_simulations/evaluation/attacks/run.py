@@ -187,7 +187,8 @@ def results_of(
 
 
 def not_played(pair: Pair) -> NotPlayed:
-    name, design = pair.attack.name, pair.design.info.name
+    name = pair.attack.name
+    design = pair.design.info.name
     if pair.failure:
         return _failed(Failed(pair.attack, design, pair.failure))
     return NotPlayed(id=name, status=Status.NOT_MEASURED, parameters={"design": design}, why=pair.unplayed)
@@ -216,7 +217,8 @@ def _said(attack: Attack) -> dict[str, Any]:
 
 def trace_of(attack: Attack) -> Trace:
     """What is declared of who acts in an attack, and of what is left of it."""
-    beyond, left = bool(lacking(attack.needs, _plain())), attack.left
+    beyond = bool(lacking(attack.needs, _plain()))
+    left = attack.left
     return Trace(tuple(attack.means.actors), attack.exposes, left.notices, left.proof, beyond)
 
 
@@ -232,7 +234,8 @@ def by_actor(rows: Iterable[AttackRow | NotPlayed]) -> dict[tuple[str, ...], lis
     another design, since it goes by nothing that they differ in, counts for both. What one that failed would
     have exposed is not known.
     """
-    found, lines = list(rows), dict[tuple[str, ...], list[str]]()
+    found = list(rows)
+    lines = dict[tuple[str, ...], list[str]]()
     once = {row.id: row for row in found if isinstance(row, AttackRow)}
     held: dict[str, list[Trace]] = {str(row.parameters["design"]): [] for row in found}
     new: set[tuple[str, Trace]] = set()

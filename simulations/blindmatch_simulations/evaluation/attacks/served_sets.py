@@ -59,7 +59,8 @@ from blindmatch_simulations.testbed.inprocess.deployed import entry_id, opened, 
 from blindmatch_simulations.testbed.scenario.world import threaded_servers
 
 BOB: Final = "bob"
-LISTED, UNLISTED = 1, 2
+LISTED = 1
+UNLISTED = 2
 NEXT: Final = 2
 _CHECKS: Final = ("verify_signature", "verify_not_older", "verify_consistent")
 _UNLOOKED: Final = replacing(*((trusted, name, lambda *_: Passed()) for name in _CHECKS))
@@ -222,7 +223,8 @@ def _wrong_digest(arena: Arena) -> Weakness:
 
 def _no_map(arena: Arena) -> Weakness:
     """Tools that write noise for the first shard that has keys, of several."""
-    shards, noise = store.shards, arena.rng("noise")
+    shards = store.shards
+    noise = arena.rng("noise")
     written: list[bool] = []
 
     def made(*arguments: Any, **named: Any) -> Any:
@@ -263,12 +265,14 @@ def _without_epoch(tag: bytes, epoch: int, rows: Rows, length: int) -> Rows:
 )
 def relisting(arena: Arena) -> Figure:
     """The advantage in telling which of two histories a set has, by how the entry comes back."""
-    found, trials = {}, TRIALS if arena.thorough else TRIALS // 3
+    found = {}
+    trials = TRIALS if arena.thorough else TRIALS // 3
     for done, (how, as_it_was) in enumerate(WAYS.items()):
         played = []
         for number in range(trials):
             again = number % 2 == 0
-            rng, first = arena.rng(f"updates/{number}"), arena.hashes(ENTRIES, f"list/{number}")
+            rng = arena.rng(f"updates/{number}")
+            first = arena.hashes(ENTRIES, f"list/{number}")
             added = first[:1] if again else arena.hashes(1, f"new/{number}")
             build = update(
                 arena.publish(first, f"set/{number}", k=16, bands=2), first[:0], [entry_id(0)], rng
@@ -336,7 +340,8 @@ def _advantage(arena: Arena, size: int, sizes: int) -> Advantage:
 
 def _layer(arena: Arena, size: int, hits: int, purpose: str) -> Iterator[Played]:
     """Look-ups in an update of so many entries, hits and misses by turns."""
-    entries, others = arena.hashes(size, f"added/{purpose}"), arena.hashes(hits, f"others/{purpose}")
+    entries = arena.hashes(size, f"added/{purpose}")
+    others = arena.hashes(hits, f"others/{purpose}")
     base = arena.publish(arena.hashes(2, f"base/{purpose}"), purpose, k=K, bands=BANDS, probes=1)
     deployed = opened(update(base, entries, [], arena.rng(purpose)))
     read = [_read(arena, deployed, hashes, hits) for hashes in (entries, others)]

@@ -28,7 +28,8 @@ from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
 from blindmatch_simulations.evaluation.attacks.loopback import loopback
 from blindmatch_simulations.testbed.deployment.devices import now_ms
 
-ALICE, BOB = "alice", "bob"
+ALICE = "alice"
+BOB = "bob"
 TEXTS: Final = ("meet me at six", "the other entrance")
 FORGED: Final = "Nothing was reported about you."
 WAIT_MS: Final = 200
@@ -124,7 +125,8 @@ def substituted_key(arena: Arena) -> Figure:
     for name, way in arena.each(ways.items()):
         relay = _Relay(BOB)
         with loopback(arena) as held, suppress(BlindmatchError):
-            bob, alice = held.device(BOB).device, held.device(ALICE, relay).device
+            bob = held.device(BOB).device
+            alice = held.device(ALICE, relay).device
             way(relay, alice, bob)
             for text in TEXTS:
                 alice.send_text(BOB, text)
@@ -162,7 +164,8 @@ def _stalled(relay: _Relay, alice: Device, bob: Device) -> None:
     with suppress(BlindmatchError):
         alice.send_text(BOB, "whose key is it?")
     alice.contacts.trust(BOB, bob.contacts.look_up(ALICE).number)
-    relay.stalls, relay.reads = False, True
+    relay.stalls = False
+    relay.reads = True
     alice.flush()
 
 
@@ -194,11 +197,13 @@ def forged_notice(arena: Arena) -> Figure:
             bundles.append(_fetched(request, ()))
         if call.method is RECEIVE:
             notice = compose(FORGED, (), now_ms(), arena.rng("notice"))
-            reply.sender, reply.sealed = NOTICES, centre.encrypt(ALICE, notice, bundles[-1])
+            reply.sender = NOTICES
+            reply.sealed = centre.encrypt(ALICE, notice, bundles[-1])
         return reply
 
     with loopback(arena) as held:
-        alice, bob = held.device(ALICE, relay), held.device(BOB)
+        alice = held.device(ALICE, relay)
+        bob = held.device(BOB)
         bob.device.send_text(ALICE, "hello")
         shown = [one for one in alice.device.receive(WAIT_MS) if (one.sender, one.text) == (NOTICES, FORGED)]
     arena.progress(1, 1)
@@ -234,7 +239,8 @@ def downgrade(arena: Arena) -> Figure:
         return pb.Delivery(sequence=reply.sequence, sender=reply.sender, accepted_at_ms=1, clear=body)
 
     with loopback(arena) as held:
-        bob, alice = held.device("bob", in_clear), held.device("alice")
+        bob = held.device("bob", in_clear)
+        alice = held.device("alice")
         alice.device.send_text("bob", "hello")
         shown = [message.text == IN_CLEAR for message in bob.device.receive(WAIT_MS)]
         arena.progress(1, 1)
@@ -306,9 +312,11 @@ def compared_ghost(arena: Arena) -> Figure:
 
 
 def _conversation(arena: Arena, compare: bool) -> Figure:
-    ghost, got = _Ghost(), list[str]()
+    ghost = _Ghost()
+    got = list[str]()
     with loopback(arena) as held, suppress(BlindmatchError):
-        bob, alice = held.device(BOB, ghost.before_bob).device, held.device(ALICE, ghost.before_alice).device
+        bob = held.device(BOB, ghost.before_bob).device
+        alice = held.device(ALICE, ghost.before_alice).device
         if compare:
             alice.contacts.trust(BOB, bob.contacts.look_up(ALICE).number)
         for text in arena.each(TEXTS):

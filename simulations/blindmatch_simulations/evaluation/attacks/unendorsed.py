@@ -46,8 +46,10 @@ from blindmatch_simulations.testbed.scenario.world import threaded_servers
 
 BOB: Final = "bob"
 NAMES: Final = ("north", "south", "west")
-HELD, HONEST = NAMES[:1], NAMES[:2]
-"""The organisation in the adversary's hands; those whose signatures it has of all that is honest."""
+HELD: Final = NAMES[:1]
+"""The organisation in the adversary's hands."""
+HONEST: Final = NAMES[:2]
+"""Those whose signatures the adversary has of all that is honest."""
 VICTIM: Final = 1
 FIRST_ID: Final = 1
 
@@ -95,7 +97,8 @@ class Curator(Redacted, Struct, frozen=True):
         """Publish the next epoch, whose set has these entries and which bears these endorsements."""
         made = Batches(self.epoch, 0, batches).endorsement(self.arena.design.info, self.terms)
         rng = self.arena.rng(f"publish/{self.epoch}")
-        place, design = self.world.deployment, self.arena.design
+        place = self.world.deployment
+        design = self.arena.design
         with _UNCHECKED():
             publish(place, design, HeldEntries(in_set), rng, values=values, endorsement=made)
 
@@ -184,7 +187,8 @@ def _dropped(curator: Curator, name: str) -> bool:
     curator.publish(curator.honest, curator.batch(curator.honest, HONEST))
     with curator.serving():
         alice = curator.device(name).device
-    before, rest = alice.epoch, curator.honest.part(1, FILLERS)
+    before = alice.epoch
+    rest = curator.honest.part(1, FILLERS)
     if before + 1 != curator.epoch:
         raise AttackError("a device did not take an epoch that is endorsed")
     curator.publish(rest, curator.batch(rest, HONEST))
@@ -274,7 +278,8 @@ def _told(curator: Curator, name: str) -> bool:
 
 
 def _swaps(curator: Curator) -> dict[str, EntryBatch]:
-    victim, rng = curator.victim, curator.arena.rng("swapped")
+    victim = curator.victim
+    rng = curator.arena.rng("swapped")
     hashes, salts = (np.frombuffer(rng.take(n), np.uint8).reshape(1, n) for n in (32, 16))
     return {
         "hash": replace(victim, hashes=hashes),

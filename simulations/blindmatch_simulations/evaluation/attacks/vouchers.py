@@ -38,7 +38,10 @@ T: Final = 3
 GAMES: Final = 200
 NOISE: Final = 4
 PAGE: Final = "docs/designs/threshold-psi.md"
-_OPEN, _SHARES, _BOUND, _DECODE = ThresholdOpener.open, ThresholdPsi._shares, exact.bound_to, Share.decode
+_OPEN = ThresholdOpener.open
+_SHARES = ThresholdPsi._shares
+_BOUND = exact.bound_to
+_DECODE = Share.decode
 _START: Any = ThresholdPsi.start
 _MULTIPLIED: Final = ThresholdOpener.multiplied
 _PERIOD_OF: Final = psi.period_of
@@ -161,7 +164,8 @@ def moved_end(arena: Arena) -> Figure:
         after = before.under(_world(arena, expires=moved).deployed)
         if (before.deployed.setup.public != after.deployed.setup.public).any():
             raise AttackError("the two sets have different keys")
-        first, second = before.listed[: T - 1], before.listed[T - 1 :][: T - 1]
+        first = before.listed[: T - 1]
+        second = before.listed[T - 1 :][: T - 1]
         sent = [
             (world, [world.voucher(row.tobytes()) for row in own])
             for world, own in ((before, first), (after, second))
@@ -291,7 +295,8 @@ def bad_points(arena: Arena) -> Figure:
 def between_thresholds(arena: Arena) -> Figure:
     """Count the matches that open, where the centre's decoder opens none: every t are tried by themselves."""
     world = _world(arena, synthetic=100)
-    design, setup = world.deployed.design, world.deployed.setup
+    design = world.deployed.design
+    setup = world.deployed.setup
     kinds: dict[bool, list[bytes]] = {True: [], False: []}
     for row in (*world.listed, *arena.hashes(100 * NOISE, "others")):
         own = row.tobytes()
@@ -320,7 +325,9 @@ def between_thresholds(arena: Arena) -> Figure:
 )
 def unlisted_voucher(arena: Arena) -> Figure:
     """Count what is visible, that a picture was sent again, and that two periods have the same device."""
-    world, small, later = _world(arena), _world(arena, 3), _world(arena, threshold=T + 1)
+    world = _world(arena)
+    small = _world(arena, 3)
+    later = _world(arena, threshold=T + 1)
     key: Any = replace(cast(Any, world.opener), key=group.random_scalars(1, arena.rng("wrong")))
     others = [row.tobytes() for row in arena.hashes(20, "others")]
     bodies: list[Any] = [world.voucher(own) for own in others]
@@ -357,7 +364,9 @@ def made_up_size(arena: Arena) -> Figure:
     """The advantage in telling real from made-up vouchers by size, stored size and work."""
     games = GAMES if arena.thorough else GAMES // 4
     world = _world(arena, games, 100)
-    design, setup, worked = world.deployed.design, world.deployed.setup, [0]
+    design = world.deployed.design
+    setup = world.deployed.setup
+    worked = [0]
 
     def counting(operation: Callable[..., Rows]) -> Callable[..., Rows]:
         def run(*given: Any) -> Rows:
@@ -422,7 +431,8 @@ def _albums(arena: Arena, share: int, games: int) -> list[Played]:
     Which vouchers are visible follows from the list and the device's coins. On the first account that is
     compared with what the centre's opener says of the vouchers themselves.
     """
-    world, rng = _world(arena, synthetic=share, threshold=ALBUM + 1), arena.rng(f"albums/{share}")
+    world = _world(arena, synthetic=share, threshold=ALBUM + 1)
+    rng = arena.rng(f"albums/{share}")
     played = list[Played]()
     for case in arena.each([True, False, False, True] * (games // 4)):
         chosen = list[int]()
@@ -470,7 +480,8 @@ def _copies(arena: Arena, games: int) -> list[Played]:
     The number follows from picture, list and device. On the first of each kind it is compared with what the
     centre finds in the voucher.
     """
-    world, rng = _world(arena, synthetic=100, threshold=ALBUM + 1, whole=True), arena.rng("copies")
+    world = _world(arena, synthetic=100, threshold=ALBUM + 1, whole=True)
+    rng = arena.rng("copies")
     played = list[Played]()
     for case in arena.each([True, False, False, True] * (games // 4)):
         counts: list[int] = []

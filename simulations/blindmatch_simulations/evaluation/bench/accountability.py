@@ -79,9 +79,11 @@ def _bench(meter: Meter, row: str, design: AnyDesign, item: Item, folder: Path, 
     source = batches_of(random_hashes(entries, rng), np.arange(1, entries + 1, dtype=np.uint64), salts)
     with WorkerPool() as workers:
         publication = built(design, source, folder, {}, workers)
-    parties, signed = open_published(design, publication), publication.signed
+    parties = open_published(design, publication)
+    signed = publication.signed
     proof = transcript(parties, signed, item, rng)
-    files, curator = publication.setup(), throwaway_signer().key.public
+    files = publication.setup()
+    curator = throwaway_signer().key.public
 
     def opened() -> None:
         expect(verify_files(signed, curator, files) == Passed(), "the files are not the manifest's")
@@ -134,12 +136,16 @@ def _epoch(design: AnyDesign, folder: Path, entries: int, batch: int) -> Endorse
     keys = {name: OrganisationKey.of(rng.take(32)) for name in ORGANISATIONS}
     named = tuple(Organisation(name, keys[name].public) for name in ORGANISATIONS)
     terms = Terms(throwaway_signer().key.public, design.info.name, EndorsementPolicy(2, named))
-    own, before = random_hashes(entries, rng), Batches(0, FIRST_ID)
+    own = random_hashes(entries, rng)
+    before = Batches(0, FIRST_ID)
     proposal = propose(terms, Span(1, LAST, batch), dict.fromkeys(SIGNING, own), before, rng)
     signed = [keys[name].endorse(name, terms, proposal, own) for name in SIGNING]
-    batches, seed = settle(terms, proposal, signed, before).record, rng.take(32)
-    listed, made = batches.listed(1), batches.endorsement(design.info, terms)
-    source, fixed = HeldEntries(listed), Randomness(lambda count: seed[:count])
+    batches = settle(terms, proposal, signed, before).record
+    seed = rng.take(32)
+    listed = batches.listed(1)
+    made = batches.endorsement(design.info, terms)
+    source = HeldEntries(listed)
+    fixed = Randomness(lambda count: seed[:count])
     how = Publishing(design, folder, throwaway_signer(), endorsement=made)
     publication = publish_epoch(how, source, SetParameters(1, {}), fixed)
     table = EndorsedTable(publication.endorsement()[FILE], design.info, 1, len(named))
@@ -148,7 +154,8 @@ def _epoch(design: AnyDesign, folder: Path, entries: int, batch: int) -> Endorse
 
 
 def _audit(meter: Meter, name: str, epoch: Endorsed) -> None:
-    entries, many = epoch.table.entries, cores()
+    entries = epoch.table.entries
+    many = cores()
     with WorkerPool(many) as workers:
 
         def task() -> None:
@@ -162,9 +169,12 @@ def _audit(meter: Meter, name: str, epoch: Endorsed) -> None:
 
 def _proof(meter: Meter, epoch: Endorsed) -> None:
     """What shows that an entry is endorsed: to a device at a match, and to others."""
-    terms, entries = epoch.audited.terms, epoch.table.entries
-    root, made = terms.compute_root(epoch.table.read_batches()), list[EndorsementProof]()
-    publication, info = epoch.audited.publication, epoch.audited.design.info
+    terms = epoch.audited.terms
+    entries = epoch.table.entries
+    root = terms.compute_root(epoch.table.read_batches())
+    made = list[EndorsementProof]()
+    publication = epoch.audited.publication
+    info = epoch.audited.design.info
 
     def match() -> None:
         expect(verify_label(epoch.table, terms, epoch.label) == Passed(), "the entry is not endorsed")
@@ -184,7 +194,8 @@ def _proof(meter: Meter, epoch: Endorsed) -> None:
 
 
 def _rebuild(meter: Meter, epoch: Endorsed) -> None:
-    entries, many = epoch.table.entries, cores()
+    entries = epoch.table.entries
+    many = cores()
     with WorkerPool(many) as workers:
 
         def task() -> None:
@@ -202,7 +213,8 @@ BATCH: Final = 50_000
 """Leaves under a checkpoint."""
 EPOCHS: Final = 1 << 16
 NOW: Final = 1_800_000_000
-NEEDED, WITNESSES = 3, 5
+NEEDED = 3
+WITNESSES = 5
 
 
 def bench_epoch_log(meter: Meter, folder: Path, log2n: int) -> None:
@@ -213,7 +225,8 @@ def bench_epoch_log(meter: Meter, folder: Path, log2n: int) -> None:
 
 
 def _storage(meter: Meter, folder: Path, leaves: int) -> None:
-    log, number = NoteSigner.from_seed(ORIGIN, ED25519, bytes(32)), 0
+    log = NoteSigner.from_seed(ORIGIN, ED25519, bytes(32))
+    number = 0
 
     def append() -> None:
         nonlocal number
@@ -267,7 +280,8 @@ def _check(meter: Meter) -> None:
     meter.time("log/check", check, entries=EPOCHS)
 
 
-SENDER, RECIPIENT = "alice", "bob"
+SENDER = "alice"
+RECIPIENT = "bob"
 MESSAGES: Final = 20
 """Texts of one repetition."""
 
@@ -281,7 +295,9 @@ def bench_franking(meter: Meter) -> None:
 
 def _stamp(meter: Meter) -> None:
     rng = system_randomness()
-    key, commitment, name = rng.take(32), rng.take(32), rng.take(16)
+    key = rng.take(32)
+    commitment = rng.take(32)
+    name = rng.take(16)
     about = Stamped(commitment, SENDER, RECIPIENT, name, 1)
     stamp = Stamp(name, 1, about.mac(key))
     sealed = _pair(FrankingMode.STAMP)[0].encrypt(RECIPIENT, compose(TEXT, (), 1, system_randomness()))
@@ -329,7 +345,8 @@ def _pair(mode: FrankingMode) -> tuple[Account, Account]:
     alice, bob = (Account.create(name, 1, 1) for name in (SENDER, RECIPIENT))
     for account in (alice, bob):
         account.frank(Franking(mode, amf.public_key(_JUDGE)))
-    bundle, rng = bob.get_published_keys(), system_randomness()
+    bundle = bob.get_published_keys()
+    rng = system_randomness()
     bob.decrypt(SENDER, alice.encrypt(RECIPIENT, compose(TEXT, (), 1, rng), bundle))
     alice.decrypt(RECIPIENT, bob.encrypt(SENDER, compose(TEXT, (), 1, rng)))
     return alice, bob

@@ -36,7 +36,9 @@ def start(folder: str) -> Mapping[str, Any]:
     from blindmatch_simulations.measure.processes import AloneError, mapped_mib, status_mib
     from blindmatch_simulations.measure.yardstick import timed
 
-    before, found, place = status_mib("VmRSS"), list["SetupFiles"](), Path(folder)
+    before = status_mib("VmRSS")
+    found = list["SetupFiles"]()
+    place = Path(folder)
 
     def as_a_device() -> None:
         signed = SignedManifest.decode((place / SIGNED).read_bytes())

@@ -116,7 +116,8 @@ def bench_throughput(meter: Meter, served: Served, requests: int, devices: int) 
             stack.callback(opened.close)
         _ask_all(channels, served.check, WARM_UP)
         with meter.around(cores()) as runs:
-            before, cost = cpu_seconds(served.pid), _ask_all(channels, served.check, each)
+            before = cpu_seconds(served.pid)
+            cost = _ask_all(channels, served.check, each)
             after = cpu_seconds(served.pid)
     total = each * devices
     raw = total / cost.wall_s * crypto

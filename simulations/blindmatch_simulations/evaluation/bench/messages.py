@@ -102,7 +102,8 @@ class Field(Struct, frozen=True):
         each = max(1, round(messages / self.pairs))
         before = cpu_seconds(self.relay)
         answers = self.results(obey, Order(each, rate / self.pairs, picture))
-        sent, after = each * self.pairs, cpu_seconds(self.relay)
+        sent = each * self.pairs
+        after = cpu_seconds(self.relay)
         return Outcome(
             messages=sent,
             seconds=max(one["ended"] for one in answers) - min(one["began"] for one in answers),
@@ -138,7 +139,8 @@ def messenger_field(folder: Path, load: Load) -> Iterator[Field]:
         workers = [Workers(1, make_pairs, folder, f"w{n}", load.pairs) for n in range(load.workers)]
         for worker in workers:
             stack.callback(worker.end)
-        curator, name = world.deployment.curator_public_key().hex(), "w0-0-a"
+        curator = world.deployment.curator_public_key().hex()
+        name = "w0-0-a"
         device = str(world.deployment.device(name) / "state"), name, curator
         field = Field(device, world.servers[Party.PROVIDER].process.pid, workers, load.all_pairs)
         field.results(are_made)
@@ -161,7 +163,8 @@ def bench_messenger(meter: Meter, folder: Path, load: Load) -> None:
     with messenger_field(folder, load) as field:
         progress(1, 1)
         found, runs = meter.starts(ALONE, "open", *field.device)
-        cpu, wall = median(one["cpu_s"] for one in found), median(run.cost.wall_s for run in runs)
+        cpu = median(one["cpu_s"] for one in found)
+        wall = median(run.cost.wall_s for run in runs)
         meter.record("messenger/start", {"cpu_us": cpu * 1e6, "wall_us": wall * 1e6}, runs)
         own = [one["own_mib"] for one in found]
         meter.memory("messenger/start-memory", None if None in own else median(own))
@@ -173,7 +176,8 @@ def _texts(meter: Meter, field: Field, load: Load) -> None:
     progress = meter.phase("texts through the relay")
     ends = [load.texts * percent // 100 for percent in MEMORY_AT]
     list(_orders(field, 0, ends[0], load.texts, progress))
-    memory, parts = [field.memory_mib()], list[Outcome]()
+    memory = [field.memory_mib()]
+    parts = list[Outcome]()
     with meter.around(cores()) as runs:
         for start, end in pairwise(ends):
             parts += _orders(field, start, end, load.texts, progress)
@@ -241,7 +245,9 @@ def _latency(
 
 def _picture(path: Path) -> Path:
     image = Image.fromarray(photograph("coffee.png")).convert("RGB").resize((1024, 768))
-    least, most, data = 30, 100, b""
+    least = 30
+    most = 100
+    data = b""
     while least < most:
         quality = (least + most) // 2
         file = BytesIO()

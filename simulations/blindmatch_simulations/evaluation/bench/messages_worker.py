@@ -62,7 +62,8 @@ class Pair(Struct):
     def run(self, order: Order) -> tuple[list[float], list[float]]:
         """When each message was sent (or due, if a rate was asked for), and when it had arrived."""
         sent: list[float] = []
-        done, failed = threading.Event(), list[BaseException]()
+        done = threading.Event()
+        failed = list[BaseException]()
 
         def send() -> None:
             try:

@@ -56,7 +56,8 @@ commitment by the generator, and five for the verifier, who has one by the gener
 def arithmetic(operations: Mapping[str, int]) -> Callable[[], None]:
     """A task that makes so many calls of each operation, with operands that stay the same: libsodium runs in
     constant time, so any will do."""
-    rng, result = system_randomness(), sodium.Single()
+    rng = system_randomness()
+    result = sodium.Single()
     scalar = group.random_scalars(1, rng).tobytes()
     element = group.multiply_base(group.random_scalars(1, rng)).tobytes()
     named: dict[str, tuple[str, tuple[bytes, ...]]] = {
@@ -169,7 +170,8 @@ class Check(Redacted, Struct, frozen=True):
 
     def replayed_device(self) -> Callable[[], Outcome]:
         """The device's part alone, with randomness and the reply that belongs to it recorded."""
-        recording, replies = Recording(system_randomness()), list[bytes]()
+        recording = Recording(system_randomness())
+        replies = list[bytes]()
 
         def answer(request: bytes) -> bytes:
             replies.append(self.answer(request))
@@ -214,7 +216,8 @@ def bench_parties(
 ) -> None:
     """Measure a list of `entries` random hashes, and a picture that is not on it: its device, then each
     role."""
-    rng, builds = system_randomness(), list[Build]()
+    rng = system_randomness()
+    builds = list[Build]()
     hashes = np.frombuffer(rng.take(32 * entries), np.uint8).reshape(entries, 32)
     of: dict[str, Any] = {"design": design.info.name, "entries": entries, **values}
     build = partial(publish, design, hashes, rng, values=values)

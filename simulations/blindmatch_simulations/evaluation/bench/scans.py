@@ -45,10 +45,12 @@ def bench_scan(meter: Meter, pictures: int) -> None:
 def measure(meter: Meter, pictures: int, fast: int) -> None:
     """All rows, by what this process computes with."""
     for width, height in SIZES:
-        content, pixels = camera_jpeg(width, height), width * height
+        content = camera_jpeg(width, height)
+        pixels = width * height
         alone = meter.time("scan/decode", partial(_decode, content), pixels=pixels, fast=fast)
         whole = meter.time("scan/hash", partial(fingerprint_of, content), pixels=pixels, fast=fast)
-        ours, theirs = whole.figures["cpu_u"], alone.figures["cpu_u"]
+        ours = whole.figures["cpu_u"]
+        theirs = alone.figures["cpu_u"]
         ends = ((ours.low, theirs.high), (ours.value, theirs.value), (ours.high, theirs.low))
         low, times, high = ({"times": (one or 0.0) / (other or 1.0)} for one, other in ends)
         taken = meter.taken["scan/hash"]

@@ -70,7 +70,8 @@ def bench_set(meter: Meter, folder: Path, log2n: int) -> None:
 
 
 def _builds(meter: Meter, builder: Builder, entries: int) -> Publication:
-    last, many = list[Publication](), cores()
+    last = list[Publication]()
+    many = cores()
 
     def build(threads: int, values: Mapping[str, int]) -> None:
         last[:] = [builder.publish(threads, values)]
@@ -84,7 +85,8 @@ def _builds(meter: Meter, builder: Builder, entries: int) -> Publication:
 
 
 def _sizes(meter: Meter, labelled: Publication, filtered: Publication) -> None:
-    entries, info = labelled.manifest.entries, DESIGN.info
+    entries = labelled.manifest.entries
+    info = DESIGN.info
     whole = SetFile(labelled.setup()[SET_FILE], SET_FILE, info.name, info.version)
     for name, kind in (("store", store.KIND), ("label", labels.KIND)):
         size = sum(section.length for section in whole.sections.values() if section.kind == kind)
@@ -109,7 +111,8 @@ def _look_ups(meter: Meter, labelled: Publication, filtered: Publication) -> Non
 
 
 def _start(meter: Meter, published: Publication, root: Path, entries: int) -> None:
-    info, manifest = DESIGN.info, published.manifest
+    info = DESIGN.info
+    manifest = published.manifest
     folder = root / f"{info.name}-{info.version}" / f"epoch-{manifest.epoch}"
     folder.mkdir(parents=True)
     for name in published.contents.setup:

@@ -89,7 +89,8 @@ def bench_vouchers(meter: Meter, folder: Path, design: bm.AnyDesign, sizes: Size
 
 
 def _table(meter: Meter, folder: Path, design: bm.AnyDesign, sizes: Sizes, of: dict[str, Any]) -> World:
-    rng, builds = seeded("bench/threshold"), list[Build]()
+    rng = seeded("bench/threshold")
+    builds = list[Build]()
     listed = np.frombuffer(rng.take(32 * sizes.entries), np.uint8).reshape(sizes.entries, 32)
     values = values_of(design, {"threshold": sizes.threshold})
     build = partial(publish, design, listed, rng, 1, values)
@@ -107,7 +108,8 @@ def _table(meter: Meter, folder: Path, design: bm.AnyDesign, sizes: Sizes, of: d
 def _opening(meter: Meter, world: World, sizes: Sizes, of: dict[str, Any]) -> None:
     """Of an account with so many pictures, `BEYOND` more than t of them listed: hidden vouchers are not even
     made, since the opener never sees them."""
-    design, setup = world.deployed.design, world.deployed.setup
+    design = world.deployed.design
+    setup = world.deployed.setup
     others = np.frombuffer(world.rng.take(32 * sizes.pictures), np.uint8).reshape(-1, 32)
     real: list[bytes] = []
     made_up: list[bytes] = []
@@ -157,7 +159,9 @@ def _bytes(raw: bytes) -> Rows:
 
 def _stored(meter: Meter, path: Path, world: World, most: int, of: dict[str, Any]) -> None:
     """Taking one voucher, and what a start does, with a hundredth of the stored ones and with all."""
-    name, made, before = of["design"], count(), 0
+    name = of["design"]
+    made = count()
+    before = 0
     body = world.voucher(world.listed[0].tobytes())
     for stored in (most // 100, most):
         connection = open_connection(path, store.SCHEMA, store.VERSION)
@@ -189,11 +193,14 @@ def _stored(meter: Meter, path: Path, world: World, most: int, of: dict[str, Any
 
 def _around(meter: Meter, sizes: Sizes) -> None:
     """Random accounts, in shares alone: what opens below t, and what does not from t' on."""
-    rng, wrong = seeded("bench/accounts"), {"below": 0, "from": 0}
+    rng = seeded("bench/accounts")
+    wrong = {"below": 0, "from": 0}
     progress = meter.phase(CATALOGUE["threshold/accounts/below"].what)
     for _ in each(range(sizes.accounts), progress):
         draw = rng.take(4)
-        threshold, synthetic, apart = 2 + draw[0] % 9, draw[1] % 70, draw[2] % 4
+        threshold = 2 + draw[0] % 9
+        synthetic = draw[1] % 70
+        apart = draw[2] % 4
         enough = utility_threshold(threshold, synthetic)
         device = DeviceShares(rng.take(32), rng.take(32), threshold)
         key = device.derive(bytes(32))[2]

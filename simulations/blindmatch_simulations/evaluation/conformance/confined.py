@@ -34,7 +34,9 @@ _CLOSED: Final = (*_PLAIN, ModuleType, BuiltinFunctionType)
 
 def digest(root: Any, modules: frozenset[str]) -> bytes:
     """Of `root` and what is reachable from it; code of others than `modules` is not followed."""
-    seen, waiting, total = set[int](), [root], sha256()
+    seen = set[int]()
+    waiting = [root]
+    total = sha256()
     while waiting:
         one = waiting.pop()
         total.update(type(one).__qualname__.encode() + _value(one) + b"\0")
@@ -219,7 +221,10 @@ def _run(task: Task, said: Callable[[], int]) -> Done:
     for _, picture in pictures:
         _ = picture.fingerprint
     watch = Watch(frozenset(kind.__module__ for kind in type(design).__mro__) - sys.stdlib_module_names)
-    done, before, quiet, ends = Done({}, [], []), dict[str, bytes](), said(), atexit._ncallbacks()
+    done = Done({}, [], [])
+    before = dict[str, bytes]()
+    quiet = said()
+    ends = atexit._ncallbacks()
     threads = threading.active_count()
     watch.confine()
     states = {Role(role): design.open_role(role, _some(task, names)) for role, names in task.roles.items()}

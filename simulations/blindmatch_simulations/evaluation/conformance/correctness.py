@@ -64,14 +64,18 @@ def check_outcomes(fixtures: Fixtures) -> Passed:
     A picture whose very hash is listed must be found, one outside the relation never: recall is a figure, not
     a promise. For a category more kinds of pictures are tried, so that some are of it and some are not.
     """
-    pictures, sessions, relation = fixtures.pool.pictures, fixtures.honest, fixtures.design.info.relation
+    pictures = fixtures.pool.pictures
+    sessions = fixtures.honest
+    relation = fixtures.design.info.relation
     if isinstance(relation, bm.Category):
         more = [one for one in of_all_kinds(fixtures.seed) if one.name not in sessions]
-        pictures, sessions = (*pictures, *more), {**sessions, **{one.name: fixtures.run(one) for one in more}}
+        pictures = (*pictures, *more)
+        sessions = {**sessions, **{one.name: fixtures.run(one) for one in more}}
     expected, missed = _told(fixtures, fixtures.build, pictures, sessions)
     if bm.Learner.DEVICE in fixtures.design.info.learns:
         _verified(fixtures, pictures, sessions)
-    of, tried = sum(expected.values()), len(expected)
+    of = sum(expected.values())
+    tried = len(expected)
     if isinstance(relation, bm.Category) and not 0 < of < tried:
         # where nothing is to be flagged, a design that flags nothing is right
         raise NotComparableError(f"{of} of {tried} pictures tried are of the category {relation.words}")
@@ -102,14 +106,16 @@ def check_entries(fixtures: Fixtures) -> Passed:
     of them than the bound that is printed can pass.
     """
     setting = large(fixtures)
-    deployed, names = setting.deployed, [one.name for one in setting.pictures]
+    deployed = setting.deployed
+    names = [one.name for one in setting.pictures]
     asked = [(one.item, fixtures.rng(f"entries/{one.name}")) for one in setting.pictures]
     ran = dict(
         zip(names, fixtures.executor.map(lambda each: run_session(deployed, *each), asked), strict=True)
     )
     expected, _ = _told(fixtures, deployed.build, setting.pictures, ran)
     _, most = clopper_pearson(0, CROWD, GAME_CONFIDENCE)
-    found, others = sum(expected.values()), len(expected) - sum(expected.values())
+    found = sum(expected.values())
+    others = len(expected) - sum(expected.values())
     words = f"{found} of {found} entries found, 0 of {others} other pictures; at most {most:.1%} missed"
     figures: dict[str, object] = {"entries": found, "others": others, "missed_at_most": round(most, 4)}
     return Passed(words + _recall(fixtures, figures), figures)
@@ -144,7 +150,9 @@ def _told(
     fixtures: Fixtures, build: Build, pictures: Sequence[Pooled], sessions: Mapping[str, Ran]
 ) -> tuple[dict[str, bool], list[str]]:
     """What the oracle says of each picture, if everybody was told so; and near ones that were missed."""
-    relation, missed, listed = fixtures.design.info.relation, list[str](), Listed(build)
+    relation = fixtures.design.info.relation
+    missed = list[str]()
+    listed = Listed(build)
     expected = {one.name: relation.matches(one.item, build.entries) for one in pictures}
     for one in pictures:
         ran = sessions[one.name]
@@ -200,7 +208,8 @@ class Listed(References):
         a signature of another entry, verifies none."""
         if not any(label.signatures):
             return True
-        signed, setup = self._design.is_signed, self._setup
+        signed = self._design.is_signed
+        setup = self._setup
         altered = bytes([label.signatures[0] ^ 1]) + label.signatures[1:]
         others = replace(label, signatures=altered), replace(label, entry_id=label.entry_id ^ 1)
         own = not label.unconfirmed and signed(setup, label)
@@ -209,7 +218,8 @@ class Listed(References):
 
 def _verified(fixtures: Fixtures, pictures: Sequence[Pooled], sessions: Mapping[str, Ran]) -> None:
     """The centre takes a report of every match and flag."""
-    design, listed = fixtures.design, Listed(fixtures.build)
+    design = fixtures.design
+    listed = Listed(fixtures.build)
     keys = CentreKeys(X25519PrivateKey.generate(), KeyedHasher(bytes(32)), bytes(32), bytes(32))
     verifier = Verifier(keys, Serving(design, lambda: {listed.epoch}), listed)
     for one in pictures:
@@ -254,7 +264,9 @@ def _passed(fixtures: Fixtures, expected: dict[str, bool], missed: list[str]) ->
     if near and len(set(missed)) == len(near):
         rule = "no picture at distance 30 or 31 is found: the relation is not that wide"
         raise BrokenError("outcome", rule)
-    count, matching, lost = len(expected), sum(expected.values()), len(set(missed))
+    count = len(expected)
+    matching = sum(expected.values())
+    lost = len(set(missed))
     words = f"{count} pictures as the oracle says, {matching} of them matching"
     if near:
         words += f"; {len(near) - lost} of {len(near)} at distance 30 or 31 found"
@@ -314,7 +326,8 @@ def _centre(
     design = fixtures.design
     if bm.Learner.CENTRE not in design.info.learns:
         return []
-    deployed, items = opened(build), dict[str, Any]((one.name, one.item) for one in pictures)
+    deployed = opened(build)
+    items = dict[str, Any]((one.name, one.item) for one in pictures)
     bodies = {name: ran.outcome.body for name, ran in sessions.items() if isinstance(ran.outcome, bm.Voucher)}
     if isinstance(design.info.relation, bm.Category):  # a hash alone is not of a category
         labels = _labels(build, deployed, bodies)
@@ -322,11 +335,13 @@ def _centre(
         if not labels and any(expected[name] for name in bodies):
             raise BrokenError("open", "no voucher of an account with several matches is opened")
         return []
-    rng, least = fixtures.rng("centre"), design.threshold(deployed.setup)
+    rng = fixtures.rng("centre")
+    least = design.threshold(deployed.setup)
     state: Any = enrolled(deployed, rng)
     listed = {f"entry/{at}": HashOnly(row.tobytes()) for at, row in enumerate(build.entries[: least + MORE])}
     few = [name for name, one in listed.items() if not design.made_up(state, deployed.setup, one)]
-    items, expected = {**listed, **items}, {**dict.fromkeys(listed, True), **expected}
+    items = {**listed, **items}
+    expected = {**dict.fromkeys(listed, True), **expected}
     bodies = {}
     for name, item in items.items():
         ran = run_session(deployed, item, rng, state)
@@ -341,7 +356,8 @@ def _centre(
         )
     labels = _labels(build, deployed, bodies)
     _right(fixtures, build, items, expected, labels)
-    near, missed = {one.name for one in pictures if one.kind in NEAR}, list[str]()
+    near = {one.name for one in pictures if one.kind in NEAR}
+    missed = list[str]()
     for name, item in items.items():
         if expected[name] and name not in labels and not design.made_up(state, deployed.setup, item):
             if name not in near:
@@ -357,7 +373,8 @@ MORE: Final = 4
 
 def _labels(build: Build, deployed: Deployed, bodies: Mapping[str, Any]) -> dict[str, bm.Label]:
     """What opens of one account's vouchers, by their names."""
-    design, names = build.design, list(bodies)
+    design = build.design
+    names = list(bodies)
     opener = design.open_opener({name: build.files[name] for name in build.published.opener})
     period = design.period(deployed.setup)
     labels = bm.open_all(opener, "account", "device", period, list(bodies.values()))

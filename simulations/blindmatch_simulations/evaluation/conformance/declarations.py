@@ -106,7 +106,8 @@ def _follows(fixtures: Fixtures, party: Party) -> list[str]:
 def _numbers(fixtures: Fixtures, party: Party, epoch: int) -> set[tuple[str, int]]:
     """Fields, as numbers, of what the party gets for a picture of an epoch; and one that says it got it."""
     build = fixtures.publish(fixtures.pool.entries, "declarations", epoch, lowered(fixtures))
-    deployed, roles = opened(build), seen_by(fixtures.design, party)
+    deployed = opened(build)
+    roles = seen_by(fixtures.design, party)
     ran = run_session(deployed, fixtures.pool.of("other")[0].item, fixtures.rng(f"declarations/{epoch}"))
     found: set[tuple[str, int]] = set()
     bodies = [asked.body for asked in ran.asked if asked.role in roles]
@@ -267,7 +268,8 @@ class Case(Redacted, Struct, frozen=True):
 
     def seen(self, name: str) -> list[Any]:
         """All field values, counts and lengths that the parties see of a picture's session."""
-        design, ran = self.fixtures.design, self.fixtures.honest[name]
+        design = self.fixtures.design
+        ran = self.fixtures.honest[name]
         roles = {role for party in self.parties for role in design.info.seen_by(party)}
         found: list[Any] = []
         for asked in (part for part in ran.asked if part.role in roles):
@@ -365,10 +367,12 @@ def _asking(case: Case) -> bool:
 
 def _forcing(case: Case) -> bool:
     """What a report says of a picture is everything, so every fact of it follows."""
-    fixtures, party = case.fixtures, set(case.fixtures.design.info.roles.values())
+    fixtures = case.fixtures
+    party = set(case.fixtures.design.info.roles.values())
     if Party.CENTRE not in case.parties or not party & case.parties or case.constant:
         return False
-    pool, relation = fixtures.pool, fixtures.design.info.relation
+    pool = fixtures.pool
+    relation = fixtures.design.info.relation
     chosen = [one for one in pool.of("other") if not pool.matches(relation, one)]
     forged = opened(fixtures.publish(rows_of(*chosen), "own-list"))
     crossed = replace(fixtures.deployed, states=forged.states)

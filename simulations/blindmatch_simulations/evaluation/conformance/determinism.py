@@ -61,7 +61,8 @@ MESSAGES: Final = 3
 def check_tape(fixtures: Fixtures) -> Passed:
     """State, tape and replies give bodies, outcome and next state again, also with the system's generator;
     only designs with vouchers are told of messages."""
-    tried, design = fixtures.pool.of(*KINDS), fixtures.design
+    tried = fixtures.pool.of(*KINDS)
+    design = fixtures.design
     drawn = [(one, run_session(fixtures.deployed, one.item, system_randomness())) for one in tried]
     for one, ran in [*((one, fixtures.honest[one.name]) for one in tried), *drawn]:
         again = _again(fixtures, one.item, ran)
@@ -71,7 +72,8 @@ def check_tape(fixtures: Fixtures) -> Passed:
             raise BrokenError("receive", "the same tape gives another outcome or state", item=one.name)
     more = of_all_kinds(fixtures.seed) if isinstance(design.info.relation, Category) else []
     for one in (*tried, *more) if design.vouchers else ():
-        first, rng = fixtures.honest.get(one.name) or fixtures.run(one), fixtures.rng(f"later/{one.name}")
+        first = fixtures.honest.get(one.name) or fixtures.run(one)
+        rng = fixtures.rng(f"later/{one.name}")
         state = design.prepare(first.state, fixtures.deployed.setup, rng)
         for ran in (first, run_session(fixtures.deployed, one.item, rng, state)):
             for number in range(MESSAGES):
@@ -99,7 +101,8 @@ def _alike_in_a_message(fixtures: Fixtures, one: Pooled, ran: Ran, message: Bind
         return run_again(fixtures.deployed, one.item, ran, answer, binding)
 
     try:
-        again, alone = inside(message), inside(UNBOUND)
+        again = inside(message)
+        alone = inside(UNBOUND)
     except BlindmatchError as error:
         raise BrokenError("start", f"does not run for a picture in a message: {error}") from error
     bodies = [[asked.body.encode() for asked in each.asked] for each in (again, alone)]
@@ -111,7 +114,8 @@ def _alike_in_a_message(fixtures: Fixtures, one: Pooled, ran: Ran, message: Bind
 
 def _again(fixtures: Fixtures, item: Any, ran: Ran) -> Ran:
     """The session once more; recorded replies are to other bodies where there is native randomness."""
-    native, roles = fixtures.design.info.native_randomness, fixtures.rng("native/roles")
+    native = fixtures.design.info.native_randomness
+    roles = fixtures.rng("native/roles")
     answer = partial(fixtures.deployed.answer, rng=roles) if native else None
     try:
         return run_again(fixtures.deployed, item, ran, answer)
@@ -147,7 +151,8 @@ def check_executor(fixtures: Fixtures) -> Passed:
         for one in one_of_each_kind(chosen(setting), fixtures.seed)[1]:
             _same_on_threads(fixtures, setting, one)
             compared += 1
-    values, rng = lowered(fixtures), fixtures.rng("publish")
+    values = lowered(fixtures)
+    rng = fixtures.rng("publish")
     build = publish(fixtures.design, fixtures.pool.entries, rng, 1, values, executor=fixtures.executor)
     if build.files != as_published(fixtures).deployed.build.files:
         raise BrokenError("publish", "threads change the files")
@@ -158,7 +163,8 @@ def check_executor(fixtures: Fixtures) -> Passed:
 
 def _same_on_threads(fixtures: Fixtures, setting: Setting, one: Pooled) -> None:
     """One session, and again with the set-up and roles on threads."""
-    design, where = fixtures.design, setting.deployed
+    design = fixtures.design
+    where = setting.deployed
     hosted = replace(where, setup=design.with_executor(where.setup, fixtures.executor))
 
     def asking(deployed: Deployed, executor: Executor | None) -> Answering:
@@ -246,7 +252,8 @@ def _one_each(fixtures: Fixtures, role: Role, peers: Sequence[Stop]) -> None:
 
 def _same_beside_others(fixtures: Fixtures, role: Role, peers: Sequence[Stop]) -> None:
     """With the same randomness, another body between two changes neither one's reply."""
-    first, last = peers[0].bodies[role], peers[-1].bodies[role]
+    first = peers[0].bodies[role]
+    last = peers[-1].bodies[role]
     between = [_answer(fixtures, role, [first, peer.bodies[role], last]) for peer in peers]
     for answer in between[1:]:
         if any(_form(fixtures, answer, at) != _form(fixtures, between[0], at) for at in (0, 2)):

@@ -122,8 +122,10 @@ def check_draws(fixtures: Fixtures) -> Passed:
 
 
 def _drawings(fixtures: Fixtures) -> Iterator[Drawing]:
-    deployed, one = as_published(fixtures).deployed, fixtures.pool.of("other")[0]
-    design, state = fixtures.design, enrolled(deployed, fixtures.rng("draws/account"))
+    deployed = as_published(fixtures).deployed
+    one = fixtures.pool.of("other")[0]
+    design = fixtures.design
+    state = enrolled(deployed, fixtures.rng("draws/account"))
     whole = partial(_session, fixtures, deployed, state)
     ran = whole(one)(fixtures.rng("draws/rounds"))
     # what leaves after `start`: bodies of later rounds, or a voucher that replies have a part in
@@ -136,7 +138,8 @@ def _drawings(fixtures: Fixtures) -> Iterator[Drawing]:
         return {FIRST if isinstance(step, Send) else VOUCHER: _bodies(step)}
 
     def started_by(rng: Randomness) -> Rounds:
-        account, tape = enrolled(deployed, rng), fixtures.rng("draws/start/0")
+        account = enrolled(deployed, rng)
+        tape = fixtures.rng("draws/start/0")
         return seen_of(design.start(account, deployed.setup, one.item, UNBOUND, tape).step)
 
     def run_by(rng: Randomness) -> Rounds:
@@ -144,7 +147,8 @@ def _drawings(fixtures: Fixtures) -> Iterator[Drawing]:
         return _by_round(_session(fixtures, deployed, account, one)(fixtures.rng(f"draws/{SESSION}/0")))
 
     def lived() -> list[Rounds]:
-        account, seen = enrolled(deployed, fixtures.rng("draws/account")), list[Rounds]()
+        account = enrolled(deployed, fixtures.rng("draws/account"))
+        seen = list[Rounds]()
         for _ in range(SUCCESSIVE):
             ran = _session(fixtures, deployed, account, one)(fixtures.rng("draws/successive"))
             account = ran.state
@@ -214,8 +218,11 @@ def _hidden(
 ) -> dict[str, int] | None:
     """Fields that differ, on one tape, between two pictures that agree on all that is declared; and how many
     drawn bytes must count in each. None if no two pictures agree."""
-    setting, most = as_published(fixtures), FEW_ALIKE if fixtures.whole else ALIKE
-    seen, hidden, alike = dict[str, Ran](), dict[str, int](), list[list[Pooled]]()
+    setting = as_published(fixtures)
+    most = FEW_ALIKE if fixtures.whole else ALIKE
+    seen = dict[str, Ran]()
+    hidden = dict[str, int]()
+    alike = list[list[Pooled]]()
     for opponent in role_players(fixtures):
         roles = {role for party in opponent.parties for role in seen_by(fixtures.design, party)}
         for group in groups(fixtures, setting, opponent):
@@ -255,7 +262,8 @@ def _looked_at(fixtures: Fixtures, one: Drawing) -> int | None:
 def _influence(fixtures: Fixtures, one: Drawing) -> int:
     """How many bytes of a tape change what is seen, of those that are tried at first."""
     recording = _taped(fixtures.rng(f"draws/{one.step}/0"), one)
-    honest, tape = recording.seen, recording.tape
+    honest = recording.seen
+    tape = recording.tape
     stride = max(1, -(-len(tape) // TRIED))
     found = {at: _changed(fixtures, one, recording, at) for at in range(0, len(tape), stride)}
     count = sum(map(bool, found.values()))

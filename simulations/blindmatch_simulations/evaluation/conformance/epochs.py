@@ -50,7 +50,8 @@ _EMPTY: Final = sha256(b"").digest()
 def check_epoch_binding(fixtures: Fixtures) -> Passed:
     """A set-up is refused for another epoch; a device of epoch 1 gets of roles of epoch 2 refusals or,
     without keys, epoch 2's answer."""
-    design, files = fixtures.design, fixtures.build.setup_files
+    design = fixtures.design
+    files = fixtures.build.setup_files
     if not refused("open_setup", "another epoch", lambda: design.open_setup(files, 2), SetFileError):
         raise BrokenError("open_setup", "takes the set-up of epoch 1 where epoch 2 is expected")
     if design.epoch_of(fixtures.deployed.setup) != 1:
@@ -58,7 +59,8 @@ def check_epoch_binding(fixtures: Fixtures) -> Passed:
     if not design.info.roles:
         raise NotApplicableError("the design asks nobody; its set-up is refused for another epoch")
     crossed = [_crossed(fixtures, one) for one in fixtures.pool.of("listed", "other", "poor")]
-    times, answered = sum(crossed), len(crossed) - sum(crossed)
+    times = sum(crossed)
+    answered = len(crossed) - sum(crossed)
     words = f"{times} sessions across epochs refused"
     if answered:
         words += f"; {answered} got the answer of the epoch that answers: nothing but the envelope binds them"
@@ -107,8 +109,10 @@ def check_state_over_epochs(fixtures: Fixtures) -> Passed:
 def check_fresh_keys(fixtures: Fixtures) -> Passed:
     """No 16 bytes that look like a key are in role files of two epochs with different lists and
     randomness."""
-    one, two = fixtures.build, fixtures.next_epoch.build
-    ours, theirs = key_windows(one), key_windows(two)
+    one = fixtures.build
+    two = fixtures.next_epoch.build
+    ours = key_windows(one)
+    theirs = key_windows(two)
     if not ours:
         raise NotApplicableError("no role has a file of its own")
     shared = ours & theirs
@@ -167,7 +171,8 @@ def _check(fixtures: Fixtures, files: Mapping[str, bytes], step: str) -> Passed:
     tried = harmless = 0
     for name, raw in files.items():
         for altered, what in altered_copies(raw, fixtures.rng(f"file/{name}")):
-            held, said = {**fixtures.build.files, name: altered}, f"{name}: {what}"
+            held = {**fixtures.build.files, name: altered}
+            said = f"{name}: {what}"
             same = partial(_same, fixtures, held, step, said)
             harmless += not refused(step, f"{said}:", same, SetFileError)  # at opening or at first use
             tried += 1
@@ -254,7 +259,8 @@ def _refused_or_same(fixtures: Fixtures, crossed: Deployed, one: Pooled) -> bool
 def _tied(fixtures: Fixtures) -> int:
     """Forge replies to a listed picture, to one that is not, and to a poor one, and choose what the device
     draws and has; in how many sessions, of which some are alike and some have the right reply after all."""
-    deployed, values = as_published(fixtures).deployed, lowered(fixtures)
+    deployed = as_published(fixtures).deployed
+    values = lowered(fixtures)
     lists = {"other-key": fixtures.pool.entries, "publish": fixtures.pool.others}
     others = [opened(fixtures.publish(rows, name, values=values)) for name, rows in lists.items()]
     chosen = [fixtures.pool.of(kind)[0] for kind in ("listed", "other", "poor")]
@@ -308,7 +314,8 @@ def _puts(
 
 def _mixed(right: Message, wrong: Message) -> Iterator[Message]:
     for name, _ in layout(type(right)):
-        ours, theirs = getattr(right, name), getattr(wrong, name)
+        ours = getattr(right, name)
+        theirs = getattr(wrong, name)
         values = [theirs]
         if isinstance(ours, np.ndarray) and ours.shape == theirs.shape:
             values += [
@@ -346,7 +353,8 @@ def _others(encoding: Any, value: Any) -> Iterator[Any]:
 
 def _alike(fixtures: Fixtures, one: Pooled, ran: Ran, put: _Put) -> None:
     """The session again, with what is put into it: it is refused, or ends as it did."""
-    places, rng = count(), fixtures.rng("after")
+    places = count()
+    rng = fixtures.rng("after")
 
     def answering(role: Role, body: Message) -> tuple[Message, Verdict | None]:
         place = next(places)
@@ -366,7 +374,8 @@ def _alike(fixtures: Fixtures, one: Pooled, ran: Ran, put: _Put) -> None:
 
 def _steered(fixtures: Fixtures, deployed: Deployed, one: Pooled, ran: Ran) -> int:
     """Sessions on device states and tapes of somebody's choice, as a proof of absence may have them."""
-    rng, tried = fixtures.rng(f"steered/{one.name}"), 0
+    rng = fixtures.rng(f"steered/{one.name}")
+    tried = 0
     answer = partial(deployed.answer, rng=rng)
     for state in (ran.state_before, *made_up(fixtures.design.device_state, rng)):
         for tape in (bytes(TAPE_BYTES), b"\xff" * TAPE_BYTES, rng.take(TAPE_BYTES)):

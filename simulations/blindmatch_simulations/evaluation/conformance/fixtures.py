@@ -85,7 +85,8 @@ class Fixtures:
         full_size: bool = False,
     ) -> None:
         small = None if full_size else reduced(design)
-        self.design, self.whole = small or design, design if small else None
+        self.design = small or design
+        self.whole = design if small else None
         if small:
             runs = (runs[0] // FEWER, runs[1] // FEWER)
         self.seed = seed
@@ -109,7 +110,8 @@ class Fixtures:
     def pool(self) -> Pool:
         """The pictures, and the list of epoch 1: those of `make_pool`, one of each kind that people send and,
         for a category, some that belong to it."""
-        made, relation = make_pool(self.seed), self.design.info.relation
+        made = make_pool(self.seed)
+        relation = self.design.info.relation
         more = list(sent_pictures(1000 * self.seed + SENT))
         if isinstance(relation, Category):
             more += of_category(relation, self.seed)
@@ -291,7 +293,8 @@ def lowered(fixtures: Fixtures) -> dict[str, int]:
             fewer = _excess(fixtures, smaller) if smaller != values else None
             if fewer is None or fewer >= size:
                 break
-            values, size = smaller, fewer
+            values = smaller
+            size = fewer
     return values
 
 
@@ -306,5 +309,6 @@ def _excess(fixtures: Fixtures, values: dict[str, int]) -> int | None:
         return None
     if type(ran.outcome) is not type(run_session(fixtures.deployed, one.item, fixtures.rng("size")).outcome):
         return None
-    asked, held = sum(len(body) for _, body in ran.bodies()), sum(map(len, build.files.values()))
+    asked = sum(len(body) for _, body in ran.bodies())
+    held = sum(map(len, build.files.values()))
     return max(0, asked - SMALL_REQUEST) + max(0, held - SMALL_FILES)

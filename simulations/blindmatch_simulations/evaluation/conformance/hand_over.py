@@ -44,7 +44,8 @@ from blindmatch_simulations.testbed.pictures.crops import encoded
 from blindmatch_simulations.testbed.pictures.pool import picture
 
 NOW_MS: Final = 1_700_000_000_000
-SENDER, RECIPIENT = "alice", "bob"
+SENDER = "alice"
+RECIPIENT = "bob"
 FIRST_BYTE: Final = "first byte"
 CONCLUDE: Final = "conclude"
 
@@ -60,7 +61,9 @@ class LocalParties(Egress):
     """Answers a device's calls from a deployed design, and notes them by a clock, in nanoseconds."""
 
     def __init__(self, deployed: Deployed, clock: Callable[[], int], rng: Randomness) -> None:
-        self._deployed, self._clock, self._rng = deployed, clock, rng
+        self._deployed = deployed
+        self._clock = clock
+        self._rng = rng
         self._bob = Account.create(RECIPIENT, NOW_MS, 1).get_published_keys()
         sealing = X25519PrivateKey.generate().public_key().public_bytes_raw()
         self.centre = CentreIdentity(sealing, self._bob.identity)
@@ -122,13 +125,15 @@ class LocalParties(Egress):
         return pb.Description(manifest=self.curator.sign(manifest).encode())
 
     def _exchange(self, request: Any) -> Any:
-        design, role = self._deployed.design, Role(request.role)
+        design = self._deployed.design
+        role = Role(request.role)
         body = decode_any(design.requests[role], request.body, "loopback")
         held = self._held.get(role)
         enrolment = None if held is None else decode_any(design.enrolments[role], held, "loopback")
         reply, _ = answered(design, role, self._deployed.states[role], Request(body, enrolment), self._rng)
         made = pb.Envelope(design=request.design, version=request.version, epoch=request.epoch)
-        made.role, made.body = request.role, reply.encode()
+        made.role = request.role
+        made.body = reply.encode()
         return made
 
     _exchangelarge = _exchange
@@ -245,7 +250,8 @@ def check_hand_over(fixtures: Fixtures) -> Passed:
 def _refused(fixtures: Fixtures, parties: LocalParties, pictures: Mapping[str, bytes]) -> str:
     """That a device which refuses sends nothing of a message with a match, and every other one, in words."""
     refusing = local_device(fixtures.device, parties, fixtures.rng("hand-over/refusing"), Consequence.REFUSE)
-    count, relation = 0, fixtures.design.info.relation
+    count = 0
+    relation = fixtures.design.info.relation
     with refusing as device:
         for kind, data in pictures.items():
             parties.noted.clear()
@@ -297,7 +303,8 @@ def _timed(
     fixtures: Fixtures, device: Device, parties: LocalParties, pictures: Mapping[str, bytes]
 ) -> Iterator[Finding]:
     for name, (left, right) in CLASSES.items():
-        rng, runs = fixtures.rng(f"hand-over/{name}"), list[Run]()
+        rng = fixtures.rng(f"hand-over/{name}")
+        runs = list[Run]()
         for _ in range(fixtures.held_out // len(CLASSES) // TRAINING):
             coin = flag(rng)
             took = _time_of(device, parties, pictures[right if coin else left])

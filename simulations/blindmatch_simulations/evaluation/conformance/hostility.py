@@ -53,12 +53,14 @@ def check_codec(fixtures: Fixtures) -> Passed:
     classes = message_classes(fixtures.design)
     if not classes:
         raise NotApplicableError("the design has no message")
-    requests, replies = fixtures.design.requests, fixtures.design.replies
+    requests = fixtures.design.requests
+    replies = fixtures.design.replies
     for role in fixtures.design.info.roles:
         for kinds, what in ((requests[role], "requests to"), (replies[role], "replies of")):
             if len({kind.TAG for kind in kinds}) != len(kinds):
                 raise BrokenError("messages", f"two {what} {role} have one tag")
-    seen, tried = _samples(fixtures), 0
+    seen = _samples(fixtures)
+    tried = 0
     for kind, place in classes.items():
         samples = [*seen.get(kind, []), *made_up(kind, fixtures.rng(f"codec/{kind.NAME}"))]
         if not samples:
@@ -166,11 +168,13 @@ def check_hostile_requests(fixtures: Fixtures) -> Passed:
 
 def _hostile_vouchers(fixtures: Fixtures) -> tuple[int, int]:
     """Hand altered vouchers to the opener, and have it open what it took; how many, and those taken."""
-    design, build = fixtures.design, fixtures.build
+    design = fixtures.design
+    build = fixtures.build
     opener = design.open_opener({name: build.files[name] for name in build.published.opener})
     (raw,) = (raw for role, raw in fixtures.honest["listed/0"].bodies() if role == VOUCHER)
     period = design.period(fixtures.deployed.setup)
-    rows, tried = list[bytes](), 0
+    rows = list[bytes]()
+    tried = 0
 
     def take(raw: bytes) -> None:
         taken = opener.take("account", "device", period, decode_any(design.vouchers, raw, "conformance"))
@@ -197,7 +201,9 @@ def check_hostile_replies(fixtures: Fixtures) -> Passed:
 
     Replies are short ones, so that a flip is likely to meet every field, and many can be tried.
     """
-    deployed, tried, taken = as_published(fixtures).deployed, 0, 0
+    deployed = as_published(fixtures).deployed
+    tried = 0
+    taken = 0
     for one, found in attacked(fixtures, deployed):
         for stop in found[:ROUNDS]:
             for role, reply in stop.replies.items():
@@ -225,7 +231,8 @@ def _not_forged(
 def check_order(fixtures: Fixtures) -> Passed:
     """Replies of other rounds and sessions, repeated requests, steps too early or twice, and rounds without a
     reply end in a step or a refusal."""
-    tried, sessions = 0, attacked(fixtures)
+    tried = 0
+    sessions = attacked(fixtures)
     for one, found in sessions:
         _driver(fixtures, one)
         for stop in found[:ROUNDS]:
@@ -250,7 +257,8 @@ def _misplaced(fixtures: Fixtures, one: Pooled, stop: Stop, other_one: Pooled, f
 
 
 def _driver(fixtures: Fixtures, one: Pooled) -> None:
-    rng, deployed = fixtures.rng("driver"), fixtures.deployed
+    rng = fixtures.rng("driver")
+    deployed = fixtures.deployed
     session = Session(fixtures.design, deployed.setup, unprepared(deployed, rng), rng)
     _illegal(lambda: session.receive({}), "receive before start")
     _illegal(session.conclude, "conclude before start")

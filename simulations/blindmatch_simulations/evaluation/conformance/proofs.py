@@ -115,7 +115,8 @@ def proofs_by_field(replies: Iterable[Message]) -> dict[tuple[str, str], list[Pr
             ((path, q), a + b) for (path, a), (q, b) in pairwise(leaves) if len(a) == len(b) == SCALAR_BYTES
         ]
         for paths, raw in raws:
-            challenge, response = raw[:SCALAR_BYTES], raw[SCALAR_BYTES:]
+            challenge = raw[:SCALAR_BYTES]
+            response = raw[SCALAR_BYTES:]
             found[paths].append((int.from_bytes(challenge, "little"), int.from_bytes(response, "little")))
     return {
         paths: proofs

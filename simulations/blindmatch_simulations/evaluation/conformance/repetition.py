@@ -68,7 +68,8 @@ def check_replays(fixtures: Fixtures) -> Passed:
     forwarded = fixtures.design.info.forwarded
     if not forwarded:
         raise NotApplicableError("nobody carries what is asked")
-    deployed, compared = as_published(fixtures).deployed, 0
+    deployed = as_published(fixtures).deployed
+    compared = 0
     for kind in ("listed", "other"):
         bodies = sent(deployed, fixtures.pool.of(kind)[0].item, fixtures.rng(f"replays/{kind}"))
         for role in (one for one in sorted(bodies) if one in forwarded):
@@ -97,10 +98,12 @@ def _unlike(role: Role, one: Message, other: Message) -> None:
 
 
 def _same_calls(fixtures: Fixtures, deployed: Deployed, one: Pooled, times: int) -> None:
-    design, state = fixtures.design, enrolled(deployed, fixtures.rng("same/account"))
+    design = fixtures.design
+    state = enrolled(deployed, fixtures.rng("same/account"))
     start = _taped(fixtures, lambda rng: design.start(state, deployed.setup, one.item, UNBOUND, rng))
     first = start()
-    step, calls = first.step, chain([first], iter(start, None))
+    step = first.step
+    calls = chain([first], iter(start, None))
 
     def begun(found: Any) -> Any:
         return decided(design, (_sent(found.step), found.state))
@@ -149,11 +152,13 @@ def _long_account(fixtures: Fixtures) -> int:
     """The pictures of one account that were compared with another's of another history, 0 if nothing can be
     compared: bytes in which they differ under one tape are those of fresh accounts' first pictures, and after
     some of them all bodies fill the same space."""
-    deployed, pair = as_published(fixtures).deployed, _pair(fixtures)
+    deployed = as_published(fixtures).deployed
+    pair = _pair(fixtures)
     state = enrolled(deployed, fixtures.rng("long"))
     if isinstance(state, NoState) or pair is None:
         return 0
-    states, drawn = [state, state], fixtures.rng("long/looked at")
+    states = [state, state]
+    drawn = fixtures.rng("long/looked at")
     # another account of the first one's history: bytes in which their states differ are the account's own
     stranger = enrolled(deployed, fixtures.rng("long/another account"))
     # what is sent is spanned after a few and many pictures; once if the design is dear
@@ -225,7 +230,8 @@ def _drawn_again(state: Message, one: Message, other: Message, rng: Randomness) 
 
 def _enrol_the_same(fixtures: Fixtures, deployed: Deployed, states: list[Message], at: int) -> None:
     """With the same bodies under the next key, whatever the pictures were."""
-    design, rng = fixtures.design, fixtures.rng
+    design = fixtures.design
+    rng = fixtures.rng
     made = [design.enrolment(one, deployed.setup, rng(f"long/{at}/enrolment")).bodies for one in states]
     one, other = ({role: body.encode() for role, body in bodies.items()} for bodies in made)
     if decided(design, one) != decided(design, other):
@@ -302,7 +308,9 @@ def check_growth(fixtures: Fixtures) -> Passed:
 
 def _grown(fixtures: Fixtures, deployed: Deployed, one: Pooled) -> tuple[int, int]:
     """By how many bytes the state, and what is held, grow from one stretch of pictures to the next."""
-    state, looks, ends = enrolled(deployed, fixtures.rng("growth")), list[tuple[int, int]](), set[Any]()
+    state = enrolled(deployed, fixtures.rng("growth"))
+    looks = list[tuple[int, int]]()
+    ends = set[Any]()
     roots = [*_own(fixtures.design), deployed.setup, *deployed.states.values()]
     for stretch in range(3):
         for at in range(GROWING):
@@ -311,7 +319,8 @@ def _grown(fixtures: Fixtures, deployed: Deployed, one: Pooled) -> tuple[int, in
                 ran = run_session(deployed, one.item, rng, state)
             except BlindmatchError as error:
                 raise BrokenError("session", f"a later picture ends in an error: {error}") from error
-            state, ends = ran.state, ends | {(type(ran.outcome), ran.found)}
+            state = ran.state
+            ends = ends | {(type(ran.outcome), ran.found)}
             if len(ends) > 1:
                 raise BrokenError("session", "the same picture ends otherwise after others", item=one.name)
         looks.append((len(state.encode()), held_bytes(roots)))
@@ -331,7 +340,8 @@ _CODE = (ModuleType, type, FunctionType, BuiltinFunctionType)
 
 def held_bytes(roots: Iterable[Any]) -> int:
     """Bytes of all objects that are reachable from some, not through functions, classes or modules."""
-    found, waiting = dict[int, Any](), list(roots)
+    found = dict[int, Any]()
+    waiting = list(roots)
     while waiting:
         one = waiting.pop()
         if id(one) not in found and not isinstance(one, _CODE):

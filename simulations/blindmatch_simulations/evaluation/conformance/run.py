@@ -55,7 +55,8 @@ def within(check: Callable[[Fixtures], Passed]) -> Callable[[Fixtures], Passed]:
     def both(fixtures: Fixtures) -> Passed:
         if fixtures.inside is None:
             return check(fixtures)
-        found, left = list[Passed](), list[NotApplicableError | NotComparableError]()
+        found = list[Passed]()
+        left = list[NotApplicableError | NotComparableError]()
         for where, one in (("sealed", fixtures), ("inside the seals", fixtures.inside)):
             try:
                 passed = check(one)
@@ -256,11 +257,14 @@ def gathered(
 ) -> tuple[tuple[Result, ...], dict[str, float], dict[str, float]]:
     """The verdicts of checks of one subject, and the seconds and CPU seconds that each took; see
     `check_design` for `stop`."""
-    results, seconds, spent = list[Result](), dict[str, float](), dict[str, float]()
+    results = list[Result]()
+    seconds = dict[str, float]()
+    spent = dict[str, float]()
     design = getattr(subject, "design", None)
     for name, run in (one for one in checks if not only or one[0] in only):
         watch(name)
-        start, used = perf_counter(), process_time()
+        start = perf_counter()
+        used = process_time()
         why = stop()
         left_out = Result(name, Verdict.NOT_CHECKED, why)
         results.append(left_out if why else judged(name, partial(run, subject), design))

@@ -155,7 +155,8 @@ def _said(act: Callable[[], Any]) -> Iterator[str]:
 
 
 def _requests(fixtures: Fixtures, role: Role) -> Iterator[str]:
-    design, deployed = fixtures.design, as_published(fixtures).deployed
+    design = fixtures.design
+    deployed = as_published(fixtures).deployed
     (_, stops), *_ = attacked(fixtures, deployed)
     bodies = [stop.bodies[role] for stop in stops if role in stop.bodies]
 
@@ -169,7 +170,8 @@ def _requests(fixtures: Fixtures, role: Role) -> Iterator[str]:
 
 
 def _replies(fixtures: Fixtures, stop: Stop) -> Iterator[str]:
-    design, setup = fixtures.design, as_published(fixtures).deployed.setup
+    design = fixtures.design
+    setup = as_published(fixtures).deployed.setup
 
     def receive(role: Role, raw: bytes) -> Any:
         reply = decode_any(design.replies[role], raw, design.info.name)

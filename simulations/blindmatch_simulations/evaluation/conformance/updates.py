@@ -61,7 +61,8 @@ def check_updates(fixtures: Fixtures) -> Passed:
     _repeated(fixtures, chain)
     _one_epoch(fixtures, chain)
     size = _bytes_say_nothing(fixtures, chain)
-    misplaced, damaged = _misplaced(fixtures, chain), _damaged(fixtures, chain)
+    misplaced = _misplaced(fixtures, chain)
+    damaged = _damaged(fixtures, chain)
     words = (
         f"two updates add and remove what they say; deltas in {misplaced} wrong places and {damaged} damaged "
         f"ones refused; {size} bytes for an addition and a removal"
@@ -77,7 +78,8 @@ def changed(before: Build, after: Build) -> dict[str, bytes]:
 
 def _applied(fixtures: Fixtures, chain: Chain) -> None:
     """What was added is found, what was removed is not, and the rest is as it was."""
-    listed, other = fixtures.pool.of("listed"), fixtures.pool.of("other")
+    listed = fixtures.pool.of("listed")
+    other = fixtures.pool.of("other")
     for build, there, gone in (
         (chain.second, [other[0], listed[1]], [listed[0], other[1]]),
         (chain.third, [other[0], other[1], listed[2]], [listed[0], listed[1], other[2]]),
@@ -117,7 +119,8 @@ def _repeated(fixtures: Fixtures, chain: Chain) -> None:
         again = next_epoch(fixtures, chain.first, chain.second, 0)
     except DesignError:
         return
-    listed, other = fixtures.pool.of("listed")[0], fixtures.pool.of("other")[0]
+    listed = fixtures.pool.of("listed")[0]
+    other = fixtures.pool.of("other")[0]
     _told(fixtures, opened(again), other, True)
     _told(fixtures, opened(again), listed, False)
 
@@ -173,7 +176,8 @@ def _order(
 
 
 def _strangers(fixtures: Fixtures, chain: Chain) -> Iterator[tuple[str, Mapping[str, bytes], int | None]]:
-    pool, second = fixtures.pool, chain.second.setup_files
+    pool = fixtures.pool
+    second = chain.second.setup_files
     places = (
         ("other-key", 1, pool.entries),
         ("publish", OTHER_EPOCH, pool.entries),
@@ -202,7 +206,8 @@ def renamed(raw: bytes) -> bytes:
 
 def _damaged(fixtures: Fixtures, chain: Chain) -> int:
     """Truncated and altered files of an update are refused, or the damage has no effect; how many."""
-    tried, whole = 0, opened(chain.second)
+    tried = 0
+    whole = opened(chain.second)
     for name, raw in chain.fresh.items():
         for altered, what in altered_copies(raw, fixtures.rng(f"update/{name}"), TRUNCATIONS, FLIPS):
             _harmless(fixtures, whole, {**chain.second.setup_files, name: altered}, f"{name}: {what}")

@@ -121,7 +121,8 @@ def broken(act: Callable[[], object]) -> str | None:
 
 
 def _files(deployed: Deployed, vector: Vector) -> Iterator[Case]:
-    build, epoch = deployed.build, deployed.build.epoch
+    build = deployed.build
+    epoch = deployed.build.epoch
     for name in build.published.setup:
         where = {"step": "open_setup", "role": None, "epoch": epoch, "file": name}
         yield from ({**where, "how": how, "change": change} for how, change in _changes(build.files[name]))
@@ -156,7 +157,9 @@ def _changes(raw: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _open(deployed: Deployed, vector: Vector, case: Case) -> None:
-    build, name, change = deployed.build, case["file"], case["change"]
+    build = deployed.build
+    name = case["file"]
+    change = case["change"]
     role = None if case["role"] is None else Role(case["role"])
     files = build.setup_files if role is None else build.role_files(role)
     files[name] = _changed(files[name], change)
@@ -212,7 +215,8 @@ def _replies(deployed: Deployed, vector: Vector) -> Iterator[Case]:
 
 
 def _receive(deployed: Deployed, vector: Vector, case: Case) -> None:
-    design, held = deployed.design, vector["sessions"][case["session"]]
+    design = deployed.design
+    held = vector["sessions"][case["session"]]
     state = design.device_state.decode(bytes.fromhex(held["state_before"]))
     session = Session(design, deployed.setup, state, replayed(bytes.fromhex(held["tape"])))
     session.start(from_json(next(one for one in vector["items"] if one["name"] == held["item"])))

@@ -123,12 +123,14 @@ def paired(more: Ints, copies: Ints, packages: npt.NDArray[np.str_]) -> tuple[Fi
         copies: of each picture, (m,).
         packages: of each picture, (m,).
     """
-    n, total = int((copies > 0).sum()), int(more.sum())
+    n = int((copies > 0).sum())
+    total = int(more.sum())
     value = total / int(copies.sum())
     if (more == more[0] * copies / max(1, copies[0])).all():
         # every picture alike: how far others can differ, by Clopper and Pearson over pictures
         reach = clopper_pearson(0, n)[1]
-        low, high = max(-1.0, value - reach), min(1.0, value + reach)
+        low = max(-1.0, value - reach)
+        high = min(1.0, value + reach)
     else:
         low, high = package_ratio(more, copies, packages)
     words = f"95 %, {int(copies.sum())} copies of {n} pictures, paired, packages drawn again, then pictures"

@@ -41,8 +41,10 @@ def counted(prints: Prints, state: Path, workers: int, progress: Progress, ray: 
     """All pairs of `prints`, uint8 (n, 64), in order and no two alike, counted by `workers` processes, of
     which 1 is this one, or on the cluster at `ray`. The folder `state` has the fingerprints, which workers
     map, and what is counted so far: it is not lost if a worker dies, which is a `StateError`."""
-    digest, blocks = sha256(_COUNTED + prints.tobytes()).digest(), blocks_of(len(prints))
-    tally, kept_at = _kept(state / KEPT, digest, len(prints)), time.monotonic()
+    digest = sha256(_COUNTED + prints.tobytes()).digest()
+    blocks = blocks_of(len(prints))
+    tally = _kept(state / KEPT, digest, len(prints))
+    kept_at = time.monotonic()
     progress(tally.blocks, blocks)
     try:
         for block in _blocks(prints, state, range(tally.blocks, blocks), workers, ray):
@@ -60,7 +62,8 @@ def _blocks(prints: Prints, state: Path, numbers: range, workers: int, ray: str)
     if not ray and (workers == 1 or len(numbers) < 2):
         yield from (block_of(prints, number) for number in numbers)
         return
-    path, asked = state / PRINTS, deque[Future[Block]]()
+    path = state / PRINTS
+    asked = deque[Future[Block]]()
     pool, most = room(workers, ray)
     try:
         file = io.BytesIO()

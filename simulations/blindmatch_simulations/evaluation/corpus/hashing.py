@@ -57,7 +57,8 @@ def prints(
     chunk; None if it is no picture. `workers` processes hash (1: this one), or the nodes of the cluster at
     `ray`, which see the folder at the same path. `OSError` if a folder cannot be read; `StateError` if a
     worker dies or `kept` cannot be written; what was hashed before is not lost."""
-    total, done = sum(1 for _ in files_below(folder)), 0
+    total = sum(1 for _ in files_below(folder))
+    done = 0
     for chunk, found in _hashed(folder.resolve(), kept, workers, ray):
         done += len(chunk)
         progress(done, total)
@@ -69,7 +70,8 @@ def _hashed(
 ) -> Iterator[tuple[list[FileSeen], dict[bytes, Print | None]]]:
     """Chunk by chunk in order, a few of them under way at a time."""
     pool, most = room(workers, ray) if workers > 1 or ray else (None, 1)
-    files, asked = files_below(folder), deque[_Chunk]()
+    files = files_below(folder)
+    asked = deque[_Chunk]()
     try:
         while chunk := list(islice(files, CHUNK)):
             known = kept.get(chunk)

@@ -154,7 +154,9 @@ def kind_of(name: str) -> str:
 
 
 def _sorted(folder: Path, state: Path, workers: int, progress: Progress) -> Sorted:
-    kept, seen, left = Cache(state), dict[bytes, str](), 0
+    kept = Cache(state)
+    seen = dict[bytes, str]()
+    left = 0
     try:
         for file, found in prints(folder, kept, workers, progress):
             if found is None or found.quality < LEAST_QUALITY:

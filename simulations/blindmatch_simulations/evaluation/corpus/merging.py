@@ -100,7 +100,8 @@ def read_scan(path: Path) -> ListScan:
 
 
 def _check_cells(path: Path, scan: ListScan) -> None:
-    known, seen = {*KINDS, OTHER, ALL}, set[tuple[str, str, int, int]]()
+    known = {*KINDS, OTHER, ALL}
+    seen = set[tuple[str, str, int, int]]()
     for at, cell in enumerate(scan.cells):
         rules = {
             "kind, list_kind: must be known kinds": {cell.kind, cell.list_kind} <= known,
@@ -119,7 +120,8 @@ def _check_cells(path: Path, scan: ListScan) -> None:
 
 def merged(paths: Sequence[Path]) -> Merged:
     """Return the pool of scans; `CorpusError` as of `read_scan`, or if one is given twice."""
-    scans, at = list[ListScan](), dict[str, Path]()
+    scans = list[ListScan]()
+    at = dict[str, Path]()
     for path in paths:
         scan = read_scan(path)
         if scan.digest in at:
@@ -143,7 +145,8 @@ def _points(scans: Sequence[ListScan]) -> Iterator[Point]:
     order = {kind: place for place, kind in enumerate((ALL, *KINDS, OTHER))}
     for key in sorted(pooled, key=lambda one: (order[one[0]], order[one[1]], one[2], one[3])):
         cells = pooled[key]
-        asked, pairs = sum(one.asked for one in cells), sum(one.asked * one.length for one in cells)
+        asked = sum(one.asked for one in cells)
+        pairs = sum(one.asked * one.length for one in cells)
         item = _level(share(sum(one.matched for one in cells), asked, pairs))
         different = _level(share(sum(one.different for one in cells), asked, pairs))
         kind, list_kind, within, _ = key
@@ -220,7 +223,8 @@ def _marks(points: Sequence[Point]) -> list[str]:
             y = _place(points, one.length, one.item.value)[1]
             lines.append(f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>')
     for at, name in enumerate(names):
-        colour, y = _COLOURS[at % len(_COLOURS)], _MARGIN + 14 * at
+        colour = _COLOURS[at % len(_COLOURS)]
+        y = _MARGIN + 14 * at
         lines.append(
             f'<text x="{_WIDE - _MARGIN}" y="{y}" text-anchor="end" fill="{colour}">{escape(name)}</text>'
         )

@@ -53,7 +53,8 @@ class Tally(Redacted, Struct, frozen=True):
 
     @classmethod
     def empty(cls, count: int) -> Tally:
-        near, histogram = np.full(count, NONE_NEAR, np.uint8), np.zeros(BITS + 1, np.int64)
+        near = np.full(count, NONE_NEAR, np.uint8)
+        histogram = np.zeros(BITS + 1, np.int64)
         return cls(histogram, np.zeros(REACH + 1, np.int64), near, near.copy(), np.zeros(count, np.bool_))
 
     def add(self, block: Block) -> Tally:
@@ -61,7 +62,8 @@ class Tally(Redacted, Struct, frozen=True):
         np.minimum.at(self.nearest, block.items, block.distances)
         np.minimum.at(self.nearest_all, block.items, block.distances_all)
         self.repeats[block.repeats] = True
-        histogram, same = self.histogram + block.histogram, self.same + block.same
+        histogram = self.histogram + block.histogram
+        same = self.same + block.same
         return Tally(histogram, same, self.nearest, self.nearest_all, self.repeats, self.blocks + 1)
 
 
@@ -95,8 +97,10 @@ def count_block(prints: str | Prints, number: int) -> Block:
 def block_of(prints: Prints, number: int) -> Block:
     """The same of fingerprints in memory."""
     # a word of all hashes lies together: columns are read in a row
-    words, near = np.ascontiguousarray(words_of(prints[:, :32]).T), _Near(prints)
-    histogram, counts = np.zeros(BITS + 1, np.int64), np.zeros((8, BITS), np.int64)
+    words = np.ascontiguousarray(words_of(prints[:, :32]).T)
+    near = _Near(prints)
+    histogram = np.zeros(BITS + 1, np.int64)
+    counts = np.zeros((8, BITS), np.int64)
     kernels = compiled.once_it_pays(compiled.PAIR_NS * ROWS * (len(prints) - number * ROWS))
     for top in range(number * ROWS, min((number + 1) * ROWS, len(prints)), _AT_ONCE):
         rows = words[:, top : top + _AT_ONCE]
@@ -119,7 +123,8 @@ def block_of(prints: Prints, number: int) -> Block:
 
 def histogram_of(hashes: Prints) -> Ints:
     """Pairs by distance of a few thousand hashes, (n, 32)."""
-    words, counts = words_of(hashes), np.zeros(BITS + 1, np.int64)
+    words = words_of(hashes)
+    counts = np.zeros(BITS + 1, np.int64)
     for at in range(len(words) - 1):
         apart = np.bitwise_count(words[at + 1 :] ^ words[at]).sum(axis=1, dtype=np.intp)
         counts += np.bincount(apart, minlength=BITS + 1)
@@ -136,22 +141,27 @@ class _Near:
     """Pairs within reach, one by one."""
 
     def __init__(self, prints: Prints) -> None:
-        self._prints, self.opposite = prints, 0
+        self._prints = prints
+        self.opposite = 0
         self.same = np.zeros(REACH + 1, np.int64)
         self._different = np.full(len(prints), NONE_NEAR, np.uint8)
-        self._all, self._repeats = self._different.copy(), np.zeros(len(prints), np.bool_)
+        self._all = self._different.copy()
+        self._repeats = np.zeros(len(prints), np.bool_)
 
     def take(self, found: npt.NDArray[np.uint8], top: int, left: int) -> int:
         """Look at a tile's near pairs; how many are not near at all: 256 bits apart, which is 0 in 8 bits."""
         at, to = np.nonzero(found <= REACH)
         far = found[at, to]
-        one, other = self._prints[at + top], self._prints[to + left]
+        one = self._prints[at + top]
+        other = self._prints[to + left]
         wrapped, alike = judged(one, other, far)
         self.opposite += int(wrapped.sum())
         self.same += np.bincount(far[alike & ~wrapped], minlength=REACH + 1)
-        first, second = listed(one), listed(other)
+        first = listed(one)
+        second = listed(other)
         self._repeats[(to + left)[alike & ~wrapped]] = True
-        across, items = ~wrapped & (first != second), np.where(first, to + left, at + top)
+        across = ~wrapped & (first != second)
+        items = np.where(first, to + left, at + top)
         np.minimum.at(self._all, items[across], far[across])
         np.minimum.at(self._different, items[across & ~alike], far[across & ~alike])
         return int(wrapped.sum())

@@ -95,7 +95,8 @@ def scanned(
         raise CorpusError(f"{folder}: no file with a picture's suffix, or without one")
     distinct = taken.distinct()
     tally = counted(distinct, state, workers, phase("pairs compared"), ray)
-    once, of_once = distinct[~tally.repeats], tally
+    once = distinct[~tally.repeats]
+    of_once = tally
     if len(once) < len(distinct):
         kept = state / ONCE
         kept.mkdir(mode=0o700, exist_ok=True)
@@ -118,7 +119,8 @@ def state_of(folder: Path, home: Path) -> Path:
 
 def _taken(folder: Path, state: Path, workers: int, phase: PhaseProgress, ray: str) -> tuple[Taken, int]:
     """All pictures, and how many of them were hashed now."""
-    kept, taken = Cache(state), Taken()
+    kept = Cache(state)
+    taken = Taken()
     try:
         for file, found in prints(folder, kept, workers, phase("pictures hashed"), ray):
             taken.files += 1
@@ -134,7 +136,8 @@ def _taken(folder: Path, state: Path, workers: int, phase: PhaseProgress, ray: s
 
 
 def _counts(taken: Taken, every: tuple[Prints, Tally], each_once: tuple[Prints, Tally]) -> Counts:
-    (distinct, tally), (once, of_once) = every, each_once
+    distinct, tally = every
+    once, of_once = each_once
     half = int(listed(once).sum())
     good = len(taken.good) // 64
     return Counts(

@@ -65,7 +65,8 @@ def false_crossing(own: Floats, copies: Floats, series: int, threshold: int) -> 
     openings keep their digits."""
     if series == 1:
         return poisson_crossing(own + copies, threshold)
-    mean, least = own / series, -(-threshold // series)
+    mean = own / series
+    least = -(-threshold // series)
     reached = _poisson_tail(mean, least)
     reports = own * _poisson_tail(mean, least - 1) + copies * reached
     chance = np.exp(-mean)
@@ -127,7 +128,8 @@ def sharers_crossing(model: Model, given: Environment) -> Crossing:
     shape = model.inputs.material.shape.value
     honest = gamma_crossing(until, shape, model.threshold)
     other = gamma_crossing(until * (1 - model.unnoticed), shape, model.threshold)
-    n, m = int(model.sharers.sum()), model.modified
+    n = int(model.sharers.sum())
+    m = model.modified
     fields = Crossing.__struct_fields__
     return Crossing(*(n * ((1 - m) * getattr(honest, f) + m * getattr(other, f)) for f in fields))
 
@@ -138,9 +140,11 @@ def mixed_crossing(model: Model, given: Environment) -> Floats:
     some f < t, F = f and T < t - f; F is s S + C as in `false_crossing`, so that
 
         P(F = f) = sum of P(S = j) P(C = f - s j) over s j <= f."""
-    shape, t = model.inputs.material.shape.value, model.threshold
+    shape = model.inputs.material.shape.value
+    t = model.threshold
     until = np.cumsum(given.listed) * model.sends * model.recall
-    own, copies = np.cumsum(given.own), np.cumsum(given.copies)
+    own = np.cumsum(given.own)
+    copies = np.cumsum(given.copies)
     f = np.arange(t)[:, None, None]
     made = np.zeros((4, model.days))
     for seen, part in ((1.0, 1 - model.modified), (1 - model.unnoticed, model.modified)):
@@ -209,9 +213,11 @@ def _expected(model: Model, given: Environment) -> Totals:
     opened = _opened_by_false(model, given)
     if model.threshold > 1:
         _, true, with_false, wrong = mixed_crossing(model, given)
-        false, accounts = daily(opened.reports + with_false), daily(opened.reached + wrong)
+        false = daily(opened.reports + with_false)
+        accounts = daily(opened.reached + wrong)
     else:
-        true, false = sharing.reports, daily(opened.reports)
+        true = sharing.reports
+        false = daily(opened.reports)
         accounts = np.full(model.days, _accounts(model) / model.days)
     sent = model.known
     skipped = sent * model.modified * model.unnoticed * given.listed
@@ -232,8 +238,10 @@ def _expected(model: Model, given: Environment) -> Totals:
 def _opened_by_false(model: Model, given: Environment) -> Crossing:
     """Of all accounts whose false matches alone reach the threshold (`_crowd`): how many did until each day,
     and their reports."""
-    own, copies = np.cumsum(given.own), np.cumsum(given.copies)
-    reached, reports = np.zeros(model.days), np.zeros(model.days)
+    own = np.cumsum(given.own)
+    copies = np.cumsum(given.copies)
+    reached = np.zeros(model.days)
+    reports = np.zeros(model.days)
     for count, rate in zip(_crowd(model), model.rates, strict=True):
         one = false_crossing(rate * own, rate * copies, model.series, model.threshold)
         reached += count * one.reached
@@ -258,11 +266,13 @@ def _accounts(model: Model) -> float:
     part = model.inputs.outages
     up = 1 - part.chance.value * part.part.value * model.behaviour.asks
     cut = 0.0 if not model.held_over else 1 - up
-    rates, share = model.false_rates, model.inputs.cascades.benign.value
+    rates = model.false_rates
+    share = model.inputs.cascades.benign.value
     weights = np.full(model.days, up + cut)
     weights[-1] = up
     singles = float((1 - share) * (rates @ weights))
-    cascades, burn_in = model.cascades, model.cascades.burn_in
+    cascades = model.cascades
+    burn_in = model.cascades.burn_in
     left = cascades.left
     begun = cascades.benign.begun * np.concatenate([np.full(burn_in, rates[0]), rates])
     # the share of a cascade begun on each day that is sent in the run, after what outages cost
@@ -288,8 +298,10 @@ def totals(
     """`runs` populations, each in an environment of its own, every row with random numbers of its own; rows
     that the caller `had` are not drawn again."""
     runs = max(1, min(runs, RUNS * YEAR // model.days))
-    given, usual = drawn(model, seed, runs, purpose), average_environment(model)
-    sharers, parts = _sharers(model, stream(seed, purpose, "sharers"), runs), []
+    given = drawn(model, seed, runs, purpose)
+    usual = average_environment(model)
+    sharers = _sharers(model, stream(seed, purpose, "sharers"), runs)
+    parts = []
     lasting = 1.0 if model.period >= model.days else _lasting(model, stream(seed, purpose, "lasting"), runs)
     for (days, its, part), (_, _, average) in zip(periods(model, given), periods(model, usual), strict=True):
         known = {name: rows[..., days] for name, rows in (had or {}).items()}
@@ -333,7 +345,9 @@ def _totals(
     had: Mapping[str, Floats],
 ) -> Totals:
     """Of one period, in its environments and the average one."""
-    (given, average), (sent, modified), (seed, purpose) = environments, sharers, words
+    given, average = environments
+    sent, modified = sharers
+    seed, purpose = words
     asked = sent - modified * model.unnoticed
     means = {
         "video": sent * given.video,
@@ -343,10 +357,13 @@ def _totals(
         "unrecognised": asked * (1 - model.recall) * given.listed,
     }
     if model.threshold == 1:
-        means["true"], means["held"] = asked * model.recall * given.listed, np.zeros(given.listed.shape)
+        means["true"] = asked * model.recall * given.listed
+        means["held"] = np.zeros(given.listed.shape)
     else:
-        sharing, n = sharers_crossing(model, given), int(model.sharers.sum())
-        mixed, plain = mixed_crossing(model, average), sharers_crossing(model, average)
+        sharing = sharers_crossing(model, given)
+        n = int(model.sharers.sum())
+        mixed = mixed_crossing(model, average)
+        plain = sharers_crossing(model, average)
         opening = lasting * (sharing.reached + (mixed[0] - plain.reached))
         reports = lasting * (sharing.reports + (mixed[1] - plain.reports))
         sharing = replace(sharing, reached=opening, reports=reports, squares=lasting * sharing.squares)
@@ -359,7 +376,8 @@ def _totals(
         opened = rng.binomial(n, np.clip(sharing.reached[:, -1] / max(1, n), 0.0, 1.0))
         # what they have beyond the threshold differs by more than a Poisson number does
         reached = np.maximum(sharing.reached[:, -1], 1e-9)
-        mean, square = sharing.reports[:, -1] / reached, np.asarray(sharing.squares)[:, -1] / reached
+        mean = sharing.reports[:, -1] / reached
+        square = np.asarray(sharing.squares)[:, -1] / reached
         beyond = np.maximum(mean - model.threshold, 1e-9)
         unlike = np.maximum((square - mean**2 - beyond) / beyond**2, 1e-9) / np.maximum(opened, 1e-9)
         more = np.asarray(rng.gamma(1 / unlike) * unlike)[:, None]
@@ -370,7 +388,8 @@ def _totals(
         made["false"], made["accounts"] = _draw_false(model, given, stream(seed, purpose, "reports"))
         if model.threshold > 1 and n:
             # as many as accounts opened, whose activity differs: a gamma number of its mean and variance
-            rng, rates = stream(seed, purpose, "mixed"), model.sharers @ model.rates / max(1, n)
+            rng = stream(seed, purpose, "mixed")
+            rates = model.sharers @ model.rates / max(1, n)
             spread = (model.sharers @ model.rates**2 / max(1, n)) / rates**2 - 1 + 1e-9
             usual = max(mixed[0, -1], 1e-9)
             weight = rng.gamma(np.maximum(opened, 1e-9) / spread) * spread / usual
@@ -383,7 +402,8 @@ def _totals(
 
 def _sharers(model: Model, rng: np.random.Generator, runs: int) -> tuple[Floats, Floats]:
     """Sends a day of all sharers, and of those with a modified client: sums of gamma numbers are gamma."""
-    n, shape = int(model.sharers.sum()), model.inputs.material.shape.value
+    n = int(model.sharers.sum())
+    shape = model.inputs.material.shape.value
     other = rng.binomial(n, model.modified, (runs, 1))
     parts = [
         rng.gamma(np.maximum(count * shape, 1e-12)) * (count > 0) * model.sends / shape
@@ -396,8 +416,11 @@ def _draw_false(model: Model, given: Environment, rng: np.random.Generator) -> t
     """False reports, and accounts with their first one: how many each class has, and then on which days."""
     if not given.false.any():
         return np.zeros_like(given.false), np.zeros_like(given.false)
-    own, copies = np.cumsum(given.own, axis=1), np.cumsum(given.copies, axis=1)
-    reached, reports, opened = np.zeros_like(own), np.zeros_like(own), np.zeros(len(own), np.int64)
+    own = np.cumsum(given.own, axis=1)
+    copies = np.cumsum(given.copies, axis=1)
+    reached = np.zeros_like(own)
+    reports = np.zeros_like(own)
+    opened = np.zeros(len(own), np.int64)
     for count, rate in zip(np.round(_crowd(model)).astype(np.int64), model.rates, strict=True):
         one = false_crossing(rate * own, rate * copies, model.series, model.threshold)
         reached += count * one.reached

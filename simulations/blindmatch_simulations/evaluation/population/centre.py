@@ -38,7 +38,8 @@ class _Queue:
 
     def __init__(self, true: Floats, false: Floats, whole: bool) -> None:
         self._whole = whole
-        self.came, self._false = np.ascontiguousarray((true + false).T), np.ascontiguousarray(false.T)
+        self.came = np.ascontiguousarray((true + false).T)
+        self._false = np.ascontiguousarray(false.T)
         days, runs = self.came.shape
         self._until = [
             np.concatenate([np.zeros((1, runs)), np.cumsum(rows, axis=0)])
@@ -53,7 +54,8 @@ class _Queue:
         return left
 
     def decide(self, number: Floats) -> tuple[Floats, Floats, Floats]:
-        done, last = self._decided[0] + number, len(self.came) - 1
+        done = self._decided[0] + number
+        last = len(self.came) - 1
         came, false, days = self._until
         while (over := (self.first < last) & (came[self.first + 1, self._at] <= done)).any():
             self.first = self.first + over
@@ -63,7 +65,8 @@ class _Queue:
         found = false[here] + part * share
         found = np.floor(found + 0.5) if self._whole else found
         now = np.stack([done, found, days[here] + part * self.first])
-        step, self._decided = now - self._decided, now
+        step = now - self._decided
+        self._decided = now
         return step[0], step[1], step[2]
 
 
@@ -71,7 +74,8 @@ def worked(true: Floats, false: Floats, centre: Centre, rng: np.random.Generator
     """What becomes of reports, (runs, days) each; without `rng` in fractions, as expected. Of one day, true
     and false ones are decided in proportion."""
     runs, days = true.shape
-    queue, rows = _Queue(true, false, rng is not None), np.zeros((8, days, runs))
+    queue = _Queue(true, false, rng is not None)
+    rows = np.zeros((8, days, runs))
     owed, spare, wait = np.zeros((3, runs))
     for day in range(days):
         shift = centre.staff.value * centre.day_minutes.value * (day % WEEK < centre.days_a_week.value)

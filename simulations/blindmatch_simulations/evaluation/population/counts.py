@@ -72,7 +72,8 @@ def blocks(accounts: int) -> int:
 
 def block_counts(model: Model, seed: int, block: int) -> Counts:
     """Counts of one block, int64 (rows, days); the same whoever draws them, and whenever."""
-    environment, of = drawn(model, seed), blocks(model.accounts)
+    environment = drawn(model, seed)
+    of = blocks(model.accounts)
     made = np.zeros((len(Count), model.days), np.int64)
     for at, (count, sharers) in enumerate(zip(model.counts, model.sharers, strict=True)):
         rngs = {name: stream(seed, "block", block, at, name) for name in STREAMS}
@@ -94,10 +95,12 @@ def _crowd(
     model: Model, made: Counts, rng: np.random.Generator, accounts: int, rate: float, given: Environment
 ) -> None:
     """Accounts without known material: `states[j]` have had j matches, the last one the threshold's."""
-    most, series = model.threshold, model.series
+    most = model.threshold
+    series = model.series
     states = np.zeros(most + 1, np.int64)
     states[0] = accounts
-    own, copies = rate * given.own / series, rate * given.copies
+    own = rate * given.own / series
+    copies = rate * given.copies
     for day in np.flatnonzero(own + copies) if accounts else ():
         numbers, chances = _in_series(float(own[day]), float(copies[day]), series)
         if states[most]:
@@ -117,7 +120,8 @@ def _crowd(
 def _in_series(own: float, copies: float, series: int) -> tuple[Counts, Floats]:
     """Numbers of matches in a day and their chances, if `own` series of so many and `copies` alone are
     expected: s S + C for Poisson numbers S and C, by convolution, up to where no account is."""
-    of_series, of_copies = _poisson(own), _poisson(copies)
+    of_series = _poisson(own)
+    of_copies = _poisson(copies)
     spaced = np.zeros((len(of_series) - 1) * series + 1)
     spaced[::series] = of_series
     chances = np.convolve(spaced, of_copies)
@@ -143,7 +147,8 @@ def _sharers(model: Model, rngs: Streams, accounts: int) -> Sharers:
 
 def _missed(model: Model, made: Counts, rngs: Streams, some: Sharers, environment: Environment) -> None:
     """Known material of which no match comes, by the first reason there is."""
-    sent, asked = some.rates.sum(), (some.rates * some.seen).sum()
+    sent = some.rates.sum()
+    asked = (some.rates * some.seen).sum()
     for row, means in (
         (Count.VIDEO, sent * environment.video),
         (Count.LATE, sent * environment.late),
@@ -177,7 +182,9 @@ def _reported(
     accounts, days = (np.concatenate(parts) for parts in zip(*kinds, strict=True))
     false = np.arange(len(accounts)) >= len(kinds[0][0])
     order = np.lexsort((days, accounts))
-    accounts, days, false = accounts[order], days[order], false[order]
+    accounts = accounts[order]
+    days = days[order]
+    false = false[order]
     reported, let_go = _let_go(accounts, days, model.threshold)
     for row, which in ((Count.TRUE, ~false), (Count.FALSE, false)):
         made[row] += np.bincount(let_go[reported & which], minlength=model.days)

@@ -94,7 +94,8 @@ class Behaviour(Struct, frozen=True):
 def literature(inputs: Inputs) -> Behaviour:
     """A matcher that finds everything, with the false matches of the literature."""
     rate = inputs.false_matches.rate.value
-    one, zero = Range(1, 1, 1, "assumed"), Range(0, 0, 0, "assumed")
+    one = Range(1, 1, 1, "assumed")
+    zero = Range(0, 0, 0, "assumed")
     unknown = {name: Figure(None, "not measured: no design") for name in COSTS}
     return Behaviour(one, Range(rate, rate, rate, "inputs"), zero, False, unknown, assumed=True)
 
@@ -131,7 +132,8 @@ class Sizes(Struct, frozen=True):
         """Those of so many `sends` a day; none is larger than all `senders` together."""
         largest = floor(log2(max(2.0, min(inputs.cascades.largest.value, senders))))
         doublings = np.arange(1, largest + 1).astype(np.float64)
-        chances, sizes = np.exp2(-inputs.cascades.exponent.value * doublings), np.exp2(doublings)
+        chances = np.exp2(-inputs.cascades.exponent.value * doublings)
+        sizes = np.exp2(doublings)
         chances = chances / chances.sum()
         return cls(sizes, chances, sends / float(sizes @ chances))
 
@@ -313,7 +315,8 @@ class Environment(Struct, frozen=True):
 def drawn(model: Model, seed: int, runs: int | None = None, purpose: str = "run") -> Environment:
     """One environment, or `runs` of them; none is the same for two purposes of a seed."""
     n = 1 if runs is None else runs
-    material, given = model.inputs.material, model.inputs.cascades
+    material = model.inputs.material
+    given = model.inputs.cascades
     rates = model.false_rates
     expected = np.concatenate([np.full(model.cascades.burn_in, rates[0]), rates])
     copies = _sends(model, model.cascades.benign, expected, (seed, purpose, "false"), n) / model.volume
@@ -340,12 +343,14 @@ def periods(model: Model, given: Environment) -> Iterator[tuple[slice, Model, En
 
 def average_environment(model: Model) -> Environment:
     """Its expectation: cascades and outages are independent."""
-    left, burn_in = model.cascades.left, model.cascades.burn_in
+    left = model.cascades.left
+    burn_in = model.cascades.burn_in
     rates = np.concatenate([np.full(burn_in, model.false_rates[0]), model.false_rates])
     share = model.inputs.cascades.benign.value
     false = (1 - share) * model.false_rates, share * spread_out(rates, left)[burn_in:]
     video = np.full(model.days, model.inputs.material.video.value)
-    chance, part = model.inputs.outages.chance.value, model.inputs.outages.part.value
+    chance = model.inputs.outages.chance.value
+    part = model.inputs.outages.part.value
     down = np.full(model.days, chance * part * model.behaviour.asks)
     return composed(model, false, 1 - video, video, down)
 
@@ -355,7 +360,8 @@ def composed(
 ) -> Environment:
     """Put together what happens on each day, with what an outage leaves to the next one; `false` are the
     matches of pictures of an account's own, and of copies."""
-    listed, late = pictures * (1 - model.unlisted), pictures * model.unlisted
+    listed = pictures * (1 - model.unlisted)
+    late = pictures * model.unlisted
     own, copies = (_after_outages(model, rows, down)[0] for rows in false)
     matched, lost = _after_outages(model, listed, down)
     return Environment(own, copies, matched, video, late, lost)
@@ -364,7 +370,8 @@ def composed(
 def _after_outages(model: Model, rows: Floats, down: Floats) -> tuple[Floats, Floats]:
     """What reaches the matching on each day, and what never does."""
     cut = rows * down
-    matched, lost = rows - cut, cut.copy()
+    matched = rows - cut
+    lost = cut.copy()
     if model.held_over:
         matched[..., 1:] += cut[..., :-1]
         lost[..., :-1] = 0
@@ -393,7 +400,9 @@ def _spread(
     runs: int,
 ) -> Floats:  # fmt: skip
     """Not to be changed: designs, and the ends of what was measured of one, share it."""
-    rng, total, days = stream(*words), np.zeros((runs, len(begun))), np.array(begun)
+    rng = stream(*words)
+    total = np.zeros((runs, len(begun)))
+    days = np.array(begun)
     for size, chance in laws if any(begun) else ():
         if runs == 1 or days.max() * chance > _RARE:
             total += size * rng.poisson(days * chance, total.shape)

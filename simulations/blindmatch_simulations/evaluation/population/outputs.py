@@ -213,7 +213,8 @@ def jointly(its: Model, seed: int, costs: bool) -> dict[str, list[float]]:
 def _supposed(its: Model, seed: int, at: int) -> Model:
     """The model with every input that has ends and every measured figure between its ends: as often below its
     value as above, there uniform in the logarithm, or where an end is 0 in the figure itself."""
-    rng, inputs = stream(seed, "joint", at), its.inputs
+    rng = stream(seed, "joint", at)
+    inputs = its.inputs
 
     def between(one: Any) -> float:
         part = 2 * rng.random()
@@ -257,7 +258,8 @@ def described(
             unknown = name in BY_FALSE and model.behaviour.false_rate is None
             run[name] = {**about, "why": NOT_KNOWN if unknown else costs[name][0].why}
             continue
-        band, joint = told["bands"].get(name), told["joint"].get(name)
+        band = told["bands"].get(name)
+        joint = told["joint"].get(name)
         if name == REPORTS:
             joint = [costs[name][0].value * end for end in joint]
             band = {of: np.array(ends) * costs[name][0].value for of, ends in band.items()}
@@ -284,7 +286,8 @@ def _of_cost(name: str, figure: Figure, number: Floats) -> dict[str, Any] | None
 
 def _judge(run: dict[str, Any], staff: InputFigure[Any]) -> None:
     """Say so where no band holds within any capacity: more people are needed than the inputs allow."""
-    most, people = staff.high or staff.value, run["people_needed"]
+    most = staff.high or staff.value
+    people = run["people_needed"]
     if people["high"] > most:
         beyond = people["low"] > most
         people["verdict"] = f"beyond any capacity ({most:g})" if beyond else UNKNOWN
@@ -297,7 +300,8 @@ def _shown(value: Floats, band: Any) -> dict[str, list[float | int] | None]:
     shown = [_plain(one) for one in value[0]]
     if band is None:
         return {"value": shown, "low": None, "high": None}
-    low, high = np.minimum(value[0], band[0]), np.maximum(value[0], band[1])
+    low = np.minimum(value[0], band[0])
+    high = np.maximum(value[0], band[1])
     return {"value": shown, "low": [*map(_plain, low)], "high": [*map(_plain, high)]}
 
 
@@ -336,7 +340,8 @@ def _server(model: Model) -> Figure:
         c + max(0, slope) (n - measured)
 
     with a slope of 0 where its interval includes 0: noise is not multiplied."""
-    cpu, grows = model.behaviour.costs["server_cpu_ms"], model.behaviour.costs.get(GROWTH)
+    cpu = model.behaviour.costs["server_cpu_ms"]
+    grows = model.behaviour.costs.get(GROWTH)
     if cpu.value is None:
         return cpu
     measured = model.behaviour.entries
@@ -379,7 +384,8 @@ def _over(model: Model) -> Figure:
     activity itself, since few classes reach so far."""
     from scipy.special import ndtr, pdtrc, pdtrik
 
-    key, activity = model.behaviour.key, model.inputs.activity
+    key = model.behaviour.key
+    activity = model.inputs.activity
     if key is None:
         return Figure(None, NO_LIMIT)
     limits = [(one.seconds / DAY_SECONDS, one.evaluations) for one in key.periods or ()]
@@ -387,7 +393,8 @@ def _over(model: Model) -> Figure:
         limits.append((model.inputs.keys.life_days.value, key.per_account))
     if not limits:
         return Figure(None, NO_LIMIT)
-    edges, spread = np.linspace(-9, 9, 3601), activity.spread.value
+    edges = np.linspace(-9, 9, 3601)
+    spread = activity.spread.value
     each = activity.pictures_a_day.value * (1 + activity.retries.value)
     rates = each * np.exp(spread * (edges[1:] + edges[:-1]) / 2 - spread**2 / 2)
     share = np.diff(ndtr(edges))

@@ -113,12 +113,14 @@ def _behaviour(row: assess.Measured, inputs: Inputs) -> Behaviour:
     rate = literature(inputs).false_rate if assumed == "rate" else None
     skipped = row.figures.get("skipped_unnoticed")
     nothing = skipped is not None and skipped.value is None and skipped.why.startswith(NOTHING)
-    costs, opening = {name: _cost(row, name) for name in COSTS}, dict[str, Any]()
+    costs = {name: _cost(row, name) for name in COSTS}
+    opening = dict[str, Any]()
     if Learner.CENTRE in row.design.learns:
         parameters = row.design.parameters
         opening = {"threshold": parameters.get("threshold", 1), "by_period": True}
         opening["made_up"] = parameters.get("synthetic", 0) / COIN_RANGE
-        asked, voucher = costs["query_up_bytes"], costs["report_bytes"]
+        asked = costs["query_up_bytes"]
+        voucher = costs["report_bytes"]
         both = asked if asked.value is None else voucher
         if voucher.value is None:
             # the voucher is among what is sent for a picture; files of before that had it apart
@@ -221,7 +223,8 @@ def _recall(row: assess.Measured, mix: Mapping[str, float]) -> Range:
     source = EVIDENCE
     if any(one is None or one.value is None for one in figures.values()):
         measured = {one.name: one.share for one in row.recall_by_edit}
-        figures, source = {name: measured.get(name) for name, share in mix.items() if share}, FILE
+        figures = {name: measured.get(name) for name, share in mix.items() if share}
+        source = FILE
     parts = {name: _range(f"recall of {name}", figure) for name, figure in figures.items()}
     value, low, high = (
         sum(mix[name] * part.at(end) for name, part in parts.items()) for end in ("value", "low", "high")
@@ -243,7 +246,8 @@ def rates(design: str, results: Path | None, inputs: Inputs) -> list[Rate]:
     lack the design."""
     read = read_results(results)
     subjects(read, inputs, [design])
-    rate, even = literature(inputs).false_rate, break_even(inputs)
+    rate = literature(inputs).false_rate
+    even = break_even(inputs)
     assert rate is not None
     made = [
         Rate("half wrong", even.rate, f"assumed: {even.assumes}"),
@@ -288,7 +292,8 @@ def run(
 ) -> dict[str, Any]:
     """The whole result, as the JSON has it; `PopulationError` if an input is refused, or workers keep ending;
     `ResultsError` if the results file is not whole."""
-    began, read = time.monotonic(), read_results(results)
+    began = time.monotonic()
+    read = read_results(results)
     found = subjects(read, inputs, chosen)
     works = {
         one.design: Work(model(inputs, one.behaviour, options.accounts, options.days), options.seed)
@@ -306,7 +311,8 @@ def run(
             counts[name] += made
         progress(number, len(tasks))
     for name, other in first.items():
-        counts[name], told[name]["bands"] = counts[other], told[other]["bands"]
+        counts[name] = counts[other]
+        told[name]["bands"] = told[other]["bands"]
         told[name]["joint"] = {**told[other]["joint"], **told[name]["loads"]}
     opens = {
         row.id: row.capacity.open_to

@@ -75,7 +75,8 @@ def with_bursts(pictures: int, rate: float, bursts: Bursts, most: int = MOST) ->
 
 
 def _with_bursts(pictures: int, rate: float, bursts: Bursts, most: int) -> Floats:
-    singles, going_on = pictures * rate, 1 - 1 / bursts.size
+    singles = pictures * rate
+    going_on = 1 - 1 / bursts.size
     mean = singles + bursts.events
     masses = np.zeros(most + 1)
     if mean == 0:
@@ -85,7 +86,8 @@ def _with_bursts(pictures: int, rate: float, bursts: Bursts, most: int) -> Float
     severity = bursts.events / mean * going_on ** (sizes - 1) / bursts.size
     severity[0] += singles / mean
     weights = sizes * severity
-    masses[0], scale = 1.0, -mean
+    masses[0] = 1.0
+    scale = -mean
     for n in range(1, most + 1):
         masses[n] = mean / n * float(weights[:n] @ masses[n - 1 :: -1])
         if masses[n] > _LARGE:
@@ -164,7 +166,8 @@ def opened_accounts(its: Model) -> dict[str, Any]:
     period, from the utility threshold on, where they always do, and from t on; and how often false matches
     alone open an account in a year, at the false-match rate that is assumed, or where half of all matches are
     wrong."""
-    t, bursts = its.threshold, Contrast().bursts
+    t = its.threshold
+    bursts = Contrast().bursts
     pictures = [max(1, round(float(rate) * its.period)) for rate in its.rates]
     always = [hiding(t, most, its.behaviour.made_up, COORDINATES).utility or t for most in pictures]
     least, classes = np.unique(always, return_inverse=True)
@@ -252,7 +255,8 @@ VERSION: Final = 1
 def chosen(asked: Asked, rates: Sequence[Rate], inputs: Inputs) -> dict[str, Any]:
     """Thresholds for each rate and activity, and what `asked.threshold` opens in a year, as JSON has them."""
     its = model(inputs, literature(inputs), int(inputs.accounts.number.value), 1)
-    rows, year = [], []
+    rows = []
+    year = []
     for rate in rates:
         for account, pictures in accounts(its, asked.days).items():
             least, bursty = Contrast(pictures, rate.rate, asked.bursts, asked.error).needed()

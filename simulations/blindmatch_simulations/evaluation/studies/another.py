@@ -53,7 +53,8 @@ def interval(hits: Counts, trials: Counts, packages: Names, level: float = LEVEL
     names, of = np.unique(packages, return_inverse=True)
     sizes = np.bincount(of)
     # the photographs of a package lie together
-    order, starts = np.argsort(of, kind="stable"), np.cumsum(sizes) - sizes
+    order = np.argsort(of, kind="stable")
+    starts = np.cumsum(sizes) - sizes
     rng = np.random.Generator(np.random.PCG64([len(names), len(of)]))
     chosen = rng.integers(len(names), size=(DRAWS, 1))
     within = (rng.random((DRAWS, PHOTOGRAPHS)) * sizes[chosen]).astype(np.intp)

@@ -213,7 +213,8 @@ def _regressions(known: Bits) -> Iterator[Floats]:
     """For each bit the weights of a logistic regression on all bits before it, by Newton's method."""
     signs = np.concatenate([np.ones((len(known), 1)), 2.0 * known - 1], axis=1)
     for bit in range(known.shape[1]):
-        before, target = signs[:, : bit + 1], known[:, bit].astype(float)
+        before = signs[:, : bit + 1]
+        target = known[:, bit].astype(float)
         weights = np.zeros(bit + 1)
         for _ in range(ROUNDS):
             chance = 1 / (1 + np.exp(-before @ weights))
@@ -302,7 +303,8 @@ def splits(hashes: Rows, seed: int = SEED) -> list[Halves]:
     words = np.ascontiguousarray(hashes).view(np.uint64)
     found = []
     for is_known in (is_first, ~is_first):
-        known, listed = np.flatnonzero(is_known), np.flatnonzero(~is_known)
+        known = np.flatnonzero(is_known)
+        listed = np.flatnonzero(~is_known)
         starts = range(0, len(listed), 256)
         nearest = [bits_apart(words[listed[at : at + 256]], words[known]).min(axis=1) for at in starts]
         found.append(Halves(known, listed, np.concatenate(nearest)))
@@ -324,7 +326,8 @@ def ranks_of(
         places: numbers of the bits of each part, (parts, width).
         needed: parts that must be guessed.
     """
-    models, likelihoods = [], []
+    models = []
+    likelihoods = []
     for number, part in enumerate(places):
         progress(number, len(places))
         models.append(
@@ -357,7 +360,8 @@ def guess(
     corpus: Reference, places: Places, needed: int, reach: int, progress: Progress = no_progress
 ) -> Guessed:
     """Measure the curves of a design that looks hashes up by these parts, and matches within a reach."""
-    hashes, kinds = corpus.prints[:, :32], corpus.kinds
+    hashes = corpus.prints[:, :32]
+    kinds = corpus.kinds
     bits = np.unpackbits(np.ascontiguousarray(hashes), axis=1)
     counted: dict[tuple[str, str], list[tuple[int, Floats]]] = {}
     halves = splits(hashes)
@@ -445,7 +449,8 @@ def _follow(
     opens_if_alike: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.bool_]:
     while True:
-        by_question, by_likeness = np.zeros_like(is_open), np.zeros_like(is_open)
+        by_question = np.zeros_like(is_open)
+        by_likeness = np.zeros_like(is_open)
         by_question[near[1, is_open[near[0]]]] = True
         by_likeness[alike[1, is_open[alike[0]]]] = True
         grown = is_open | by_question | (by_likeness & opens_if_alike)
@@ -469,7 +474,8 @@ def _neighbours(listed: Rows, reach: int) -> tuple[npt.NDArray[np.intp], npt.NDA
 
 def ask_oracle(corpus: Reference, within: int = WITHIN) -> Guessed:
     """Measure what an oracle of this radius opens of look-alikes; of far entries nobody measured it."""
-    hashes, kinds = corpus.prints[:, :32], corpus.kinds
+    hashes = corpus.prints[:, :32]
+    kinds = corpus.kinds
     counted: dict[tuple[str, str], list[tuple[int, Floats]]] = {}
     halves = splits(hashes)
     for split in halves:

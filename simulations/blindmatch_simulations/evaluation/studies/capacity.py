@@ -168,7 +168,8 @@ def capacity(
     if standing is not ListStanding.HIDDEN:
         return Capacity(str(standing), SAID[standing], assumed, shares=tuple(_whole(standing, assumed)))
     asking = _asking(parties, now, curves or best_order.measured(), more)
-    limits, life = asking.limits, _life_days(asking, assumed)
+    limits = asking.limits
+    life = _life_days(asking, assumed)
     in_all, account = (limits.in_all, limits.per_account) if limits else (None, None)
     seconds = key_seconds(in_all, asking.cost, assumed.volume)
     rates = _rates()
@@ -222,7 +223,8 @@ def _whole(standing: ListStanding, assumed: Assumed) -> Iterator[OpenedShare]:
 
 
 def _asking(parties: OpenDesign, now: float, curves: BestOrder, more: Sequence[Guessed]) -> Asking:
-    limits, relation = limits_of(parties), parties.design.info.relation
+    limits = limits_of(parties)
+    relation = parties.design.info.relation
     ends = None if limits is None or limits.expires is None else max(0.0, limits.expires - now) / DAY_SECONDS
     declared = parties.design.extraction(parties.setup)
     reach = relation.within if isinstance(relation, Near) else 0
@@ -288,7 +290,8 @@ WITHOUT_A_GUESS: Final = (best_order.FAR_ALONE, best_order.NEAR_ALONE)
 def _real(
     asking: Asking, limits: Limit, span: AskingTime, phones: int, guesses: float, keys: float
 ) -> Iterator[OpenedShare]:
-    extraction, at = asking.extraction, (limits, span)
+    extraction = asking.extraction
+    at = (limits, span)
     curves = {(one.kind, one.distance): one for one in asking.guessed.curves} if asking.guessed else {}
     # what is hidden is told by pictures, each of which asks for its values and makes one guess
     of_curve = guesses / extraction.a_picture if extraction.hidden else guesses
@@ -311,7 +314,8 @@ def _real(
 
 def _counted(told: OpenedShare, curve: best_order.Curve, guesses: float, keys: float) -> OpenedShare:
     """A share of a curve, with its interval where entries were counted."""
-    found, n = curve.open_after(guesses), curve.entries
+    found = curve.open_after(guesses)
+    n = curve.entries
     is_estimate = told.distance == best_order.FURTHER or found != int(found)
     # of an estimate there is no interval, but where nothing opened none did by any count
     low, high = (None, None) if not n or (is_estimate and found) else clopper_pearson(int(found), n)
@@ -332,7 +336,8 @@ def _open_to(asking: Asking, assumed: Assumed, life: float) -> int | None:
         guesses = asking.guesses(phones, life, assumed.phone_pictures, Limit.ACCOUNT)
         return asking.extraction.share(int(guesses)) >= NEARLY
 
-    low, high = 1, max(assumed.phones)
+    low = 1
+    high = max(assumed.phones)
     if not is_open(high):
         return None
     while low < high:
@@ -343,7 +348,8 @@ def _open_to(asking: Asking, assumed: Assumed, life: float) -> int | None:
 
 def _refused(pictures: int, days: float, rates: Rates) -> float:
     """The share of accounts that send more than so many pictures in so many days."""
-    mean, spread = rates.mean * days, rates.spread
+    mean = rates.mean * days
+    spread = rates.spread
     if pictures <= 0 or not days:
         return 1.0 if days else 0.0
     if not spread:

@@ -150,7 +150,8 @@ def lost_of(hashes: Rows, bands: Bands) -> Found:
     if isinstance(bands, Tokening):
         return plan(hashes, bands.k, bands.bands, bands.order).lost
     shape = bands.k, bands.bands, bands.order
-    own, kept = entry_tokens(hashes, *shape), common_tokens(hashes, *shape)
+    own = entry_tokens(hashes, *shape)
+    kept = common_tokens(hashes, *shape)
     return ~np.stack([np.isin(one, some) for one, some in zip(own.T, kept, strict=True)], axis=1)
 
 
@@ -162,7 +163,8 @@ def pdq_of(corpus: Reference) -> Found:
 def recall_rows(corpus: Reference, named: Parameters, matching: Matching, found: Found) -> list[Row]:
     """Return what a matching finds of the kinds that are no photographs, a row for each. Intervals are over
     pictures of these packages, of which there are too few for one that holds for another."""
-    pdq, kinds = pdq_of(corpus), corpus.kinds[corpus.edited]
+    pdq = pdq_of(corpus)
+    kinds = corpus.kinds[corpus.edited]
     rows = []
     for kind in sorted(set(kinds.tolist()) - {PHOTOGRAPH}):
         of = kinds == kind
@@ -198,17 +200,21 @@ def photograph_rows(corpus: Reference, named: Parameters, found: Found) -> list[
 
 def shares_of_photographs(corpus: Reference, found: Found) -> Iterator[tuple[str, str, Shares]]:
     """Yield what is counted of photographs: id of the row, of which kind, edit or size, and the shares."""
-    of, pdq = corpus.photographs, pdq_of(corpus)
+    of = corpus.photographs
+    pdq = pdq_of(corpus)
     yield RECALL, PHOTOGRAPH, _recalls(corpus, found, pdq, of)
-    mine, theirs = found[of], pdq[of]
+    mine = found[of]
+    theirs = pdq[of]
     for at, edit in enumerate(corpus.pairs.names):
-        one, other = mine[:, [at]], theirs[:, [at]]
+        one = mine[:, [at]]
+        other = theirs[:, [at]]
         yield (
             EDIT,
             edit,
             {"found": (one, np.ones_like(one)), "pdq": (other, np.ones_like(one)), "of_pdq": (one, other)},
         )
-    sides, least = corpus.sides[of].max(axis=1), 0
+    sides = corpus.sides[of].max(axis=1)
+    least = 0
     for most in SIZES:
         every = np.broadcast_to(((sides > least) & (sides <= most))[:, None], mine.shape)
         words = f"{least + 1} to {most} pixels" if least else f"up to {most} pixels"
@@ -219,7 +225,9 @@ def shares_of_photographs(corpus: Reference, found: Found) -> Iterator[tuple[str
 def _recalls(corpus: Reference, found: Found, pdq: Found, of: Found) -> Shares:
     """Return the shares of the edited pictures `of`."""
     far = (pdq & (corpus.pairs.distances().reshape(pdq.shape) > FAR))[of]
-    mine, theirs, every = found[of], pdq[of], np.ones_like(pdq[of])
+    mine = found[of]
+    theirs = pdq[of]
+    every = np.ones_like(pdq[of])
     mild = np.isin(corpus.pairs.names, [edit.name for edit in MILD])
     return {
         "found": (mine, every),
@@ -243,7 +251,8 @@ def for_another(names: Sequence[str], hits: Counts, trials: Counts, packages: Na
     low, high = interval(hits, trials, packages)
     figures = {}
     for at, name in enumerate(names):
-        below, seen = int(trials[:, at].sum()), int((trials[:, at] > 0).sum())
+        below = int(trials[:, at].sum())
+        seen = int((trials[:, at] > 0).sum())
         if not below:
             figures[name] = Figure(None, "no such copy in the corpus")
             continue
@@ -266,7 +275,8 @@ def counted(shares: Shares) -> tuple[Counts, Counts]:
 def by_picture(hits: Found, of: Found) -> Figure:
     """Return the share of `of` that are `hits`, over copies; its interval, over pictures, is of these
     packages and not for another."""
-    mine, trials = (hits & of).sum(axis=1), of.sum(axis=1)
+    mine = (hits & of).sum(axis=1)
+    trials = of.sum(axis=1)
     if not trials.sum():
         return Figure(None, "no such copy in the corpus")
     low, high = clustered_share(mine.tolist(), trials.tolist())
@@ -278,7 +288,9 @@ def difference_row(corpus: Reference, first: tuple[str, Found], second: tuple[st
     """Two ways to match on the same copies of photographs: what the first finds more, of all copies and of
     those of `recall_figures`; where an interval has 0 in it, how many photographs would tell."""
     of = corpus.photographs
-    one, other, pdq = first[1][of], second[1][of], pdq_of(corpus)[of]
+    one = first[1][of]
+    other = second[1][of]
+    pdq = pdq_of(corpus)[of]
     far = pdq & (corpus.pairs.distances().reshape(-1, pdq.shape[1])[of] > FAR)
     figures = {}
     for name, copies in (("found", np.ones_like(pdq)), ("of_pdq", pdq), ("beyond_24", far)):
@@ -346,7 +358,8 @@ def agreed(corpus: Reference, design: bm.AnyDesign, matching: Matching, sessions
 
 def _opened(place: Deployed, items: Sequence[HashOnly]) -> list[bool]:
     """Whether the centre opens each picture's voucher, all being of one account and device."""
-    rng, bodies = seeded("device"), list[bm.Message]()
+    rng = seeded("device")
+    bodies = list[bm.Message]()
     state = place.design.enrol(rng)
     for item in items:
         ran = run_session(place, item, rng, state)

@@ -138,7 +138,8 @@ _DERIVED: Final = dict[tuple[str, ...], tuple[Row, ...]]()
 
 def compare_rows(written: Sequence[Row], derived: Sequence[Row]) -> Iterator[EvidenceDifference]:
     """Compare two lists of rows: each row, each of its figures and each part of them, and their order."""
-    mine, theirs = _by_key(written), _by_key(derived)
+    mine = _by_key(written)
+    theirs = _by_key(derived)
     for key in dict.fromkeys([*mine, *theirs]):
         yield from _compare_row(_words(key), mine.get(key), theirs.get(key))
     order = [_words(key) for key in theirs if key in mine]

@@ -65,16 +65,21 @@ class NearPairs(Struct, frozen=True):
 def near_pairs(prints: Prints) -> NearPairs:
     """Return all pairs within `REACH` of fingerprints (n, 64)."""
     words = np.ascontiguousarray(words_of(prints[:, :32]).T)
-    first, second, bits = [], [], []
+    first = []
+    second = []
+    bits = []
     for top in range(0, len(prints), _ROWS):
         found = apart(words[:, top : top + _ROWS], words[:, top:])
         at, to = np.nonzero(found <= REACH)
         ahead = to > at
-        at, to = at[ahead], to[ahead]
+        at = at[ahead]
+        to = to[ahead]
         first.append(at + top)
         second.append(to + top)
         bits.append(found[at, to])
-    i, j, d = np.concatenate(first), np.concatenate(second), np.concatenate(bits)
+    i = np.concatenate(first)
+    j = np.concatenate(second)
+    d = np.concatenate(bits)
     wrapped, same = judged(prints[i], prints[j], d)
     return NearPairs(i, j, d, same).take(~wrapped)
 
@@ -130,9 +135,11 @@ class Matches(Struct, frozen=True):
 
 def matches_across(corpus: Reference, near: NearPairs, within: int, kept: Flags) -> Matches:
     """Return the matches within a distance of the originals in `kept`, (n,), across sources."""
-    kinds, packages = corpus.kinds, corpus.packages
+    kinds = corpus.kinds
+    packages = corpus.packages
     of = (ALL, *sorted(set(kinds.tolist())))
-    n, place = len(kinds), {kind: at for at, kind in enumerate(of)}
+    n = len(kinds)
+    place = {kind: at for at, kind in enumerate(of)}
     column = np.array([place[kind] for kind in kinds.tolist()])
     counted = near.take(~inside(corpus, near) & (near.bits <= within) & kept[near.first] & kept[near.second])
     hits = np.zeros((n, len(of)), np.int64)
@@ -156,7 +163,8 @@ def false_rows(corpus: Reference, near: NearPairs, within: int) -> list[Row]:
     every = matches_across(corpus, near, within, np.ones(len(corpus.rows), np.bool_))
     told = near.take(~near.same)
     different = matches_across(corpus, told, within, ~set_apart(corpus, near))
-    rows, growth = list[Row](), list[Row]()
+    rows = list[Row]()
+    growth = list[Row]()
     for listed in once.of:
         for kind in once.of:
             parameters: dict[str, int | float | str] = {"within": within, "kind": kind, "list": listed}
@@ -182,7 +190,8 @@ def rate(matches: Matches, kind: str, listed: str) -> Figure:
     pictures are drawn each for itself; else it is one for another package, with 0 as its lower end as soon as
     some packages have no match.
     """
-    asked, column = matches.asked(kind), matches.of.index(listed)
+    asked = matches.asked(kind)
+    column = matches.of.index(listed)
     lengths = matches.listed[asked, column]
     if not lengths.sum():
         return Figure(None, "no other source has pictures of this kind")
@@ -214,7 +223,8 @@ def by_package(matches: Matches, kind: str, listed: str, item: Figure) -> Figure
     pictures of each, since those of a package are alike."""
     if item.value is None:
         return item
-    asked, column = matches.asked(kind), matches.of.index(listed)
+    asked = matches.asked(kind)
+    column = matches.of.index(listed)
     hits, counts = _counts_by_package(matches.near[asked, column] > 0, matches.packages[asked])
     many = len(counts)
     if many < LEAST_PACKAGES:
@@ -251,8 +261,10 @@ def grown(matches: Matches, kind: str, listed: str) -> dict[str, Figure]:
     A list of m of the L pictures, drawn at random, lacks all h near ones with the chance C(L - h, m) /
     C(L, m), so that the expected rate needs no drawing: it is the mean of 1 less that, over those asked.
     """
-    asked, column = matches.asked(kind), matches.of.index(listed)
-    near, lengths = matches.near[asked, column], matches.listed[asked, column]
+    asked = matches.asked(kind)
+    column = matches.of.index(listed)
+    near = matches.near[asked, column]
+    lengths = matches.listed[asked, column]
     hit = near > 0
     packages = matches.packages[asked]
     curve = {part: _met(near[hit], lengths[hit], part) for part in PARTS}
@@ -336,7 +348,9 @@ def pair_rows(corpus: Reference, near: NearPairs) -> Iterator[Row]:
     """Yield the pairs within PDQ's distance: those inside a source, which are set apart, in one row a source;
     of these, pairs with a photograph one by one with their reason; and all pairs across sources."""
     close = near.take(near.bits <= MATCH_DISTANCE)
-    mine, gone, packages = inside(corpus, close), set_apart(corpus, near), corpus.packages
+    mine = inside(corpus, close)
+    gone = set_apart(corpus, near)
+    packages = corpus.packages
     for source in sorted(set(packages[close.first[mine]].tolist())):
         of = close.take(mine & (packages[close.first] == source))
         figures = {
@@ -376,7 +390,8 @@ def _pair_row(corpus: Reference, close: NearPairs, number: int, name: str) -> Ro
 
 def reason(first: Original, second: Original) -> str:
     """Return why two pictures of one source are taken for the same, by their paths."""
-    one, other = PurePosixPath(first.path), PurePosixPath(second.path)
+    one = PurePosixPath(first.path)
+    other = PurePosixPath(second.path)
     if one.name == other.name:
         return "one file name in two folders"
     if "screenshot" in {one.stem, other.stem} and one.parts[:-3] == other.parts[: len(one.parts) - 3]:

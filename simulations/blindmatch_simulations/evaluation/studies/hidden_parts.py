@@ -100,7 +100,8 @@ def opening_of(
         hidden: bits that a part reads.
         entries: of the list that odds are of.
     """
-    known, listed = bits[split.known], bits[split.listed]
+    known = bits[split.known]
+    listed = bits[split.listed]
     models = [
         HashModel.fit(known[:, part], np.random.default_rng((SEED, number)), samples)
         for number, part in enumerate(places)
@@ -118,7 +119,8 @@ def _guesses(
 ) -> Floats:
     """The guessed pairs after which each listed hash opens, (m,)."""
     pairs = list(combinations(range(len(places)), 2))
-    models, best = [], np.full(len(listed), -np.inf)
+    models = []
+    best = np.full(len(listed), -np.inf)
     for number, pair in enumerate(pairs):
         progress(number, len(pairs))
         own = np.concatenate([places[part] for part in pair])

@@ -64,7 +64,8 @@ def limits_for(tokening: Tokening, alone: float, pooled: float, expires: int = 0
 
 def _most(tokening: Tokening, share: float) -> int:
     """The most evaluations that open no more than a share of a uniform list."""
-    low, high = 0, evaluations_for_all(tokening.k, tokening.needed)
+    low = 0
+    high = evaluations_for_all(tokening.k, tokening.needed)
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if best_share(middle, tokening) <= share else (low, middle - 1)
@@ -90,7 +91,8 @@ def extract_tokens(parties: OpenDesign, asked: Sequence[Tokens], rng: Randomness
         parties: token-psi, or a design on its base: its roles are asked as any device may.
         asked: where a band has fewer tokens than the other, its first one is tried again and not asked again.
     """
-    setup, layer = parties.setup, parties.setup.layers[0]
+    setup = parties.setup
+    layer = parties.setup.layers[0]
     if setup.tokening.needed > 2:
         raise ValueError("this attack is for sets that need two bands at most")
     if not all(len(own) for own in asked):
@@ -100,7 +102,8 @@ def extract_tokens(parties: OpenDesign, asked: Sequence[Tokens], rng: Randomness
     starts = range(0, len(inputs), most)
     outputs = np.concatenate([_outputs(parties, inputs[at : at + most], rng) for at in starts])
     values = layer.values(shares.token_keys(outputs, layer.epoch))
-    longest, parts = max(map(len, asked)), np.split(values, [len(asked[0])])
+    longest = max(map(len, asked))
+    parts = np.split(values, [len(asked[0])])
     whole = [np.concatenate([own, np.repeat(own[:1], longest - len(own), axis=0)]) for own in parts]
     secrets = shares.candidates(np.array(whole), setup.tokening.needed)
     return {label.entry_id: label for label in layer.labels_of(secrets)}
@@ -114,7 +117,8 @@ def _inputs(band: int, own: Tokens) -> list[bytes]:
 
 def _outputs(parties: OpenDesign, inputs: list[bytes], rng: Randomness) -> Rows:
     """The outputs of some tokens by one request of the one size there is, to each holder of the key."""
-    design, setup = parties.design, parties.setup
+    design = parties.design
+    setup = parties.setup
     assert isinstance(design, TokenPsi)
     blinding, blinded = blind(inputs + [b"filler"] * (setup.count - len(inputs)), Mode.VOPRF, rng)
     body = design.round.request(setup.epoch, blinded)
@@ -222,7 +226,8 @@ def _build_rows(meter: Meter, held: Store) -> None:
         "threads": cores(),
         "backend": machine().group_backend,
     }
-    wall, cpu = 1e6 * run.cost.wall_s, 1e6 * run.cost.cpu_s
+    wall = 1e6 * run.cost.wall_s
+    cpu = 1e6 * run.cost.cpu_s
     each = {"cpu_us": cpu / held.entries, "wall_us": wall / held.entries}
     each |= {"cpu_u": each["cpu_us"] / run.u_us, "wall_u": each["wall_us"] / run.u_us}
     meter.record("near/build/entry", each, [run], **named)
@@ -231,7 +236,8 @@ def _build_rows(meter: Meter, held: Store) -> None:
 
 
 def _extraction(meter: Meter, options: Options, trial: float) -> None:
-    t, limits = options.tokening, options.limits
+    t = options.tokening
+    limits = options.limits
     everything = evaluations_for_all(t.k, t.needed)
     named = {"k": t.k, "needed": t.needed}
     meter.record("near/extraction/every-entry", {"count": everything}, None, "formula", **named)

@@ -70,7 +70,8 @@ class Store(Struct, frozen=True):
 def built_store(meter: Meter, folder: Path, entries: int, tokening: Tokening) -> Store:
     """A store of random hashes, built in the new `folder`."""
     folder.mkdir()
-    listed, published = folder / "entries.list", folder / "published"
+    listed = folder / "entries.list"
+    published = folder / "published"
     random_list(entries, listed, system_randomness())
     meter.phase(f"building a set of {entries:,} entries")(0, 1)
     with meter.around(cores()) as runs:
@@ -104,7 +105,9 @@ def _started(parties: OpenDesign, picture: Item) -> Send[Any]:
 def _tasks(parties: OpenDesign, picture: Item) -> dict[str, Callable[[], object]]:
     """What is timed, by row. Without proofs the design does not exist: its parts are put together in mode
     OPRF, which has none."""
-    setup, t, own_hash = parties.setup, parties.setup.tokening, picture.hash
+    setup = parties.setup
+    t = parties.setup.tokening
+    own_hash = picture.hash
     started = _started(parties, picture)
     ask = partial(parties.answer, MATCHER, started.bodies[MATCHER], seeded("matcher"))
     replies = {MATCHER: ask()[0]}
@@ -156,7 +159,8 @@ def asking(store: Store, folder: Path) -> Iterator[Egress]:
 
 def record_latency(meter: Meter, store: Store, egress: Egress, picture: Item, calls: int) -> None:
     """Rows of `calls` matches, each beside an empty call and the matcher's answer without a network."""
-    epoch, files = store.publication.manifest.epoch, store.publication.role(MATCHER)
+    epoch = store.publication.manifest.epoch
+    files = store.publication.role(MATCHER)
     exchange = MatchingExchange(egress, DESIGN, epoch, 1)
     progress = meter.phase("near matches over loopback")
     with ThreadPoolExecutor(cores()) as pool:
@@ -164,7 +168,8 @@ def record_latency(meter: Meter, store: Store, egress: Egress, picture: Item, ca
         matcher = DESIGN.open_role(MATCHER, files)
         for _ in range(WARM_UP):
             _turn(egress, exchange, setup, matcher, picture, pool, Times(list))
-        times, wanted = Times(list), min(calls, MOST_CALLS)
+        times = Times(list)
+        wanted = min(calls, MOST_CALLS)
         with meter.around(cores()) as runs:
             for done in range(wanted):
                 _turn(egress, exchange, setup, matcher, picture, pool, times)

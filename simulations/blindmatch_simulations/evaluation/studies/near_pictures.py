@@ -93,11 +93,14 @@ def stacked(found: list[Fingerprint]) -> Fingerprints:
 
 def edited_crops(count: int, seed: int, progress: Progress = no_progress) -> EditedPairs:
     """`count` crops of installed photographs, each under each of `EDITS`."""
-    pictures, originals, edited = crops(count, seed), list[Fingerprint](), list[Fingerprint]()
+    pictures = crops(count, seed)
+    originals = list[Fingerprint]()
+    edited = list[Fingerprint]()
     for picture in each(pictures, progress):
         originals.append(Picture.from_bytes(picture.data).fingerprint)
         edited += [Picture.from_bytes(edit.apply(picture.data)).fingerprint for edit in EDITS]
-    of, many = np.arange(count), len(EDITS)
+    of = np.arange(count)
+    many = len(EDITS)
     names = tuple(edit.name for edit in EDITS)
     return EditedPairs(
         stacked(originals), stacked(edited), np.repeat(of, many), np.tile(np.arange(many), count), names

@@ -135,8 +135,10 @@ def _met(
     """Pairs of a picture and an entry that agree in a band, and in how many bands they do."""
     pairs = []
     for band, order in enumerate(orders):
-        held, wanted = own[order, band], asked[:, band].reshape(-1)
-        low, high = np.searchsorted(held, wanted, "left"), np.searchsorted(held, wanted, "right")
+        held = own[order, band]
+        wanted = asked[:, band].reshape(-1)
+        low = np.searchsorted(held, wanted, "left")
+        high = np.searchsorted(held, wanted, "right")
         many = high - low
         within = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many)
         rows = np.repeat(np.arange(len(wanted)) // asked.shape[2], many)
@@ -198,7 +200,8 @@ class Recall(Redacted, Struct, frozen=True):
     def _row(
         self, meter: Meter, row: str, which: npt.NDArray[np.bool_], why: str, named: dict[str, int | str]
     ) -> None:
-        hits, count = int(self.found[which].sum()), int(which.sum())
+        hits = int(self.found[which].sum())
+        count = int(which.sum())
         if not count:
             meter.missing(row, "no such pair in the sample", **named)
             return
@@ -223,7 +226,8 @@ def recall(
     if lost is not None:
         hit &= ~lost[pairs.original, : tokening.bands]
     matching = pairs.matching()
-    found, distances = hit.sum(axis=1) >= tokening.needed, pairs.distances()[matching]
+    found = hit.sum(axis=1) >= tokening.needed
+    distances = pairs.distances()[matching]
     parts = pairs.edit[matching], distances, pairs.original[matching]
     return Recall(found[matching], *parts, pairs.names, len(matching), len(pairs.originals))
 
@@ -270,18 +274,21 @@ def agreement(
     distances = pairs.distances()
     hard = rng.permutation(((distances >= 20) & (distances <= 60)).nonzero()[0])[: sessions // 2]
     rest = rng.permutation(np.setdiff1d(np.arange(len(distances)), hard))[: sessions - len(hard)]
-    place, chosen = built(hashes, tokening), np.sort(np.concatenate([hard, rest]))
+    place = built(hashes, tokening)
+    chosen = np.sort(np.concatenate([hard, rest]))
     t = tokening
     lost = plan(hashes, t.k, t.bands).lost[pairs.original]
     hit = (ranks(pairs, t.k, t.bands, t.probes) < t.probes) & ~lost
     foretold = np.asarray((hit.sum(axis=1) >= t.needed) & pairs.matching())
-    found, oracle = np.zeros(len(chosen), np.bool_), np.zeros(len(chosen), np.bool_)
+    found = np.zeros(len(chosen), np.bool_)
+    oracle = np.zeros(len(chosen), np.bool_)
     for done, row in enumerate(each(chosen.tolist(), progress)):
         picture = pairs.edited.item(row)
         found[done] = run_session(place, picture, seeded("device")).found
         oracle[done] = DESIGN.info.relation.holds(picture, hashes).any()
     agreed = int((found == foretold[chosen]).sum())
-    both, wrong = int((found & oracle).sum()), int((found & ~oracle).sum())
+    both = int((found & oracle).sum())
+    wrong = int((found & ~oracle).sum())
     return Agreement(len(chosen), int(oracle.sum()), both, wrong, agreed)
 
 

@@ -82,7 +82,8 @@ class Point(Struct, frozen=True):
 
     def beats(self, other: Point) -> bool:
         """Whether it is no worse in recall, cost and secrecy, and better in one."""
-        mine, theirs = self.merits, other.merits
+        mine = self.merits
+        theirs = other.merits
         return all(a >= b for a, b in zip(mine, theirs, strict=True)) and mine != theirs
 
 
@@ -104,7 +105,8 @@ def tune(
 ) -> Frontier:
     """The frontier over one half of the pictures of `pairs`, with what the other half says of each point;
     some 10 s for 9,000 pairs."""
-    wanted, points = wishes or Wishes(), list[Point]()
+    wanted = wishes or Wishes()
+    points = list[Point]()
     choosing, held_out = halves(pairs, seed)
     for k in each(KS, progress):
         ranks = _ranks(choosing, k, wanted)
@@ -145,7 +147,8 @@ def _recall(pairs: EditedPairs, ranked: Ranks, tokening: Tokening, choosing: boo
     made = recall(pairs, ranked, tokening)
     if not len(made.found):
         return Figure(None, "no matching pair")
-    found, asked = made.by_original(made.found), made.by_original(np.ones_like(made.found))
+    found = made.by_original(made.found)
+    asked = made.by_original(np.ones_like(made.found))
     low, high = clustered_share(found, asked)
     if choosing and made.found.all():
         found[asked.index(max(asked))] -= 1
@@ -155,7 +158,8 @@ def _recall(pairs: EditedPairs, ranked: Ranks, tokening: Tokening, choosing: boo
 
 
 def _point(tokening: Tokening, share: Figure, wishes: Wishes) -> Point:
-    t, entries = tokening, wishes.set_size
+    t = tokening
+    entries = wishes.set_size
     cost = t.tokens * U_A_TOKEN + U_A_CANDIDATE * candidate_count(t.bands, t.probes, t.needed)
     chance = min(1.0, t.probes / 2**t.k)
     load = entries / 2**t.k

@@ -145,7 +145,8 @@ def tested_rows(
     """
     fill = others_of(corpus, near_pairs(corpus.prints))
     of_edited = aside.packages[aside.edited][aside.photographs]
-    ways, rows = list(ways), list[Row]()
+    ways = list(ways)
+    rows = list[Row]()
     for package in sorted(set(of_edited.tolist())):
         seen = dict(_recalls(aside, ways, fill, of_edited == package))
         rows += _judged(predicted, package, seen | dict(_rates(corpus, aside, package)))
@@ -211,7 +212,8 @@ def _rates(corpus: Reference, aside: Reference, package: str) -> Iterator[tuple[
         corpus.pairs,
     )
     near = near_pairs(both.prints)
-    once, every = ~set_apart(both, near), np.ones(len(both.rows), np.bool_)
+    once = ~set_apart(both, near)
+    every = np.ones(len(both.rows), np.bool_)
     for within in (0, 31):
         of_name: dict[str, Matches] = {
             "item": matches_across(both, near, within, once),
@@ -235,10 +237,8 @@ def held_share(rows: Iterable[Row]) -> Figure:
     one package hang together."""
     tested = [row for row in rows if row.id == TESTED]
     counts = [row.figures["held"] for row in tested]
-    held, many = (
-        sum(round((one.value or 0) * (one.n or 0)) for one in counts),
-        sum(one.n or 0 for one in counts),
-    )
+    held = sum(round((one.value or 0) * (one.n or 0)) for one in counts)
+    many = sum(one.n or 0 for one in counts)
     packages = len({row.parameters["package"] for row in tested})
     if not many:
         return Figure(None, "no package was set aside")

@@ -142,7 +142,8 @@ def _arrays(arrays: bytes) -> dict[str, npt.NDArray[Any]]:
 
 def packed(rows: list[Row], arrays: dict[str, npt.NDArray[Any]]) -> tuple[bytes, bytes]:
     """Rows and arrays as the bytes that are compressed, the same for the same content."""
-    lines, file = io.StringIO(), io.BytesIO()
+    lines = io.StringIO()
+    file = io.BytesIO()
     csv.writer(lines, lineterminator="\n").writerows([_FIELDS, *rows])
     if sorted(arrays) != sorted(_ARRAYS):
         raise ValueError(f"arrays: must be {', '.join(_ARRAYS)}")
@@ -156,7 +157,8 @@ def unpacked(rows: bytes, arrays: bytes, edits: list[str]) -> Reference:
     found = _arrays(arrays)
     if len(edits) != found["copies"].shape[1]:
         raise ResultsError(f"edits: {len(edits)} names of {found['copies'].shape[1]} copies of a picture")
-    sent, moved = found["sent"], found["copies"]
+    sent = found["sent"]
+    moved = found["copies"]
     copies = (moved ^ sent[:, None]).reshape(-1, 64)
     m, many = moved.shape[:2]
     kept = near(moved)

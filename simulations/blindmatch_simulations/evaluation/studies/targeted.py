@@ -246,7 +246,8 @@ def _relabelled(scheme: Scheme) -> Opened:
 
 def _evaded(scheme: Scheme) -> Opened:
     """Modified clients put the secret of something else into escrow; only who opens it can tell."""
-    held, other = world(scheme), world(replace(scheme, seed=scheme.seed + 1))
+    held = world(scheme)
+    other = world(replace(scheme, seed=scheme.seed + 1))
     pairs = zip(held.kept, other.kept, strict=True)
     kept = tuple(replace(one, ciphertext=two.ciphertext) for one, two in pairs)
     altered = replace(held, kept=kept, texts=other.texts)
@@ -256,7 +257,8 @@ def _evaded(scheme: Scheme) -> Opened:
 def costs(scheme: Scheme) -> dict[str, float]:
     """What escrow costs a message: the sender's and an authority's CPU in u, and bytes."""
     held = world(replace(scheme, accounts=1, messages=1))
-    (kept,), rng = held.kept, seeded("targeted/cost")
+    (kept,) = held.kept
+    rng = seeded("targeted/cost")
     publics = [one.public(0) for one in held.authorities]
 
     def in_u(task: Callable[[], object]) -> float:

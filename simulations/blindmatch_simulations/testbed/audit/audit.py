@@ -100,8 +100,10 @@ def check_opened(design: AnyDesign, epoch: int, evidence: Evidence) -> Iterator[
 
 
 def _opened_beyond(report: Report, item: int, outcome: Outcome | None, evidence: Evidence) -> Iterator[str]:
-    file, records = evidence.files[item], evidence.records
-    first, last = min(r.at_ms for r in records), max(r.at_ms for r in records)
+    file = evidence.files[item]
+    records = evidence.records
+    first = min(r.at_ms for r in records)
+    last = max(r.at_ms for r in records)
     times = report.sent_at_ms, report.matched_at_ms
     right = {
         "a finding of no session": _found(report, outcome),
@@ -147,7 +149,8 @@ def _sealed_reports(records: Sequence[EgressRecord], centre: X25519PrivateKey) -
 
 def _check_slots(evidence: Evidence, centre: X25519PrivateKey) -> Iterator[Finding]:
     """Empty slots bear nothing; fragments are of one report, and none is missing."""
-    whole, last = dict[bytes, dict[int, Slot]](), dict[bytes, EgressRecord]()
+    whole = dict[bytes, dict[int, Slot]]()
+    last = dict[bytes, EgressRecord]()
     drawn = set(evidence.drawn)
     for record in evidence.records:
         slot = _slot(record, centre)
@@ -157,7 +160,8 @@ def _check_slots(evidence: Evidence, centre: X25519PrivateKey) -> Iterator[Findi
             if slot.position or slot.submission not in drawn:
                 yield found(record, "an empty slot bears something", len(slot.submission) + 4)
             continue
-        held, last[slot.submission] = whole.setdefault(slot.submission, {}), record
+        held = whole.setdefault(slot.submission, {})
+        last[slot.submission] = record
         if held.setdefault(slot.position, slot) != slot or next(iter(held.values())).count != slot.count:
             yield found(record, "a slot bears another fragment than before", len(slot.data))
     for submission, held in whole.items():
@@ -198,7 +202,8 @@ def _stamped(report: Report, item: int, records: Sequence[EgressRecord], key: by
     """Is its stamp the relay's, on a message that left with this picture?"""
     if not report.opening or len(report.stamp) != 1:
         return False
-    (opening,), (stamp,) = report.opening, report.stamp
+    (opening,) = report.opening
+    (stamp,) = report.stamp
     of = (stamp, opening.commitment, report.sender, report.recipient)
     right = not key or verify_stamp(*of, key) == Passed()
     return right and stamp.message_id in {sent.message_id for sent in _sent(item, records)}
@@ -270,7 +275,8 @@ def audit_device(counterpart: Counterpart, evidence: Evidence) -> Audit:
     counterpart = replace(counterpart, enrolments=held_by_roles(counterpart, evidence.enrolments))
     findings += _check_records(counterpart, readable)
     findings += check_opened(counterpart.design, counterpart.design.epoch_of(counterpart.setup), readable)
-    finder, comparisons = DecoyFinder(counterpart, evidence.pool), list[Comparison]()
+    finder = DecoyFinder(counterpart, evidence.pool)
+    comparisons = list[Comparison]()
     crashes = list[Crash]()
     for trace in evidence.traces:
         item = evidence.items[trace.item]
@@ -297,7 +303,8 @@ def audit_device(counterpart: Counterpart, evidence: Evidence) -> Audit:
 
 
 def _check_records(counterpart: Counterpart, evidence: Evidence) -> Iterator[Finding]:
-    design, records = counterpart.design, evidence.records
+    design = counterpart.design
+    records = evidence.records
     traces = {trace.item: trace for trace in evidence.traces}
     matches = {n: confirmed(counterpart, trace, evidence.items[n]) for n, trace in traces.items()}
     ends = {n: trace.outcome for n, trace in traces.items()}
@@ -325,10 +332,13 @@ def audit_sessions(
 ) -> tuple[list[Finding], list[Comparison]]:
     """Findings, and what was compared, of `sessions`: pictures with their sessions, and the message that each
     is in. Those in `compared` (None: all) are run again, and held against pictures of `pool`."""
-    finder, findings, comparisons = DecoyFinder(counterpart, pool), list[Finding](), list[Comparison]()
+    finder = DecoyFinder(counterpart, pool)
+    findings = list[Finding]()
+    comparisons = list[Comparison]()
     for number, (item, ran, binding) in sessions.items():
         if compared is None or number in compared:
-            rounds, before = tuple(map(_round, ran.rounds)), ran.state_before.encode()
+            rounds = tuple(map(_round, ran.rounds))
+            before = ran.state_before.encode()
             trace = SessionTrace(number, before, ran.tape, rounds, ran.outcome, binding)
             explained = explain(finder, trace, item, catch=False)
             findings += [*replay(counterpart, trace, item), *explained.findings]
@@ -339,7 +349,8 @@ def audit_sessions(
 def _pieces(counterpart: Counterpart, sessions: Mapping[int, tuple[Item, Ran, Binding]]) -> Iterator[Finding]:
     """No body, and no reply that is carried, holds a piece of a picture that is not declared to whoever gets
     it."""
-    design, items = counterpart.design, {number: item for number, (item, *_) in sessions.items()}
+    design = counterpart.design
+    items = {number: item for number, (item, *_) in sessions.items()}
     for party in seers(design):
         dictionary = dictionary_for(counterpart, party, items, {})
         for number, (_, ran, _) in sessions.items():
@@ -349,7 +360,8 @@ def _pieces(counterpart: Counterpart, sessions: Mapping[int, tuple[Item, Ran, Bi
 
 
 def _seen(counterpart: Counterpart, party: Party, ran: Ran) -> list[bytes]:
-    design, seen = counterpart.design, seen_by(counterpart.design, party)
+    design = counterpart.design
+    seen = seen_by(counterpart.design, party)
     bodies = [counterpart.read(party, to, body) for to, body in ran.bodies() if to in seen]
     carried = carried_by(design, {party})
     return bodies + [asked.reply.encode() for asked in ran.asked if asked.role in carried]

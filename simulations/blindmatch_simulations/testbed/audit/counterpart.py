@@ -97,14 +97,16 @@ class Forge(Redacted, Struct, frozen=True):
     @classmethod
     def of(cls, declared: Declared, picture: Item) -> Forge:
         """Try the pixels, then each bit and the quality."""
-        item, mine = Forged.of(picture), declared.of(picture)
+        item = Forged.of(picture)
+        mine = declared.of(picture)
         inverted = replace(item, pixels=255 - item.pixels, luminance=np.float32(255) - item.luminance)
         if declared.of(inverted) != mine:
             return cls(declared, item, np.zeros(HASH_BITS, np.bool_), False, False, False)
         free = [declared.of(_flipped(item, [at])) == mine for at in range(HASH_BITS)]
         other = replace(item, quality=50 + (item.quality + 1) % 50)
         larger = _shaped(item, (2 * item.pixels.shape[0], 2 * item.pixels.shape[1]))
-        shape, quality = declared.of(larger) == mine, declared.of(other) == mine
+        shape = declared.of(larger) == mine
+        quality = declared.of(other) == mine
         return cls(declared, item, np.array(free, np.bool_), True, shape, quality)
 
     def items(self, sources: Iterator[Item]) -> Iterator[Forged]:
@@ -200,7 +202,8 @@ class Counterpart(Redacted, Struct, frozen=True):
 
     @classmethod
     def of(cls, deployed: Deployed, rng: Randomness) -> Counterpart:
-        design, setup = deployed.design, deployed.setup
+        design = deployed.design
+        setup = deployed.setup
         return cls(design, setup, deployed.states, deployed.build.entries, rng, enrolments=deployed.held)
 
     def declared(self, party: bm.Party) -> Declared:
@@ -320,7 +323,8 @@ class DecoyFinder:
 
     def _balanced(self, item: bm.Item, found: Iterator[bm.Item]) -> tuple[bm.Item, ...]:
         tells = bm.Learner.SERVER in self.counterpart.design.info.learns
-        outcome, half = outcome_of(self.counterpart, item), DECOYS if tells else DECOYS // 2
+        outcome = outcome_of(self.counterpart, item)
+        half = DECOYS if tells else DECOYS // 2
         same: list[bm.Item] = []
         other: list[bm.Item] = []
         for one in found:

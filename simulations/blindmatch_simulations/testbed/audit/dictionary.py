@@ -50,7 +50,10 @@ class Dictionary(Redacted, Struct, frozen=True):
     @classmethod
     def of(cls, items: Iterable[tuple[Item, bytes, bytes]]) -> Dictionary:
         """Of pictures with their files; the third is what is declared of each, and not looked for."""
-        clear, opaque, steps, text = set[bytes](), set[bytes](), set[bytes](), set[str]()
+        clear = set[bytes]()
+        opaque = set[bytes]()
+        steps = set[bytes]()
+        text = set[str]()
         for item, file, shown in items:
             known = b"\0".join(_forms(shown))
             for form in (form for atom in _atoms(item, file) for form in _forms(atom)):

@@ -51,7 +51,8 @@ def check_messages(design: AnyDesign, evidence: Evidence) -> Iterator[Finding]:
     if not design.info.end_to_end:
         yield from _check_clear(design, evidence)
         return
-    sealed, numbers = evidence.sealed, Counter[str]()
+    sealed = evidence.sealed
+    numbers = Counter[str]()
     for message in evidence.messages:
         numbers[message.recipient] += message.content is not None
     for record in (record for record in evidence.records if record.method == SEND):
@@ -64,7 +65,8 @@ def check_messages(design: AnyDesign, evidence: Evidence) -> Iterator[Finding]:
                 continue
             if request.clear:
                 yield found(record, "a message in the clear", len(request.clear))
-            size, header = len(envelope.ciphertext), envelope.header
+            size = len(envelope.ciphertext)
+            header = envelope.header
             if size <= MESSAGE_OVERHEAD or (size - MESSAGE_OVERHEAD) % TEXT_BLOCK:
                 yield found(record, "a ciphertext of a length no padded message has", size)
             most = numbers[request.recipient]
@@ -121,7 +123,8 @@ def check_uploads(evidence: Evidence) -> Iterator[Finding]:
         parts = [pb.Part.FromString(raw) for raw in record.requests]
         data = b"".join(part.data for part in parts)
         item = -1 if record.item is None else record.item
-        ref, file = refs.get(item), evidence.files.get(item)
+        ref = refs.get(item)
+        file = evidence.files.get(item)
         if ref is None or file is None:
             yield found(record, "an attachment of no picture that was sent", len(data))
             continue
@@ -152,7 +155,8 @@ def _request_id(record: EgressRecord) -> bytes:
 
 def check_ids(evidence: Evidence) -> Iterator[Finding]:
     """Ids and keys are drawn at random, and nothing drawn is used twice for different things."""
-    drawn, uses = set(evidence.drawn), dict[bytes, tuple[str, Hashable]]()
+    drawn = set(evidence.drawn)
+    uses = dict[bytes, tuple[str, Hashable]]()
     for record, value, use, thing in _drawn(evidence):
         first, of = uses.setdefault(value, (use, thing))
         if value not in drawn:
@@ -169,7 +173,8 @@ def _one(use: str) -> str:
 
 
 def _drawn(evidence: Evidence) -> Iterator[tuple[EgressRecord, bytes, str, Hashable]]:
-    sealed, by_item = evidence.sealed, {m.item: m for m in evidence.messages if m.item is not None}
+    sealed = evidence.sealed
+    by_item = {m.item: m for m in evidence.messages if m.item is not None}
     for record in evidence.records:
         for use, value in _ids(record):
             yield record, value, use, record.item
@@ -206,7 +211,9 @@ def check_repetition(evidence: Evidence) -> Iterator[Finding]:
     """No request more often than what it is for allows (matching requests: `check_matching`;
     enrolments: `check_enrolments`)."""
     records = [record for record in evidence.records if record.method not in UNCOUNTED]
-    limits, counts, failed = _limits(evidence), Counter[Key](), Counter[Key]()
+    limits = _limits(evidence)
+    counts = Counter[Key]()
+    failed = Counter[Key]()
     for record in records:
         key = (record.party, name_of(record), record.purpose, _subject(record))
         counts[key] += 1
@@ -241,7 +248,8 @@ def _subject(record: EgressRecord) -> Hashable:
 
 def _limits(evidence: Evidence) -> Mapping[Key, int]:
     """How often what is counted by method alone may be sent, and bundles of one account fetched."""
-    told, times = evidence.told, [record.at_ms for record in evidence.records]
+    told = evidence.told
+    times = [record.at_ms for record in evidence.records]
     seconds = (max(times) - min(times)) // 1000 if times else 0
     refused = sum(
         record.failed
@@ -289,7 +297,9 @@ def _started(records: Iterable[EgressRecord]) -> dict[str, set[bytes]]:
 
 def _check_order(records: Iterable[EgressRecord]) -> Iterator[Finding]:
     """Numbers that a device chooses go up, or are the same every time."""
-    last, broken_off, waits = 0, set[tuple[int, str]](), set[int]()
+    last = 0
+    broken_off = set[tuple[int, str]]()
+    waits = set[int]()
     for record, request in requests_of(records, pb.AcknowledgeRequest, pb.SetupRequest, pb.ReceiveRequest):
         size = request.ByteSize()
         match request:
@@ -310,7 +320,8 @@ def _check_order(records: Iterable[EgressRecord]) -> Iterator[Finding]:
 
 def _check_count(evidence: Evidence) -> Iterator[Finding]:
     """No more messages than the device was told to send, and to nobody else."""
-    told, seen = evidence.told, set[bytes]()
+    told = evidence.told
+    seen = set[bytes]()
     for record, sent in requests_of(evidence.records, pb.SendRequest):
         seen.add(sent.message_id)
         if len(seen) > told.messages:
@@ -324,7 +335,8 @@ def _check_count(evidence: Evidence) -> Iterator[Finding]:
 
 def _check_told(evidence: Evidence) -> Iterator[Finding]:
     """No set-up files, messages and attachments but those that are there for the device."""
-    told, blobs = evidence.told, set[bytes]()
+    told = evidence.told
+    blobs = set[bytes]()
     for record, request in requests_of(
         evidence.records, pb.SetupRequest, pb.AcknowledgeRequest, pb.DownloadRequest, pb.ExpiredRequest
     ):

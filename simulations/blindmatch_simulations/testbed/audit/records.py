@@ -201,7 +201,8 @@ def check_matching(
         for one in trace.rounds
         for role, body in one.bodies.items()
     )
-    sent, failed = Counter[_Body](), Counter[_Body]()
+    sent = Counter[_Body]()
+    failed = Counter[_Body]()
     for record in records:
         if record.method not in EXCHANGES:
             continue

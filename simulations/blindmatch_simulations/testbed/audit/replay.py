@@ -175,7 +175,8 @@ def crashes_of(counterpart: Counterpart, trace: SessionTrace, item: Item) -> lis
     replies give them again, or of a role that did not answer. Empty if none of them crashes."""
     if trace.outcome is not None:
         return []
-    design, step = counterpart.design, "start"
+    design = counterpart.design
+    step = "start"
     session = Session(
         design,
         counterpart.setup,
@@ -231,7 +232,9 @@ def _compare(
     others: Sequence[Sent],
 ) -> list[Finding]:
     """`again` are runs of the same picture on fresh tapes; they are made as far as they are needed."""
-    findings, fresh, item = list[Finding](), [next(again)], int(actual.whose)
+    findings = list[Finding]()
+    fresh = [next(again)]
+    item = int(actual.whose)
     deepest = max((len(one.bodies) for one in [actual, *others]), default=0)
     for at in range(deepest):
         for role in seen_by(counterpart.design, party):
@@ -240,7 +243,8 @@ def _compare(
                 body = bodies[at].get(role, b"") if at < len(bodies) else b""
                 return counterpart.read(party, role, body)
 
-            mine, theirs = read(actual.bodies), [read(one.bodies) for one in others]
+            mine = read(actual.bodies)
+            theirs = [read(one.bodies) for one in others]
             seen = _Seen(counterpart, party, role, mine, theirs)
             if gap := max((abs(len(mine) - len(body)) for body in theirs), default=0):
                 rule = f"round {at + 1}: length depends on the picture"
@@ -309,7 +313,8 @@ def confirmed(counterpart: Counterpart, trace: SessionTrace, item: Item) -> bool
 
 def held_by_roles(counterpart: Counterpart, traces: Sequence[EnrolmentTrace]) -> Mapping[Role, Message]:
     """What the roles hold of the device under the key of the set-up."""
-    design, key = counterpart.design, counterpart.design.enrolment_key(counterpart.setup)
+    design = counterpart.design
+    key = counterpart.design.enrolment_key(counterpart.setup)
     bodies = next((trace.bodies for trace in reversed(traces) if trace.key == key), {})
     return {role: decode_any(design.enrolments[role], raw, "enrolment") for role, raw in bodies.items()}
 
@@ -363,7 +368,8 @@ def _fits(record: EgressRecord, sent: _Sent, body: bytes) -> bool:
 
 
 def _heads(design: AnyDesign, traces: Sequence[EnrolmentTrace]) -> dict[tuple[Party, bytes], bytes]:
-    info, heads = design.info, dict[tuple[Party, bytes], bytes]()
+    info = design.info
+    heads = dict[tuple[Party, bytes], bytes]()
     for trace in traces:
         for role, body in trace.bodies.items():
             head = pb.EnrolmentHead(

@@ -62,7 +62,9 @@ class Conversation(Redacted, Struct, frozen=True):
 
     def run(self) -> dict[str, Any]:
         """Hold it; what it brought to light, by the names of `DemoRun`."""
-        world, design, do = self.world, self.world.design, self.player.do
+        world = self.world
+        design = self.world.design
+        do = self.player.do
         with self.phases("devices registered") as progress:
             for name in each((SENDER, RECIPIENT), progress):
                 do(self._device(name))
@@ -113,13 +115,15 @@ class Conversation(Redacted, Struct, frozen=True):
         return sum(all(one[name] == Passed() for name in ("content", "sender", "match")) for one in verdicts)
 
     def _device(self, name: str) -> operations.AddDevice:
-        cover, then = self.options.cover, self.options.consequence
+        cover = self.options.cover
+        then = self.options.consequence
         if cover is None:
             return operations.AddDevice(name, consequence=then)
         return operations.AddDevice(name, slot_s=cover.period_s, slot_bytes=cover.size, consequence=then)
 
     def _setup(self) -> Any:
-        design, files = self.world.design, self.world.publication()
+        design = self.world.design
+        files = self.world.publication()
         return design.open_setup(files.setup(), files.manifest.epoch)
 
     def _to_be_found(
@@ -127,7 +131,8 @@ class Conversation(Redacted, Struct, frozen=True):
     ) -> list[bool]:
         """Which matches the centre must open, where there are vouchers: none below the threshold, and none of
         vouchers that are made up, as the devices' recorded states say."""
-        design, states = self.world.design, dict[int, Any]()
+        design = self.world.design
+        states = dict[int, Any]()
         for trace in self.world.of(SENDER).watched.traces:
             states[trace.item] = design.device_state.decode(trace.state_before)
         real = [
@@ -142,8 +147,10 @@ class Conversation(Redacted, Struct, frozen=True):
     ) -> tuple[list[Sent], int | None]:
         """What became of each picture; and how many vouchers were open when the account was one match below
         the threshold `least`, None if that is 1 or the account never came there."""
-        do, sent = self.player.do, list[Sent]()
-        below, met = None, set[bytes]()
+        do = self.player.do
+        sent = list[Sent]()
+        below = None
+        met = set[bytes]()
         with self.phases("pictures matched and sent") as progress:
             do(operations.SendText(SENDER, RECIPIENT, TEXTS[0]))
             for sending in self.workload.sendings:
@@ -169,7 +176,8 @@ class Conversation(Redacted, Struct, frozen=True):
         return len(centre.reports) + sum(row.opened for row in centre.vouchers if row.account == SENDER)
 
     def _audit(self, pictures: Sequence[Picture], counted: Counted) -> dict[str, Audit]:
-        roles, audits = counterpart(self.world, self.entries.hashes), dict[str, Audit]()
+        roles = counterpart(self.world, self.entries.hashes)
+        audits = dict[str, Audit]()
         with self.phases("egress audited") as progress:
             for name in each((SENDER, RECIPIENT), progress):
                 audits[name] = audit_device(roles, evidence(self.world, name, pictures, counted))
@@ -190,7 +198,9 @@ def endorsed_list(
     world: World, workload: Workload, name: str, set_size: int, phases: PhaseTimes
 ) -> tuple[Publication, tuple[str, ...]]:
     """Make the policy, submissions, proposal, endorsements and the epoch; and who signed what it lists."""
-    deployment, design, rng = world.deployment, world.design, system_randomness()
+    deployment = world.deployment
+    design = world.design
+    rng = system_randomness()
     make_policy(deployment, len(ENDORSERS), SUBMITTERS)
     with phases("list imported") as progress:
         _submit(deployment, workload, name, set_size)

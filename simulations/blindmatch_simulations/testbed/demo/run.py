@@ -113,7 +113,9 @@ def play_demo(
     listed pictures, and what both devices' users decide in `options`. `DesignError` if devices are to keep a
     schedule, and do not report in this design, or a consequence is to follow from outcomes that they do not
     learn; `BlindmatchError` if a part fails."""
-    design, phases, options = load_design(reference), PhaseTimes(phase), options or Options()
+    design = load_design(reference)
+    phases = PhaseTimes(phase)
+    options = options or Options()
     check_consequence(options.consequence, True, design.info)
     if options.cover is not None and Learner.DEVICE not in design.info.learns:
         raise DesignError(f"design {design.info.name}: its devices make no reports for a cover schedule")
@@ -140,7 +142,8 @@ def play_demo(
 def _held(
     talk: Conversation, publication: Publication, endorsers: tuple[str, ...], franking: FrankingMode
 ) -> DemoRun:
-    found, logged = talk.run(), read_logged(publication.folder)
+    found = talk.run()
+    logged = read_logged(publication.folder)
     assert logged is not None
     proof = TlogProof.parse(logged.proof)
     return DemoRun(
@@ -268,7 +271,8 @@ CRASHED: Final = "the design crashed, so its devices' egress is not checked"
 
 def failures(run: DemoRun) -> list[str]:
     """What is not as it should be, in words; empty if the run is right."""
-    verified, recall = verified_reports(run), run.design.info.relation.recall
+    verified = verified_reports(run)
+    recall = run.design.info.relation.recall
     unverified = sum(row.checks != PASSED for row in run.reports)
     texts = [message.text for message in run.received if message.text]
     checks = {

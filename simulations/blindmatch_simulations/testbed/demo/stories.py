@@ -87,7 +87,8 @@ class Story(Struct):
 
     def publish(self, hashes: Rows, listed: Sequence[bytes] = ()) -> None:
         """Publish the next epoch and serve it; where there are devices, Alice's takes it."""
-        world, filled = self.world, np.concatenate([random_hashes(40, 1), hashes])
+        world = self.world
+        filled = np.concatenate([random_hashes(40, 1), hashes])
         publish_list(world.deployment, world.design, filled, listed, system_randomness(), at=self.now())
         world.stop()
         world.start(threads=True)
@@ -114,7 +115,8 @@ def photograph(story: Story) -> None:
     entry[:, :1] ^= 0b11  # near, and not the same
     if _reported(story, picture.data, f"a family photograph ({picture.name} stands for it)", entry):
         return
-    file, path = story.folder / "absent.proof", story.folder / "photograph.png"
+    file = story.folder / "absent.proof"
+    path = story.folder / "photograph.png"
     path.write_bytes(picture.data)
     file.write_bytes(story.world.of("alice").watched.device.prove_absence("bob", picture.data).encode())
     shows = "that the photograph matches no entry of this epoch, which is everybody's"
@@ -140,19 +142,24 @@ def _reported(story: Story, data: bytes, what: str, hashes: Rows, listed: Sequen
 
 def _complained(story: Story, row: pb.ReportRow) -> int:
     """What the centre decides of a report and of a complaint; how many entries it says must go."""
-    world, report, story.day = story.world, row.report_id, 1
+    world = story.world
+    report = row.report_id
+    story.day = 1
     request = pb.MoveRequest(report_id=report, state="confirmed", reason="a person looked")
     decision = story.ask("Move", request, pb.ReportRow).decision
     says = "Its checks: {checks}{reason}. A person decides: {decision}."
     reason = row.checks_reason and f" ({row.checks_reason})"
     story.tell(says, checks=row.checks, reason=reason, decision=decision)
-    file, curator = story.folder / "report.evidence", world.deployment.curator_keys / "curator.pub"
+    file = story.folder / "report.evidence"
+    curator = world.deployment.curator_keys / "curator.pub"
     file.write_bytes(evidence_of(world.deployment, report, "for whoever verifies it").encode())
     story.keep(file, "what anybody can verify of the report", "report", "verify", file, "--curator", curator)
     story.day = 3
     complaint = world.of("alice").watched.device.complaints.complain(report, "It is none of that")
     story.tell("Alice complains. Her complaint is {stage}.", stage=complaint.stage)
-    story.day, upheld, name = 10, story.upheld, complaint.complaint_id
+    upheld = story.upheld
+    name = complaint.complaint_id
+    story.day = 10
     asked = pb.SettleRequest(complaint_id=name, upheld=upheld, reason="looked again")
     settled = story.ask("Settle", asked, pb.Complaint).decision
     state = story.ask("Show", pb.ShowRequest(report_id=report), pb.ReportDetail).row.state
@@ -167,7 +174,8 @@ def _complained(story: Story, row: pb.ReportRow) -> int:
 
 
 def key(story: Story) -> None:
-    listed, others = (pictures := crops(4, 1))[:2], pictures[2:]
+    listed = (pictures := crops(4, 1))[:2]
+    others = pictures[2:]
     copied = story.folder / "copied"
     for story.day in (0, 10):
         story.publish(rows([one.hash for one in listed]))
@@ -178,7 +186,8 @@ def key(story: Story) -> None:
         files = len([*copied.glob("1/*")])
         story.tell("Files that somebody copied from the matcher: {files}.", files=files)
         if files:
-            hits, wrong = _found(story, copied, listed), _found(story, copied, others)
+            hits = _found(story, copied, listed)
+            wrong = _found(story, copied, others)
             says = (
                 "With their key, asking nobody: {hits} of {listed} listed pictures found, and {wrong} others."
             )
@@ -194,7 +203,8 @@ def _found(story: Story, copied: Path, guesses: Sequence[SamplePicture]) -> int:
     """How many guesses a copied key of epoch 1 finds in the public set that is served, without any check."""
     design: Any = story.world.design
     (thief,) = open_published(design, open_publication(copied, 1)).states.values()
-    setup, found = open_published(design, story.world.publication()).setup, 0
+    setup = open_published(design, story.world.publication()).setup
+    found = 0
     for item in [Picture.from_bytes(one.data) for one in guesses]:
         outputs = evaluate(thief.key, design.inputs(setup, item, False, system_randomness()))
         found += design.found(setup, Verified(outputs, item.hash)) is not None
@@ -216,10 +226,12 @@ def _erase(story: Story) -> None:
         left = sealed(Party.PROVIDER, "blobs")
         return before - left, before, left
 
-    story.day, before = DAYS, sealed(Party.PROVIDER, "blobs")
+    before = sealed(Party.PROVIDER, "blobs")
+    story.day = DAYS
     story.world.stop()
     story.world.start(threads=True)
-    left, reports = until(look, WAIT_SECONDS, no_progress), sealed(Party.CENTRE, "reports")
+    left = until(look, WAIT_SECONDS, no_progress)
+    reports = sealed(Party.CENTRE, "reports")
     says = "Sealed pictures at the relay: {before}, now {left}. Sealed reports at the centre: {reports}."
     story.tell(says, before=before, left=left, reports=reports)
 
@@ -242,7 +254,8 @@ def play_story(name: str, folder: Path, **choices: bool) -> Story:
     folder.mkdir(parents=True, mode=0o700)
     (folder / UNFINISHED).touch()
     reference, happen = STORIES[name]
-    design, begun = load_design(reference), datetime.fromtimestamp(time.time() - DAYS * DAY_S, UTC)
+    design = load_design(reference)
+    begun = datetime.fromtimestamp(time.time() - DAYS * DAY_S, UTC)
     deployment = Deployment.create(folder / "deployment", begun)
     deployment.admit((*parties_of(design), LOG, Party("witness_1"), Party("witness_2")), begun)
     for identity in (Identity(Kind.OPERATOR, OPERATOR), *(Identity(Kind.DEVICE, one) for one in DEVICES)):

@@ -63,7 +63,8 @@ def demo_workload(number: int = _SEED, relation: Relation | None = None) -> Work
         number: decides the order, and the pictures that are generated.
     """
     chosen = crops(LISTED + UNLISTED, _SEED)
-    listed, others = chosen[:LISTED], chosen[LISTED:]
+    listed = chosen[:LISTED]
+    others = chosen[LISTED:]
     # of a PDQ quality below 50: a device must ask all the same
     ramp = np.tile(np.linspace(90, 110, 320).astype(np.uint8), (240, 1))
     generated = files_of_each_kind(1000 * number + SENT)

@@ -91,7 +91,8 @@ def _checked(
     deployment: Deployment, log: TransparencyLog, leaf: EpochLeaf, raw: bytes, now: datetime | None = None
 ) -> published.Logged:
     """The proof and the log's leaves, if devices will take them; `LogError` otherwise."""
-    manifest, at_s = leaf.manifest, int(now.timestamp() if now else time.time())
+    manifest = leaf.manifest
+    at_s = int(now.timestamp() if now else time.time())
     try:
         proof = TlogProof.parse(raw)
         found = verify_logged(leaf, proof, log.pinned(manifest.design), at_s)
@@ -251,7 +252,8 @@ def publish_change(
     """Sign and publish the epoch after the current one as what it adds and removes; raises as `update`.
     `entries` are all those of the epoch, and `source` the name of the list that they are of, if any."""
     folder = deployment.published(design.info.name)
-    signer, epoch = deployment.signer(datetime.now(UTC), days), published.current_epoch(folder)
+    signer = deployment.signer(datetime.now(UTC), days)
+    epoch = published.current_epoch(folder)
     submit = _submitting(deployment, source, entries)
     with WorkerPool() as workers:
         how = Publishing(design, folder, signer, workers, progress, endorsement, submit)

@@ -76,7 +76,8 @@ class Options(Struct, frozen=True):
     @classmethod
     def decoded(cls, held: dict[str, Any]) -> Options:
         """What `encoded` made; raises KeyError, TypeError, ValueError or `DeviceError` for anything else."""
-        key_file, cover = held.get("key_file"), held.get("cover")
+        key_file = held.get("key_file")
+        cover = held.get("cover")
         schedule = None if cover is None else CoverSchedule(int(cover["period_s"]), int(cover["size"]))
         kept = None if key_file is None else Path(key_file)
         consequence = Consequence(held.get("consequence", Consequence.REPORT))
@@ -116,7 +117,8 @@ class Settings(Struct, frozen=True):
         path = deployment.device(name) / SETTINGS
         try:
             held = json.loads(path.read_text())
-            policy, log = str(held.get("endorsement", NO_POLICY)), held.get("log", NO_LOG)
+            policy = str(held.get("endorsement", NO_POLICY))
+            log = held.get("log", NO_LOG)
             return cls(
                 str(held["design"]),
                 bytes.fromhex(held["curator"]),
@@ -188,7 +190,8 @@ def create_device(
     `connect`, and not kept."""
     if "identity" not in more:
         check_not_the_centre(name)
-    design, keys = load_design(reference), deployment.centre_keys
+    design = load_design(reference)
+    keys = deployment.centre_keys
     settings = Settings(
         portable_reference(reference),
         deployment.curator_public_key(),
@@ -299,7 +302,9 @@ def _watched(
     /,
     **more: Any,
 ) -> Watched:
-    recorder, traced, drawn = Recorder(), Traces(), Recording(system_randomness())
+    recorder = Recorder()
+    traced = Traces()
+    drawn = Recording(system_randomness())
     config = asdict(settings) | {"design": design, **asdict(settings.options)}
     config["key"] = settings.options.key(passphrase)
     own = {field: config[field] for field in DeviceConfig.__struct_fields__ if field in config}
@@ -347,6 +352,7 @@ def egress_of(
 
 def credentials_of(deployment: Deployment, name: str) -> Credentials:
     """Certificate and key of the account `name`, issued if there are none; raises as `egress_of` does."""
-    identity, folder = Identity(Kind.DEVICE, name), deployment.device(name)
+    identity = Identity(Kind.DEVICE, name)
+    folder = deployment.device(name)
     deployment.enrol(identity, folder, datetime.now(UTC))
     return deployment.caller_credentials(identity, folder)

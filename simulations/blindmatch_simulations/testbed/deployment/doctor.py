@@ -248,7 +248,8 @@ def logged(deployment: Deployment, design: AnyDesign, now: datetime) -> Iterator
         if held is None:
             yield Finding("log", Status.WRONG, "the served epoch is not logged", "blindmatch list build NAME")
             return
-        pinned, proof = log.pinned(design.info.name), TlogProof.parse(held.proof)
+        pinned = log.pinned(design.info.name)
+        proof = TlogProof.parse(held.proof)
         leaf = EpochLeaf.decode(held.leaf)
         signed = leaf.verify(deployment.curator_public_key())
         found = verify_logged(leaf, proof, pinned, int(now.timestamp()))

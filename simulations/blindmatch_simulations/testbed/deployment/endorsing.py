@@ -115,7 +115,8 @@ def withdraw(deployment: Deployment, name: str, listed: str, entry: int, rng: Ra
 
 def hand_in(deployment: Deployment, name: str, listed: str) -> None:
     """Sign an organisation's hashes and give them to the curator."""
-    path, submitted = own_list(deployment, name, listed), _submitted(deployment, name, listed)
+    path = own_list(deployment, name, listed)
+    submitted = _submitted(deployment, name, listed)
     submitted.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with open_list(path) as own:
         signature = key_of(deployment, name).submission(deployment.curator_public_key(), own.footer.digest())
@@ -151,7 +152,8 @@ def make_proposal(
     batch: int = 0,
 ) -> Batches:
     """Propose what the next epoch lists and removes, to be endorsed for so many epochs (see `Span`)."""
-    terms, records = terms_of(deployment, design), records_of(deployment, design)
+    terms = terms_of(deployment, design)
+    records = records_of(deployment, design)
     before = records.never_given(_before(deployment, design, listed))
     epoch = next_epoch(deployment.published(design.info.name))
     span = Span(epoch, epoch + epochs - 1, batch)
@@ -190,8 +192,10 @@ def publish_endorsed(
     `delta` as the change since the epoch before alone. `rng` gives the build's seed; `approve` raises, before
     anything is written, if what this does to the current epoch is not wanted; `more` is as of
     `curating.publish`."""
-    terms, records = terms_of(deployment, design), records_of(deployment, design)
-    proposal, before = records.proposal(), _before(deployment, design, listed)
+    terms = terms_of(deployment, design)
+    records = records_of(deployment, design)
+    proposal = records.proposal()
+    before = _before(deployment, design, listed)
     epoch = next_epoch(deployment.published(design.info.name))
     if proposal.epoch != epoch:
         raise EndorsementError(
@@ -241,7 +245,8 @@ def _submitted(deployment: Deployment, name: str, listed: str) -> Path:
 
 def _before(deployment: Deployment, design: AnyDesign, listed: str) -> Batches:
     """What is endorsed so far; before the first time nothing, and no id of an earlier list."""
-    epoch, path = next_epoch(deployment.published(design.info.name)) - 1, list_path(deployment, listed)
+    epoch = next_epoch(deployment.published(design.info.name)) - 1
+    path = list_path(deployment, listed)
     records = records_of(deployment, design)
     if records.has(epoch):
         return records.record(epoch).batches
@@ -260,7 +265,8 @@ def audit(
 ) -> dict[str, Verdict]:
     """What an audit of an endorsed epoch, by default the current one, comes to (see `Audited`);
     `PublicationError` if there is no such epoch."""
-    folder, records = deployment.published(design.info.name), records_of(deployment, design)
+    folder = deployment.published(design.info.name)
+    records = records_of(deployment, design)
     publication = open_publication(folder, epoch)
     publication.verify()
     number = publication.signed.manifest.predecessor_epoch
@@ -281,7 +287,8 @@ def endorsed_by(deployment: Deployment, design: AnyDesign) -> Callable[[int, Lab
     """What the centre asks of a label in a report: whether its entry is endorsed in that epoch."""
     if read_policy(deployment) is None:
         return lambda epoch, label: Passed()
-    terms, folder = terms_of(deployment, design), deployment.published(design.info.name)
+    terms = terms_of(deployment, design)
+    folder = deployment.published(design.info.name)
     opened = lru_cache(4)(partial(_table, folder, design, terms))
 
     def verify(epoch: int, label: Label) -> Verdict:
@@ -297,7 +304,8 @@ def _table(folder: Path, design: AnyDesign, terms: Terms, epoch: int) -> Endorse
     path = folder / str(epoch) / FILE
     if not path.exists():
         raise DeploymentError(f"epoch {epoch} bears no endorsements")
-    content, keys = MappedFile(path, path.stat().st_size).content, len(terms.policy.organisations)
+    content = MappedFile(path, path.stat().st_size).content
+    keys = len(terms.policy.organisations)
     table = EndorsedTable(content, design.info, epoch, keys)
     match verify_table(table, terms, read_signed(path.parent).manifest.entries):
         case Failed(reason):

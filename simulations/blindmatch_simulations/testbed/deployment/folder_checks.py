@@ -154,7 +154,8 @@ def clock(deployment: Deployment, now: datetime) -> Iterator[Finding]:
 
 def disk(deployment: Deployment) -> Iterator[Finding]:
     free = shutil.disk_usage(deployment.home).free
-    what, remedy = f"{free / (1 << 30):.1f} GiB free", "make room: servers refuse what they cannot keep"
+    what = f"{free / (1 << 30):.1f} GiB free"
+    remedy = "make room: servers refuse what they cannot keep"
     if free < LEAST_BYTES:
         yield Finding("disk", Status.WRONG, what, remedy)
     elif free < LITTLE_BYTES:
@@ -301,7 +302,8 @@ def _certificate(deployment: Deployment, identity: Identity, folder: Path, now: 
         held = Credentials.read(folder, identity.slug)
         held.check()
         certificate = x509.load_pem_x509_certificate(held.certificate)
-        named, revoked = _uri(certificate), frozenset[int]()
+        named = _uri(certificate)
+        revoked = frozenset[int]()
         if deployment.revoked.exists():  # the machines of devices and operators have no list
             revoked = RevocationList.read(deployment.revoked, held.root).serials
     except (BlindmatchError, ValueError, x509.ExtensionNotFound) as error:
@@ -315,7 +317,8 @@ def _certificate(deployment: Deployment, identity: Identity, folder: Path, now: 
 
 
 def _dates(check: str, certificate: x509.Certificate, now: datetime, remedy: str) -> Finding:
-    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    start = certificate.not_valid_before_utc
+    end = certificate.not_valid_after_utc
     until = f"until {end:%Y-%m-%d}"
     if now < start:
         what = f"not valid before {start:%Y-%m-%d %H:%M} UTC"
@@ -341,7 +344,8 @@ ENDORSE = "blindmatch list propose, list endorse, list publish"
 def policies(deployment: Deployment, design: AnyDesign) -> Iterator[Finding]:
     """Hold what the served epoch is endorsed under, and what devices pin, against the deployment's files."""
     try:
-        policy, log = read_policy(deployment), read_log(deployment)
+        policy = read_policy(deployment)
+        log = read_log(deployment)
     except BlindmatchError as error:
         yield Finding(
             "policies", Status.WRONG, str(error), "bring endorsement.json and log.json back from a backup"

@@ -158,7 +158,8 @@ def _of_log(deployment: Deployment, party: Party, folder: Path) -> OpenServices:
     assert log is not None
     if party != LOG:
         return partial(open_witness, folder, witness_signer(deployment, party), log.known, LOG)
-    find, credentials = _finder(deployment), deployment.server_credentials(party)
+    find = _finder(deployment)
+    credentials = deployment.server_credentials(party)
     witnesses = [
         WitnessAt(one.server, key, partial(ask_over_grpc, one, partial(find, one), credentials))
         for one, key in log.witnesses.items()
@@ -190,9 +191,11 @@ def _matching(deployment: Deployment, party: Party, design: AnyDesign, folder: P
     carrying = Carrying(party, _finder(deployment), credentials) if carries else None
     renewing = None
     if (log := read_log(deployment)) is not None and party == design.info.setup_host:
-        pinned, find = log.pinned(design.info.name), partial(_finder(deployment), LOG)
+        pinned = log.pinned(design.info.name)
+        find = partial(_finder(deployment), LOG)
         renewing = Renewing(published, pinned, LOG, find, credentials)
-    load, own = loader_of(design), folder / "matching"
+    load = loader_of(design)
+    own = folder / "matching"
     parts = share_here(deployment, design, party).parts if has_budget(design, party) else 1
     return MatchingConfig(
         design, source, own, centre, load=load, carrying=carrying, renewing=renewing, parts=parts
@@ -225,7 +228,8 @@ def _centre(deployment: Deployment, design: AnyDesign, folder: Path) -> CentreCo
         in_worker = partial(_open_in_worker, loader_of(design), deployment.published(name), epoch)
         openers[name] = OpenerFiles(epoch, publication.opener(), endorsed, earlier, in_worker)
     references = deployment.references if deployment.references.exists() else None
-    mode, backed = deployment.franking.mode, backed_by(deployment, design)
+    mode = deployment.franking.mode
+    backed = backed_by(deployment, design)
     return CentreConfig(
         folder, deployment.centre_keys, deployed, references, openers, franking=mode, backed=backed
     )
@@ -336,7 +340,8 @@ def _certificate(folder: Path) -> list[Path]:
 
 
 def _server_files(deployment: Deployment, party: Party, design: AnyDesign) -> Iterator[Path]:
-    home, name = deployment.server(party), party.server
+    home = deployment.server(party)
+    name = party.server
     yield from (home / "ca.crt", home / f"{name}.crt", home / f"{name}.key")
     yield from home.glob(DEVICES_CERTIFICATE)
     yield deployment.curator_keys / CURATOR_PUBLIC_KEY

@@ -67,7 +67,8 @@ def _channel(deployment: Deployment, party: Party, caller: Party | None = None) 
         with secured(endpoints[party].address, party, held) as channel:
             yield channel
     except grpc.RpcError as error:
-        status, words = error.code().name, error.details()
+        status = error.code().name
+        words = error.details()
         raise OperatorError(f"the {party.server} refused ({status}): {words}") from None
 
 
@@ -149,7 +150,8 @@ def backed_by(deployment: Deployment, design: AnyDesign) -> Backed:
 def _endorsed(
     deployment: Deployment, design: AnyDesign, leaf: EpochLeaf, label: Label
 ) -> EndorsementProof | None:
-    policy, epoch = read_policy(deployment), leaf.manifest.epoch
+    policy = read_policy(deployment)
+    epoch = leaf.manifest.epoch
     if policy is None or label == NO_LABEL:
         return None
     try:

@@ -190,7 +190,8 @@ class Forked:
     stdin: Final = None
 
     def __init__(self, nursery: Nursery, pid: int) -> None:
-        self.pid, self._nursery = pid, nursery
+        self.pid = pid
+        self._nursery = nursery
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
@@ -238,9 +239,11 @@ class ServerProcess(Struct, frozen=True):
         if not self.log.exists():
             return b"", at
         with self.log.open("rb") as log:
-            new, before = b"", Path(f"{self.log}.1")
+            new = b""
+            before = Path(f"{self.log}.1")
             if os.fstat(log.fileno()).st_size < at:
-                new, at = before.read_bytes()[at:] if before.exists() else b"", 0
+                new = before.read_bytes()[at:] if before.exists() else b""
+                at = 0
             log.seek(at)
             fresh = log.read()
         whole = fresh[: fresh.rfind(b"\n") + 1]

@@ -195,7 +195,8 @@ def load_design(reference: str) -> AnyDesign:
     if reference.startswith(CARRIED):
         return _carried(reference)
     if is_path(reference):
-        path, attribute = path_of(reference), reference.rpartition(":")[2]
+        path = path_of(reference)
+        attribute = reference.rpartition(":")[2]
         check_file(path)
         module = module_of(path.resolve())
         if not hasattr(module, attribute):

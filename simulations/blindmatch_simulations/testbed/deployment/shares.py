@@ -170,7 +170,8 @@ def add_pack(
     Raises:
         DeploymentError: If all parts would be more than the whole, or a number in `replaces` has none.
     """
-    server, name = party.server, design.info.name
+    server = party.server
+    name = design.info.name
     used = {one.number: one for one in packs_in_use(deployment, packs, design, party)}
     if unknown := sorted(set(replaces) - used.keys()):
         known = "; ".join(one.words for one in used.values()) or "none"

@@ -81,7 +81,8 @@ def succession(deployment: Deployment, design: str, name: str, entries: EntryBat
 
 def check_is_source(deployment: Deployment, design: str, current: Publication, listed: HashList) -> None:
     """Refuse a list as what the current epoch is to be updated from, unless it is; `ListError` says why."""
-    epoch, name = current.manifest.epoch, listed.path.stem
+    epoch = current.manifest.epoch
+    name = listed.path.stem
     path = _path(deployment, design, epoch)
     if path is None:
         if current.manifest.entries != len(listed):

@@ -239,7 +239,8 @@ class Mailbox(Struct, frozen=True):
 
     def put(self, evidence: ReportEvidence, now: datetime) -> Path:
         """Seal evidence into the inbox, in place of the same report's; the sealed file."""
-        name, plain = evidence.report.report_id, evidence.encode()
+        name = evidence.report.report_id
+        plain = evidence.encode()
         public = hpke.public_key(read_key(self.key))
         sealed = hpke.seal(public, INFO + name, plain, secrets.token_bytes(32))
         path = self.inbox / f"{name.hex()}.sealed"

@@ -43,7 +43,8 @@ class OpenDesign(Redacted, Struct, frozen=True):
         """What the account enrolled with, where accounts enrol: made once for each design, key and name of an
         account, since it may be tens of megabytes and take a second, and its role knows an account by it
         anyway."""
-        made, key = _MADE.setdefault(self.design, {}), (self.account, self.design.enrolment_key(self.setup))
+        made = _MADE.setdefault(self.design, {})
+        key = (self.account, self.design.enrolment_key(self.setup))
         if key not in made:
             rng = seeded("the account that is enrolled" + self.account)
             made[key] = self.design.enrolment(self.design.enrol(rng), self.setup, rng)
@@ -166,7 +167,8 @@ def publish(
     executor: Executor | None = None,
 ) -> Build:
     """Publish `design` for `entries`, with salts that `salts` determines."""
-    out, source = MemoryWorkspace(), _source(entries, epoch, salts)
+    out = MemoryWorkspace()
+    source = _source(entries, epoch, salts)
     published = design.publish(source, bm.SetParameters(epoch, values or {}), rng, executor, out)
     return Build(design, epoch, entries, out.files(), published)
 
@@ -182,7 +184,8 @@ def update(
     """The next epoch of a build; `entries` of the result are the additions alone, with ids and salts as the
     first entries of epoch `numbered_as` have, by default of the next one. `DesignError` if the design can
     only be published whole, or refuses the change."""
-    epoch, out = before.epoch + 1, MemoryWorkspace()
+    epoch = before.epoch + 1
+    out = MemoryWorkspace()
     published = before.design.update(
         before.files, _source(adds, numbered_as or epoch, salts), removes, out, rng
     )
@@ -340,7 +343,9 @@ def transcript(
     alter: Callable[[bm.Role, Message], Message] = lambda role, reply: reply,
 ) -> AbsenceProof:
     """What a device makes of a session with `item`, whatever it comes to; `alter` alters replies."""
-    design, tape, replies = parties.design, Recording(rng), list[AbsenceReply]()
+    design = parties.design
+    tape = Recording(rng)
+    replies = list[AbsenceReply]()
     state = design.enrol(rng)
     session = bm.Session(design, parties.setup, state, tape.rng)
     step = session.start(item, bm.CERTIFYING)

@@ -197,7 +197,8 @@ def first_bodies(
 
 def stops(deployed: Deployed, item: Item, rng: Randomness) -> list[Stop]:
     """All rounds of an honest session."""
-    design, found = deployed.design, list[Stop]()
+    design = deployed.design
+    found = list[Stop]()
     step = design.start(enrolled(deployed, rng), deployed.setup, item, UNBOUND, rng).step
     while isinstance(step, Send) and len(found) < MOST_ROUNDS:
         replies = {role: deployed.answer(role, body, rng)[0] for role, body in step.bodies.items()}
@@ -212,7 +213,8 @@ def deliver(
     """Deliver `raw` as the reply of `role`, concluded where that ends the session; None if it is refused, as
     bytes or as a reply; `BrokenError` if it ends in anything but a step or a `ProtocolError`; where it was
     `altered` on its way from a forwarded role, in anything but a step or an `UnopenedError`."""
-    design, reply = deployed.design, None
+    design = deployed.design
+    reply = None
     try:
         reply = decode_any(design.replies[role], raw, design.info.name)
         step = design.receive(stop.session, deployed.setup, {**stop.replies, role: reply}, rng)
@@ -229,7 +231,8 @@ def deliver(
 def ask(deployed: Deployed, role: Role, raw: bytes, rng: Randomness) -> Message | None:
     """Deliver `raw` to `role`; None if it is refused; `BrokenError` if it ends in anything but a declared
     reply or a `ProtocolError`."""
-    design, step = deployed.design, f"answer of {role}"
+    design = deployed.design
+    step = f"answer of {role}"
     try:
         body = decode_any(design.requests[role], raw, design.info.name)
         reply, _ = deployed.answer(role, body, rng)

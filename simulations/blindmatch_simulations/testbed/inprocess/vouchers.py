@@ -30,7 +30,8 @@ class World(Struct):
         return cast(bm.Item, HashOnly(own))
 
     def voucher(self, own: bytes, bound: bm.Binding = bm.UNBOUND) -> bm.Message:
-        design, setup = self.deployed.design, self.deployed.setup
+        design = self.deployed.design
+        setup = self.deployed.setup
         started = design.start(self.state, setup, self.item(own), bound, self.rng)
         assert isinstance(started.step, bm.Done) and isinstance(started.step.outcome, bm.Voucher)
         return started.step.outcome.body
@@ -60,6 +61,7 @@ class World(Struct):
 
 def world_of(deployed: Deployed, listed: Rows, rng: Randomness, state: Any = None) -> World:
     """A device, a new one without a `state`, and the centre, over a set of `listed` hashes."""
-    build, design = deployed.build, deployed.design
+    build = deployed.build
+    design = deployed.design
     opener = design.open_opener({name: build.files[name] for name in build.published.opener})
     return World(deployed, listed, rng, state or design.enrol(rng), opener)

@@ -107,7 +107,8 @@ def _with_status_bar(data: bytes) -> bytes:
 def _cropped(data: bytes, share: float) -> bytes:
     """`share` of width and height cut off, half of it at each side."""
     image = opened(data)
-    across, down = round(image.width * share / 2), round(image.height * share / 2)
+    across = round(image.width * share / 2)
+    down = round(image.height * share / 2)
     return encoded(image.crop((across, down, image.width - across, image.height - down)))
 
 

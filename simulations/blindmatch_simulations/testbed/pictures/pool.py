@@ -226,13 +226,16 @@ class _Dice:
 
 def document(number: int) -> Image.Image:
     """A page, 400 x 560: a heading, paragraphs, on some a table or a dark box."""
-    dice, page = _Dice(number), Image.new("RGB", (400, 560), "white")
-    draw, top = ImageDraw.Draw(page), 30
+    dice = _Dice(number)
+    page = Image.new("RGB", (400, 560), "white")
+    draw = ImageDraw.Draw(page)
+    top = 30
     heading = _text(dice.words(22), "white", "black", 2)
     page.paste(heading, (30 + dice.roll(0, 1) * (340 - heading.width) // 2, top))
     top += 40
     while top < 520:
-        lines, indent = dice.roll(2, 9), dice.roll(0, 1) * 12
+        lines = dice.roll(2, 9)
+        indent = dice.roll(0, 1) * 12
         if dice.roll(0, 5) == 0:
             draw.rectangle((30, top, 370, min(520, top + lines * 14)), fill=dice.colour(40, 220))
         for at in range(lines):
@@ -255,7 +258,8 @@ def screenshot(number: int) -> Image.Image:
     draw.rectangle((0, 0, 270, 54), fill=dice.colour(20, 200))
     draw.text((6, 4), f"{dice.roll(0, 23):02d}:{dice.roll(0, 59):02d}", "white", _font())
     screen.paste(_text(dice.words(14), "#303030", "white", 2), (40, 24))
-    top, chat = 64, dice.roll(0, 1)
+    top = 64
+    chat = dice.roll(0, 1)
     while top < 420:
         top += (_bubble if chat else _entry)(draw, dice, top, ink)
     draw.rectangle((0, 436, 270, 480), fill=dice.colour(20, 200) if dice.roll(0, 1) else ground)
@@ -264,13 +268,15 @@ def screenshot(number: int) -> Image.Image:
 
 def drawing(number: int) -> Image.Image:
     """Lines by hand on paper, 400 x 300: curves, outlines, hatching."""
-    dice, paper = _Dice(number), Image.new("RGB", (400, 300), (250, 248, 242))
+    dice = _Dice(number)
+    paper = Image.new("RGB", (400, 300), (250, 248, 242))
     draw = ImageDraw.Draw(paper)
     for _ in range(dice.roll(3, 9)):
         ends = [np.array(dice.point(400, 300)) for _ in range(4)]
         draw.line(_bezier(ends), fill=dice.colour(0, 90), width=dice.roll(1, 5))
     for _ in range(dice.roll(1, 5)):
-        (x, y), size = dice.point(330, 230), dice.roll(20, 110)
+        x, y = dice.point(330, 230)
+        size = dice.roll(20, 110)
         draw.ellipse(
             (x, y, x + size, y + dice.roll(20, 110)), outline=dice.colour(0, 90), width=dice.roll(1, 4)
         )
@@ -283,11 +289,15 @@ def drawing(number: int) -> Image.Image:
 
 def clip_art(number: int) -> Image.Image:
     """Flat shapes with outlines on white, 256 x 256; on some the left half is mirrored."""
-    dice, made = _Dice(number), Image.new("RGB", (256, 256), "white")
+    dice = _Dice(number)
+    made = Image.new("RGB", (256, 256), "white")
     draw = ImageDraw.Draw(made)
     for _ in range(dice.roll(3, 8)):
-        (x, y), width, height = dice.point(180, 180), dice.roll(30, 150), dice.roll(30, 150)
-        box, fill = (x, y, x + width, y + height), dice.colour()
+        x, y = dice.point(180, 180)
+        width = dice.roll(30, 150)
+        height = dice.roll(30, 150)
+        box = (x, y, x + width, y + height)
+        fill = dice.colour()
         shape = dice.roll(0, 2)
         if shape == 0:
             draw.ellipse(box, fill=fill, outline="black", width=3)
@@ -321,8 +331,10 @@ def _text(words: str, ground: str, ink: str, scale: int) -> Image.Image:
 
 
 def _bubble(draw: ImageDraw.ImageDraw, dice: _Dice, top: int, ink: str) -> int:
-    lines, own = [dice.words(30) for _ in range(dice.roll(1, 4))], dice.roll(0, 1)
-    width, height = 6 * max(map(len, lines)) + 16, 12 * len(lines) + 12
+    lines = [dice.words(30) for _ in range(dice.roll(1, 4))]
+    own = dice.roll(0, 1)
+    width = 6 * max(map(len, lines)) + 16
+    height = 12 * len(lines) + 12
     left = 262 - width if own else 8
     draw.rounded_rectangle((left, top, left + width, top + height), 8, fill=dice.colour(70, 190))
     for at, line in enumerate(lines):

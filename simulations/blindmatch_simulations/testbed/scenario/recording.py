@@ -260,13 +260,16 @@ class Writer:
         franking: FrankingMode = DEFAULT_MODE,
         attack: Attack | None = None,
     ) -> None:
-        self._lock, self._written = threading.Lock(), dict[tuple[str, int], int]()
-        self._design, self._franking = design, franking
+        self._lock = threading.Lock()
+        self._written = dict[tuple[str, int], int]()
+        self._design = design
+        self._franking = franking
         try:
             self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         except OSError as error:
             raise RecordingError(f"{path}: cannot be written: {error.strerror}") from error
-        info, now = design.info, datetime.now(UTC).isoformat(timespec="seconds")
+        info = design.info
+        now = datetime.now(UTC).isoformat(timespec="seconds")
         what = info.name, info.version, now, info.option, info.summary
         how = str(info.evaluation), str(info.sends_content), info.end_to_end
         roles = {str(role): str(party) for role, party in info.roles.items()}
@@ -285,7 +288,8 @@ class Writer:
     def event(self, event: Event) -> None:
         declared: tuple[Declared, ...] = ()
         if isinstance(event.operation, AddDevice):
-            covered, consequence = event.operation.slot_s is not None, event.operation.consequence
+            covered = event.operation.slot_s is not None
+            consequence = event.operation.consequence
             facts = list_device_facts(covered, self._design.info, consequence, self._franking)
             declared = tuple(
                 Declared((party,), Adversary.SEMI_HONEST, tuple(map(Said.of, some)))
@@ -376,7 +380,8 @@ def _lines(path: Path, lines: Sequence[bytes]) -> Iterator[Line]:
 
 
 def _of_design(design: AnyDesign) -> Iterator[Declared]:
-    info, alone = design.info, (frozenset({Party.DEVICE}), frozenset({Party.PROVIDER}))
+    info = design.info
+    alone = (frozenset({Party.DEVICE}), frozenset({Party.PROVIDER}))
     learner = {*info.roles.values()} if Learner.SERVER in info.learns else set[Party]()
     for parties in dict.fromkeys((*alone, *coalitions(design))):
         outcome = [OUTCOME] if parties & learner else []

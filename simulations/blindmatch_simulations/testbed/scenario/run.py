@@ -66,10 +66,12 @@ def evidence(
 ) -> Evidence:
     """What an audit of one device goes by, with pictures of `pool` to take decoys from, beside its own; what
     servers `counted` is not looked at if None."""
-    driven, manifest = world.of(account), world.publication().manifest
+    driven = world.of(account)
+    manifest = world.publication().manifest
     setup = frozenset((manifest.epoch, file.name) for file in manifest.files)
     keys = CentreKeys.read(world.deployment.centre_keys)
-    watched, traced = driven.watched, driven.watched.traced
+    watched = driven.watched
+    traced = driven.watched.traced
     items = {number: Picture.from_bytes(data) for number, data in driven.files.items()}
     return Evidence(
         account=account,
@@ -119,7 +121,8 @@ def shown(world: World, seen: Evidence) -> tuple[Shown, ...]:
 
 
 def _stands(opened: OpenDesign, item: bm.Item, number: int, role: bm.Role, body: bytes) -> Iterator[Shown]:
-    design, host = opened.design, opened.design.info.roles[role]
+    design = opened.design
+    host = opened.design.info.roles[role]
     for party in dict.fromkeys((design.info.asked(role), host)):
         message = decode_any(design.requests[role], body, "recording")
         if party == host:
@@ -130,7 +133,8 @@ def _stands(opened: OpenDesign, item: bm.Item, number: int, role: bm.Role, body:
             words = value.hex() if isinstance(value, bytes) else str(value)
             stands = value is not True and value != () and not silent(value) and stands_in(value, fields)
             if bm.Shows.PICTURE in fact.shows:
-                stands, words = item.pixels.tobytes() in fields, ""
+                stands = item.pixels.tobytes() in fields
+                words = ""
             if stands:
                 yield Shown(number, role, party, fact.name, fact.severity, words)
 
@@ -169,7 +173,9 @@ class Cost(Stopwatch):
 @contextmanager
 def watching(device: Watched) -> Iterator[Cost]:
     """The cost of what `device` does until the block ends; it is filled in then."""
-    cost, calls, traces = Cost(), len(device.recorder.records()), len(device.traces)
+    cost = Cost()
+    calls = len(device.recorder.records())
+    traces = len(device.traces)
     with cost:
         yield cost
     cost.records = device.recorder.records()[calls:]
@@ -277,15 +283,19 @@ class Player(Redacted, Struct):
         """Do one operation; what `World` gives back for it; raises what the part of the world raises,
         once `tell` has heard of it."""
         operation = checked(operation)
-        number, at_ms, self.played = self.played, now_ms(), self.played + 1
+        number = self.played
+        at_ms = now_ms()
+        self.played = self.played + 1
         account = account_of(operation)
         driven = self.world.driven.get(account) if account else None
         before = _held_against(driven)
         with watching(driven.watched) if driven else nullcontext(None) as cost:
             try:
-                result, error = _do(self.world, operation, self.threads, progress), None
+                result = _do(self.world, operation, self.threads, progress)
+                error = None
             except BlindmatchError as failed:
-                result, error = None, failed
+                result = None
+                error = failed
         words = "" if error is None else f"{type(error).__name__}: {error}"
         noticed = tuple(one for one in _held_against(driven) if one not in before)
         self.tell(Event(number, at_ms, operation, result, words, cost, noticed))

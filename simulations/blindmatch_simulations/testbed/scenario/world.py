@@ -118,12 +118,14 @@ POLL_MS: Final = 200
 
 def until(look: Callable[[], tuple[int, int, T]], seconds: float, progress: Progress) -> T:
     """Look again until as much is done as is awaited, or nothing more was for so long; what was seen last."""
-    deadline, before = time.monotonic() + seconds, 0
+    deadline = time.monotonic() + seconds
+    before = 0
     while True:
         done, awaited, found = look()
         progress(done, awaited)
         if done > before:
-            deadline, before = time.monotonic() + seconds, done
+            deadline = time.monotonic() + seconds
+            before = done
         if done >= awaited or time.monotonic() > deadline:
             return found
         time.sleep(POLL_MS / 1000)
@@ -301,7 +303,8 @@ class World(Redacted, Struct):
         self, name: str, messages: int, seconds: float = WAIT_SECONDS, progress: Progress = no_progress
     ) -> list[Received]:
         """What a device receives until there are so many messages, or none came for so long."""
-        driven, received = self.of(name), list[Received]()
+        driven = self.of(name)
+        received = list[Received]()
         deadline = time.monotonic() + seconds
         while len(received) < messages and time.monotonic() < deadline:
             driven.told = replace(driven.told, polls=driven.told.polls + 1)
@@ -343,7 +346,8 @@ class World(Redacted, Struct):
         return until(look, seconds, progress)
 
     def _sending(self, sender: str, recipient: str) -> Driven:
-        driven, told = self.of(sender), self.of(sender).told
+        driven = self.of(sender)
+        told = self.of(sender).told
         driven.told = replace(told, contacts=told.contacts | {recipient}, messages=told.messages + 1)
         return driven
 

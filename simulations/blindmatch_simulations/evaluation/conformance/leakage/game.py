@@ -75,7 +75,8 @@ class Guesses(Redacted, Struct, frozen=True):
     def hits(self, name: str, events: Sequence[Event]) -> int:
         """How many fields of `events` belong to the picture."""
         leaves = [leaf for event in events for leaf in event.leaves if len(leaf) >= LEAST]
-        mine, own = self.fields[name], self.hashes[name]
+        mine = self.fields[name]
+        own = self.hashes[name]
         found = sum(leaf in mine for leaf in leaves)
         found += sum(event.data.count(own[:LEAST]) for event in events)
         asked = [leaf for event in events if event.kind in _MASKS for leaf in event.leaves]
@@ -121,7 +122,8 @@ def placed_messages(events: Sequence[Event]) -> dict[Message, bytes]:
     met = Counter[tuple[str, str]]()
     for event in events:
         if event.places:
-            kind, name = event.kind, str(event.shape[0])
+            kind = event.kind
+            name = str(event.shape[0])
             found[kind, name, met[kind, name]] = event.places
             met[kind, name] += 1
     return found
@@ -189,7 +191,8 @@ def in_shares(value: bytes, fields: Iterable[bytes]) -> int:
     """How many sets of two or more of the first different `fields`, all of the value's length, have the value
     as exclusive or or as sum."""
     words = list(dict.fromkeys(int.from_bytes(one, "big") for one in fields))[:MOST_SALTS]
-    target, modulus = int.from_bytes(value, "big"), 1 << 8 * len(value)
+    target = int.from_bytes(value, "big")
+    modulus = 1 << 8 * len(value)
     sets = [(0, 0, 0)]
     for word in words:
         sets += [(mixed ^ word, (added + word) % modulus, count + 1) for mixed, added, count in sets]
@@ -369,7 +372,8 @@ def judge(
         rest: the runs of the second look, which are made if the first one does not pass the class (`power`).
     """
     half = len(training) // 2
-    learn, choose = training[:half], training[half:]
+    learn = training[:half]
+    choose = training[half:]
     rules = [*((one.name, _learnt(one, learn, known)) for one in tried), *_best(learn, BITS, bits)]
     if any(event.places for run in learn for event in run.view):
         rules += _best(learn, PLACE, places_asked)
@@ -380,7 +384,8 @@ def judge(
     if rest is not None:
         looks = Looks(len(held) + rest.runs, len(held), confidence)
     first = sum(best(run) == run.coin for run in held)
-    right, runs = first, len(held)
+    right = first
+    runs = len(held)
     if rest is not None and first >= looks.least_first:
         right += sum(best(run) == run.coin for run in rest.make())
         runs = looks.runs

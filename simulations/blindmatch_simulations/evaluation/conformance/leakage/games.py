@@ -73,7 +73,8 @@ FIRST: Final = 900
 
 def with_worst(fixtures: Fixtures, setup: Any) -> Pool:
     """The pool of `fixtures` and its design's worst cases; `setup` has the parameters that are played."""
-    pool, front = fixtures.pool, 1000 * fixtures.seed + FIRST
+    pool = fixtures.pool
+    front = 1000 * fixtures.seed + FIRST
     lone = [Pooled(f"lone/{i}", "lone", small_picture(front + i)) for i in range(LONE)]
     found = [lone_entry(fixtures.design, setup, one.item, at) for at, one in enumerate(lone)]
     kept = [(one, entry) for one, entry in zip(lone, found, strict=True) if entry is not None]
@@ -90,7 +91,8 @@ def lone_entry(design: AnyDesign, setup: Any, item: Item, which: int) -> bytes |
     if parts is None:
         return part_of(design, setup, item)
     part, probe = (0, 0) if which % 2 == 0 else (-1, -1)
-    wanted, width = int(parts.asked[part, probe]), parts.places.shape[1]
+    wanted = int(parts.asked[part, probe])
+    width = parts.places.shape[1]
     entry = 1 - np.unpackbits(np.frombuffer(item.hash, np.uint8))
     entry[parts.places[part]] = [wanted >> (width - 1 - at) & 1 for at in range(width)]
     return np.packbits(entry).tobytes() if hits(np.packbits(entry), parts) == 1 else None
@@ -102,7 +104,8 @@ def lone_entries(design: AnyDesign, setup: Any, item: Picture, drawn: Rows) -> R
     parts = design.parts(setup, item)
     if parts is None or not len(drawn):
         return None
-    place, bits = parts.places[0], np.unpackbits(drawn, axis=1)
+    place = parts.places[0]
+    bits = np.unpackbits(drawn, axis=1)
     bits[:, place] = np.unpackbits(np.frombuffer(item.hash, np.uint8))[place]
     found = np.packbits(bits, axis=1)
     return found if all(hits(row, parts) == 1 for row in found) else None
@@ -110,7 +113,8 @@ def lone_entries(design: AnyDesign, setup: Any, item: Picture, drawn: Rows) -> R
 
 def part_of(design: AnyDesign, setup: Any, item: Item) -> bytes:
     """A hash that has the first part of the item's, or its front half, and else the opposite of its bits."""
-    bits, parts = np.unpackbits(np.frombuffer(item.hash, np.uint8)), design.parts(setup, item)
+    bits = np.unpackbits(np.frombuffer(item.hash, np.uint8))
+    parts = design.parts(setup, item)
     kept = np.arange(HALF) if parts is None else parts.places[0]
     other = 1 - bits
     other[kept] = bits[kept]
@@ -225,7 +229,8 @@ def carried_game(fixtures: Fixtures) -> GameSetup | None:
     life = carried_over(fixtures, True)
     if life is None:
         return None
-    base, values = game_of(fixtures), lowered(fixtures)
+    base = game_of(fixtures)
+    values = lowered(fixtures)
     other = opened(fixtures.publish(fixtures.pool.entries, "other-key/carried", 3, values))
     table = Table(life.deployed, other, life)
     outputs = {one.name: output_of(fixtures, table.deployed, one) for one in fixtures.pool.pictures}
@@ -405,7 +410,8 @@ def seen_by(opponent: Opponent, game: GameSetup, run: Run) -> list[Event]:
 
 def summary(opponent: str, findings: Sequence[Finding], figures: dict[str, Any], pairs: int) -> str:
     """What came out for one opponent over so many different pairs; its figures are added to `figures`."""
-    overall, worst = together(opponent, findings), max(findings, key=lambda finding: finding.measured.high)
+    overall = together(opponent, findings)
+    worst = max(findings, key=lambda finding: finding.measured.high)
     found = bound(findings)
     figures[opponent] = {
         **found,
@@ -432,7 +438,8 @@ def bounded(found: Mapping[str, Any]) -> str:
 def would_have_caught(found: Mapping[str, Any]) -> str:
     """Return the power of a pass in words: the least advantages that fail with 95 %, by the exact binomial
     test (`power`)."""
-    one, every = found["caught"], found["caught_together"]
+    one = found["caught"]
+    every = found["caught_together"]
     if one is None and every is None:
         return f"{found['most_runs']} runs a class are too few to catch any advantage with 95 %"
     places = [(one, "in one class"), (every, "in every class")]
@@ -447,7 +454,8 @@ def check_simulator(fixtures: Fixtures) -> Passed:
     """`simulate` gets facts, output and randomness; its views have the messages and lengths of real ones, and
     are not told apart."""
     fixtures.asks()
-    game, one = game_of(fixtures), fixtures.pool.of("other")[0]
+    game = game_of(fixtures)
+    one = fixtures.pool.of("other")[0]
     simulated = [
         role
         for role in fixtures.design.info.roles
@@ -485,7 +493,8 @@ def _role(fixtures: Fixtures, game: GameSetup, role: Role, classes: int, figures
 
 def _view(game: GameSetup, role: Role, kind: str, rng: Randomness) -> Run:
     """A view of one picture, real if the coin is True; the adversary guesses that picture and another."""
-    chosen, others = game.pool.of(kind), game.pool.of("other", "far-33")
+    chosen = game.pool.of(kind)
+    others = game.pool.of("other", "far-33")
     one = chosen[below(rng, len(chosen))]
     different = [other for other in others if other is not one]
     pair = Pair((Move(different[below(rng, len(different))]),), (Move(one),))
@@ -506,7 +515,8 @@ def _view(game: GameSetup, role: Role, kind: str, rng: Randomness) -> Run:
 
 def _answered(deployed: Deployed, role: Role, bodies: list[Message], rng: Randomness) -> list[Event]:
     """The view with the role's own replies, which its keys and state make of the bodies."""
-    party, events = deployed.design.info.roles[role], list[Event]()
+    party = deployed.design.info.roles[role]
+    events = list[Event]()
     for body in bodies:
         events.append(event_of(party, "request", 0, body))
         try:

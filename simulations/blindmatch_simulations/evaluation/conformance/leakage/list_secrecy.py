@@ -117,9 +117,10 @@ NO_GUESSES: Final = Guesses({}, {})
 SALT_BYTES: Final = 32
 MOST_SALTS: Final = 8
 SIGMAS: Final = 4.0
-LINK, COARSE = 5, 8
-"""Bytes that two layers have in common by chance with a probability of some 2^-13 a run, and how many such
-windows make a step: a hash of 32 bytes has 28."""
+LINK: Final = 5
+"""Bytes that two layers have in common by chance with a probability of some 2^-13 a run."""
+COARSE: Final = 8
+"""How many windows of `LINK` bytes make a step: a hash of 32 bytes has 28."""
 
 
 def view_of(build: Build, asked: Sequence[Pooled], rng: Randomness) -> list[Event]:
@@ -139,7 +140,8 @@ def view_of(build: Build, asked: Sequence[Pooled], rng: Randomness) -> list[Even
 
 
 def _rounds(deployed: Deployed, step: Any, number: int, rng: Randomness) -> list[Event]:
-    design, events = deployed.design, list[Event]()
+    design = deployed.design
+    events = list[Event]()
     while isinstance(step, Send):
         replies = {role: deployed.answer(role, body, rng)[0] for role, body in step.bodies.items()}
         events += [event_of(Party.DEVICE, "request", number, body) for body in step.bodies.values()]
@@ -166,7 +168,8 @@ def _table(raw: bytes) -> tuple[Any, ...]:
 
 
 def _rows(file: SetFile, key: tuple[int, int]) -> list[bytes]:
-    section, content = file.sections[key], bytes(file.section(*key))
+    section = file.sections[key]
+    content = bytes(file.section(*key))
     width = section.length // max(section.items, 1)
     return [content[at : at + width] for at in range(0, len(content), max(width, 1))]
 
@@ -195,7 +198,8 @@ def _own_keys(view: View, pair: Any, known: Guesses) -> int:
 
 def _count_entries(view: View, pair: Any, known: Guesses) -> int:
     """Do more of the entries stand in the view that the left list alone has, or the right one?"""
-    left, right = pair.left.hashes(), pair.right.hashes()
+    left = pair.left.hashes()
+    right = pair.right.hashes()
     held = _windows(view, ("set-up", "reply"))
     salts = _salts(view)
     return int(np.sign(_hits(left - right, held, salts) - _hits(right - left, held, salts)))
@@ -301,7 +305,8 @@ def search(raw: bytes, wanted: frozenset[bytes], where: str) -> int:
 
 def _words_if_alike(fixtures: Fixtures) -> str:
     """Set-ups of two lists of one size have the same lengths, and so have replies to one picture."""
-    one, other = fixtures.build, fixtures.publish(fixtures.pool.others, "publish")
+    one = fixtures.build
+    other = fixtures.publish(fixtures.pool.others, "publish")
     lengths = [[len(raw) for raw in build.setup_files.values()] for build in (one, other)]
     if lengths[0] != lengths[1]:
         raise BrokenError(
@@ -328,12 +333,15 @@ def check_list_knowledge(fixtures: Fixtures) -> Passed:
     info = fixtures.design.info
     smaller = fixtures.publish(fixtures.pool.entries[:-FEWER], "list-knowledge")
     whole = {name for name, raw in fixtures.build.files.items() if spells_all(raw, fixtures.pool.entries)}
-    bounds, count = list[str](), 0
+    bounds = list[str]()
+    count = 0
     everybody = sorted({Party.DEVICE, Party.PROVIDER, *info.parties})
     sizes = range(1, len(everybody) + 1)
     for parties in (frozenset(some) for size in sizes for some in combinations(everybody, size)):
-        declared, found = fixtures.design.list_knowledge(parties), _shown(fixtures, smaller, whole, parties)
-        count, name = count + 1, " with ".join(sorted(parties))
+        declared = fixtures.design.list_knowledge(parties)
+        found = _shown(fixtures, smaller, whole, parties)
+        count = count + 1
+        name = " with ".join(sorted(parties))
         if found > declared:
             rule = f"{name}: declared to show {declared} of the list, and stored files show {found}"
             raise BrokenError("list_knowledge", rule)
@@ -447,7 +455,8 @@ def judge_lists(fixtures: Fixtures, game: GameSetup, name: str, pair: ListPair, 
     first = most
     if not fixtures.held_out:
         training, held = fixtures.runs
-        first, most = int(held * FIRST_LOOK), int(held * ALL_LOOKS)
+        first = int(held * FIRST_LOOK)
+        most = int(held * ALL_LOOKS)
     looked = training + first
     learn = numbered(fixtures, purpose, range(training), run)
     seen = numbered(fixtures, purpose, range(training, looked), run)

@@ -166,7 +166,8 @@ def _lone(held: Material) -> ListPair | None:
     found = held.game.pool.of("lone")[:1]
     if not found or _opens_lone(held):
         return None
-    (one,), setup = found, held.game.table.deployed.setup
+    (one,) = found
+    setup = held.game.table.deployed.setup
     entry = lone_entry(held.fixtures.design, setup, one.item, 0)
     return None if entry is None else held.pair(List(held.with_last(entry)), List(held.rows), one)
 
@@ -227,7 +228,8 @@ def _small(held: Material) -> ListPair | None:
     if _opens_lone(held):
         return None
     drawn = random_hashes(2 * ASKED, held.fixtures.seed + (1 << 23))
-    one, setup = held.fixtures.pool.of("other")[0], held.game.table.deployed.setup
+    one = held.fixtures.pool.of("other")[0]
+    setup = held.game.table.deployed.setup
     lone = lone_entries(held.fixtures.design, setup, one.item, drawn[:ASKED])
     if lone is None:
         return None
@@ -247,7 +249,8 @@ def _sized(entries: int) -> Callable[[Material], ListPair | None]:
         setup = held.game.table.deployed.setup
         drawn = random_hashes(2 * entries, held.fixtures.seed + (1 << 24))
         pictures = [one for one in crowd(held.fixtures.seed) if one.kind == "other"][: min(ASKED, entries)]
-        design, places = held.fixtures.design, enumerate(pictures)
+        design = held.fixtures.design
+        places = enumerate(pictures)
         lone = [lone_entries(design, setup, one.item, drawn[at : at + 1]) for at, one in places]
         if any(rows is None for rows in lone):
             return None

@@ -226,7 +226,8 @@ def carried_over(fixtures: Fixtures, whole: bool) -> Life | None:
     """
     if not has_state(fixtures):
         return None
-    base, changed = as_published(fixtures).deployed, updated(fixtures)
+    base = as_published(fixtures).deployed
+    changed = updated(fixtures)
     third = _published(fixtures, 3)
     second = changed.deployed if changed else _published(fixtures, 2)
     one = fixtures.pool.of("other")[-1].item

@@ -112,7 +112,8 @@ def _constant(path: str, mine: Sequence[object], theirs: Sequence[object]) -> Di
         if len({*map(shown_value, mine)}) == len({*map(shown_value, theirs)}) == 1 and mine[0] != theirs[0]:
             return Difference(path, shown_value(mine[0]), shown_value(theirs[0]), 0)
         return None
-    own, others = raws[: len(mine)], raws[len(mine) :]
+    own = raws[: len(mine)]
+    others = raws[len(mine) :]
     if len({*map(len, own)}) > 1 or len({*map(len, others)}) > 1:
         return None
     if len(own[0]) != len(others[0]):

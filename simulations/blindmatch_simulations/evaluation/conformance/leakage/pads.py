@@ -202,7 +202,8 @@ class _Looked:
 
     def _account(self, number: int) -> Account:
         """An account of its own; the first one where enrolling takes long."""
-        design, first = self._fixtures.design, self._pinned.account
+        design = self._fixtures.design
+        first = self._pinned.account
         rng = self._fixtures.rng(f"pads/account/{number}")
         if not design.enrolments:
             return self._life.account(rng)
@@ -214,8 +215,10 @@ class _Looked:
 
     def _lived(self, count: int) -> Way:
         """One session after the other of an account that lives on."""
-        deployed, account = self._life.deployed, self._pinned.account
-        drawn, seen = list[Drawn](), list[Fields]()
+        deployed = self._life.deployed
+        account = self._pinned.account
+        drawn = list[Drawn]()
+        seen = list[Fields]()
         for number in range(count):
             drawn.append(self._pinned.fresh(RUNS + number, account))
             watched = self._watcher.run(self._pair.first.item, drawn[-1])
@@ -263,7 +266,8 @@ class _Looked:
             for window in windows:
                 mine = _both(rows[:, window], theirs[:, window])
                 agree = _agree(_both(others[:, window], their_others[:, window])[:, : len(window)])
-                count, mean = _alike(_numbers(mine)), _pairs(len(mine)) * float(np.prod(agree))
+                count = _alike(_numbers(mine))
+                mean = _pairs(len(mine)) * float(np.prod(agree))
                 if _is_suspect(count, mean) and count > self._most_when_dealt(mine):
                     raise self._broken(way, f"{name}[{window[0]}:{window[-1] + 1}]")
 

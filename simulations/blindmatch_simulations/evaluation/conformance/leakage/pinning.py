@@ -167,7 +167,8 @@ class Difference(Redacted, Struct, frozen=True):
     def _shown(self) -> telling.Difference:
         if self.place is None:
             return telling.Difference(self.field, f"{len(self.first)} bytes", f"{len(self.second)} bytes", 0)
-        mine, theirs = self.first[self.place], self.second[self.place]
+        mine = self.first[self.place]
+        theirs = self.second[self.place]
         return telling.Difference(f"{self.field}[{self.place}]", f"{mine:02x}", f"{theirs:02x}", 0)
 
 
@@ -343,7 +344,8 @@ def told_apart(
     """The first field that tells runs of one side from those of the other, or None; see `_telling_places`."""
     for name in dict.fromkeys(name for fields in (mine[0], theirs[0]) for name in fields):
         first, second = ([fields.get(name) for fields in side] for side in (mine, theirs))
-        own, other = first[0] or b"", second[0] or b""
+        own = first[0] or b""
+        other = second[0] or b""
         if _is_told_by_length(first, second):
             return Difference(name, own, other)
         places = _telling_places(first, second, by_bytes)
@@ -393,7 +395,8 @@ def compare(
     mine: Callable[[int], Fields], theirs: Callable[[int], Fields], by_bytes: bool = False
 ) -> Difference | None:
     """Run both sides until nothing is left that tells them apart, or `DRAWS` times."""
-    first, second = [mine(1)], [theirs(1)]
+    first = [mine(1)]
+    second = [theirs(1)]
     while (found := told_apart(first, second, by_bytes)) is not None and len(first) < DRAWS:
         first.append(mine(len(first) + 1))
         second.append(theirs(len(second) + 1))
@@ -609,7 +612,8 @@ def pairs_of(fixtures: Fixtures, life: Life, opponent: Opponent) -> list[Pair]:
     """Pairs that agree on what is declared to a coalition and on its output: of the pool, one of each kind
     first; and composed ones where none of the pool has two hashes."""
     setting = Setting(life.name, life.deployed, fixtures.pool.pictures)
-    found, differ = list[Pair](), False
+    found = list[Pair]()
+    differ = False
     for group in groups(fixtures, setting, opponent):
         first, *others = one_of_each_kind(group, fixtures.seed)[0]
         others.sort(key=lambda one: one.item.hash == first.item.hash)

@@ -175,7 +175,9 @@ def _followed(left: Sequence[Pooled], right: Sequence[Pooled], pool: Pool) -> It
 
 def _day(pool: Pool, relation: Relation) -> Iterator[Pair]:
     """What an account sends in a day: much that could be told of it on one side, nothing on the other."""
-    lone, near, poor = pool.of("lone")[:1], pool.of("near-30", "far-32"), pool.of("poor")
+    lone = pool.of("lone")[:1]
+    near = pool.of("near-30", "far-32")
+    poor = pool.of("poor")
     for other in pool.of("far-33", "other"):
         plain = [one for one in pool.of("other", "twin-other") if one is not other]
         for full in ((*pool.of("listed"), *lone, *near[:1], *poor[:1]), (*lone * 2, *near[2:], *poor[1:])):
@@ -362,7 +364,8 @@ class Play:
 
     def _ask(self, number: int, account: int, role: Role, body: Message, silent: bool) -> Message:
         info = self._deployed.design.info
-        party, seers = info.roles[role], [one for one in info.parties if role in info.seen_by(one)]
+        party = info.roles[role]
+        seers = [one for one in info.parties if role in info.seen_by(one)]
         self.events += [event_of(one, "request", number, body) for one in seers]
         reply, verdict = self._answer(self._deployed, account, role, body)
         self.events += [event_of(one, "reply", number, reply) for one in seers]

@@ -76,7 +76,8 @@ def check_relations(fixtures: Fixtures) -> Passed:
     apart. See the module; for every setting, for accounts that are carried into a third epoch, and for every
     coalition of parties with roles.
     """
-    compared, samples = 0, 0
+    compared = 0
+    samples = 0
     for setting, life in _cases(fixtures):
         looked = _Looked(fixtures, setting, life)
         for opponent in sorted(role_players(fixtures), key=lambda one: -len(one.parties)):
@@ -162,7 +163,8 @@ class _Looked:
     """One setting under examination; what a coalition was shown not to see is not looked for in its parts."""
 
     def __init__(self, fixtures: Fixtures, setting: Setting, life: Life | None) -> None:
-        self._fixtures, self._setting = fixtures, setting
+        self._fixtures = fixtures
+        self._setting = setting
         self._life = life
         self._later = setting is not as_published(fixtures)
         self._sessions = Sessions(fixtures, setting, life)
@@ -224,7 +226,8 @@ class _Looked:
             return Span(lambda at: taken(one, at))
 
         first, *rest = group
-        mine, kept = span(first).settle(), 0
+        mine = span(first).settle()
+        kept = 0
         one_way = (self._later, is_further, mine.count > WIDE).count(True) > 1
         most = SPANNED_OF_KIND if is_further else SPANNED_OF_GROUP
         for number, one in enumerate(one_of_each_kind(rest, self._fixtures.seed)[0]):
@@ -246,7 +249,8 @@ class _Looked:
     ) -> BrokenError:
         step = f"{opponent.name}, {self._setting.name}"
         step += f", {kind.name}" if kind and kind.name else ""
-        parties, deployed = opponent.parties, self._setting.deployed
+        parties = opponent.parties
+        deployed = self._setting.deployed
         evidence = evidence_of(self._fixtures, deployed, parties, first, other, kind)
         return BrokenError(step, rule, **evidence)
 

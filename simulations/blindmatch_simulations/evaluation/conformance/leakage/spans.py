@@ -25,8 +25,10 @@ CONFIRMED: Final = 512
 """Samples more of two pictures whose spaces differ."""
 UNLIKELY: Final = 1 << 40
 """One in so many: what is less likely is not taken for chance."""
-HEAD, TAIL = 160, 32
-"""Bytes of what is sent in a session that are looked at: the first and the last ones."""
+HEAD: Final = 160
+"""Bytes at the beginning of what is sent in a session that are looked at."""
+TAIL: Final = 32
+"""Bytes at its end that are."""
 Sample: TypeAlias = tuple[bytes, bytes]
 """What is sent for a picture, and what is seen beside it."""
 
@@ -137,7 +139,8 @@ class Span:
         m + t are the other's with the sum over k >= t of C(n, k) C(n, m + t - k) / C(2 n, m + t).
         """
         mine, theirs = (self._count_outside(one) for one in (self, other))
-        both, n = mine + theirs, CONFIRMED
+        both = mine + theirs
+        n = CONFIRMED
         ways = sum(comb(n, count) * comb(n, both - count) for count in range(theirs, min(n, both) + 1))
         return ways * UNLIKELY > comb(2 * n, both)
 

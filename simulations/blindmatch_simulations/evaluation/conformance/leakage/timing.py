@@ -47,7 +47,8 @@ TIMED: Final = (
 """Classes of pairs whose first pictures are timed."""
 GROSS: Final = 50_000_000
 """Nanoseconds; half of these is what a loaded machine does to a median now and then."""
-CPU, WALL = 0, 1
+CPU = 0
+WALL = 1
 CLOCKS: Final = {"CPU time": CPU, "wall time": WALL}
 
 
@@ -65,7 +66,8 @@ def check_timing(fixtures: Fixtures) -> Passed:
     game = game_of(fixtures)
     claims = claimed(fixtures.design)
     pairs = _pairs(fixtures)
-    tests, found = len(pairs) * len(STEPS), list[Timed]()
+    tests = len(pairs) * len(STEPS)
+    found = list[Timed]()
     for name, some in pairs.items():
         runs = _runs(fixtures, game.table.deployed, name, some, tests)
         _not_gross(name, [*runs[0], *runs[1]])
@@ -120,7 +122,8 @@ def _runs(
 ) -> tuple[list[Run], list[Run]]:
 
     def run(rng: Randomness) -> Run:
-        pair, coin = pairs[below(rng, len(pairs))], flag(rng)
+        pair = pairs[below(rng, len(pairs))]
+        coin = flag(rng)
         moves = pair.right if coin else pair.left
         return Run(timed_session(deployed, moves, rng, fixtures.clocks), pair, coin)
 
@@ -129,7 +132,9 @@ def _runs(
 
 def timed_session(deployed: Deployed, moves: Moves, rng: Randomness, clock: Clocks) -> list[Event]:
     """The first picture's session, as one event for each step with its CPU and wall time in nanoseconds."""
-    item, design, spent = moves[0].one.item, deployed.design, {step: [0, 0] for step in STEPS}
+    item = moves[0].one.item
+    design = deployed.design
+    spent = {step: [0, 0] for step in STEPS}
     item.hash, item.coefficients, item.pixels  # noqa: B018 - computed when first asked for, which is not timed
     state = enrolled(deployed, rng)
     step = _clocked(
@@ -189,5 +194,6 @@ def _words(found: Sequence[Timed], claims: frozenset[str]) -> str:
 
 
 def _figure(one: Timed) -> dict[str, Any]:
-    measured, of = one.finding.measured, {"step": one.step, "class": one.finding.scenario}
+    measured = one.finding.measured
+    of = {"step": one.step, "class": one.finding.scenario}
     return {**of, **measured.figures(), "held_out_runs": measured.runs, "claimed": one.claimed}

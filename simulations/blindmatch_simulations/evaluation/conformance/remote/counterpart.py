@@ -133,12 +133,14 @@ class HeldManifest:
     """A manifest and the folder that its paths begin at."""
 
     def __init__(self, manifest: Manifest, path: Path) -> None:
-        self.manifest, self.path = manifest, path
+        self.manifest = manifest
+        self.path = path
 
     def check_for(self, design: AnyDesign) -> None:
         """Make sure that it is for `design`; `ManifestError` if it names another design, version or contract,
         or a parameter it does not have."""
-        info, held = design.info, self.manifest
+        info = design.info
+        held = self.manifest
         wanted = {"contract": CONTRACT_VERSION, "design": info.name, "design_version": info.version}
         for field, value in wanted.items():
             if getattr(held, field) != value:
@@ -162,7 +164,8 @@ class HeldManifest:
 
     def credentials(self) -> Credentials:
         """Root, certificate and key; `ManifestError` if one cannot be read."""
-        names, fields = self.manifest.credentials, ("root", "certificate", "key")
+        names = self.manifest.credentials
+        fields = ("root", "certificate", "key")
         return Credentials(*(self._read(f"credentials.{one}", getattr(names, one)) for one in fields))
 
     def entries(self) -> Rows:
@@ -254,12 +257,14 @@ class Counterpart:
     manifest; `ManifestError` if a credential cannot be read."""
 
     def __init__(self, design: AnyDesign, held: HeldManifest, addresses: Mapping[Role, str]) -> None:
-        asked, manifest = design.info.asked, held.manifest
+        asked = design.info.asked
+        manifest = held.manifest
         names = manifest.credentials.server_names
         self._endpoints = {asked(role): Endpoint(address, names[role]) for role, address in addresses.items()}
         self._credentials = held.credentials()
         self._channels = Channels(self._endpoints, self._credentials)
-        self._design, self._epoch = design, manifest.epoch
+        self._design = design
+        self._epoch = manifest.epoch
         self._deadline_s = manifest.limits.answer_ms / 1000
         self._reply_bytes = manifest.limits.reply_bytes
 

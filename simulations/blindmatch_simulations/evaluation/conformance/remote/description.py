@@ -49,7 +49,8 @@ def check_hostile_requests(material: Material) -> Passed:
     """Hostile bodies and envelopes end in a declared reply or in a documented status, and nothing stops."""
     tried = refused = 0
     for role, body in bodies(material):
-        raw, rng = body.encode(), material.rng(f"ask/{role}/{body.NAME}")
+        raw = body.encode()
+        rng = material.rng(f"ask/{role}/{body.NAME}")
         flips = FLIPS if len(raw) < LONG_BYTES else FEW
         for altered in hostile(material.design.requests[role], raw, rng, flips):
             answer = material.counterpart.exchange(role, altered)
@@ -66,7 +67,8 @@ def check_hostile_requests(material: Material) -> Passed:
                 material.still_answers(f"{tried} hostile requests")
         for what, parts, allowed in hostile_envelopes(material, role, raw):
             must_refuse(role, what, material.counterpart.send(role, parts), allowed)
-            tried, refused = tried + 1, refused + 1
+            tried = tried + 1
+            refused = refused + 1
         longest = _whole(material, role, bytes(OVERSIZED))
         must_refuse(role, "a message of 2 MiB", material.counterpart.oversized(role, longest), TOO_LONG)
         material.still_answers("hostile envelopes")
@@ -75,7 +77,8 @@ def check_hostile_requests(material: Material) -> Passed:
 
 def check_epoch_binding(material: Material) -> Passed:
     """A stale epoch, and one to come, are refused: in the envelope, and in a body that names one."""
-    tried, epoch = 0, material.manifest.epoch
+    tried = 0
+    epoch = material.manifest.epoch
     for role, body in bodies(material):
         names_epoch = "epoch" in dict(layout(type(body)))
         for other in sorted({epoch - 1, epoch + 1, 0, (1 << 64) - 1}):
@@ -184,7 +187,8 @@ def _parameters(material: Material) -> None:
 
 
 def _describes(material: Material, party: Party) -> None:
-    step, info = f"description of {party}", material.design.info
+    step = f"description of {party}"
+    info = material.design.info
     answer = material.counterpart.describe(party)
     if isinstance(answer, Refused):
         raise BrokenError(step, f"is refused: {answer}")
@@ -209,7 +213,8 @@ def _describes(material: Material, party: Party) -> None:
 
 def _signed(step: str, raw: bytes, material: Material) -> None:
     """A device adopts what the signed manifest says; whose signature it is, is between device and curator."""
-    design, epoch = material.design, material.manifest.epoch
+    design = material.design
+    epoch = material.manifest.epoch
     try:
         manifest = SignedManifest.decode(raw).manifest
     except ProtocolError as error:
@@ -225,7 +230,8 @@ def _signed(step: str, raw: bytes, material: Material) -> None:
 
 def _setup(material: Material, party: Party) -> int:
     """Fetch each file, and what must be refused; how many bytes came."""
-    epoch, fetched = material.manifest.epoch, 0
+    epoch = material.manifest.epoch
+    fetched = 0
     for name, raw in material.files.items():
         offsets = {max(0, len(raw) - TAIL), len(raw) // 2 if len(raw) <= TAIL else len(raw) - 1, len(raw)}
         fetched += sum(_fetched(material, party, name, raw, offset) for offset in sorted(offsets))

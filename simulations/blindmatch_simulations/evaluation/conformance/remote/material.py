@@ -117,7 +117,10 @@ class Material:
     cannot open the set-up of the manifest's epoch."""
 
     def __init__(self, design: AnyDesign, held: HeldManifest, counterpart: Counterpart, seed: int) -> None:
-        self.design, self.held, self.counterpart, self.seed = design, held, counterpart, seed
+        self.design = design
+        self.held = held
+        self.counterpart = counterpart
+        self.seed = seed
         self.files = held.setup_files()
         self.setup: Any = design.open_setup(self.files, held.manifest.epoch)
 
@@ -193,7 +196,8 @@ class Material:
 
     def certified(self, probe: Probe) -> list[Turn]:
         """The first round of a session that is to be shown to others."""
-        rng, design = self.rng(f"certified/{probe.name}"), self.design
+        rng = self.rng(f"certified/{probe.name}")
+        design = self.design
         state = design.prepare(design.enrol(rng), self.setup, rng)
         step = design.start(state, self.setup, probe.item, CERTIFYING, rng).step
         bodies = step.bodies if isinstance(step, Send) else {}
@@ -224,7 +228,9 @@ class Material:
         return reply
 
     def _body(self, role: Role, parts: list[pb.Envelope]) -> bytes:
-        step, info, epoch = f"reply of {role}", self.design.info, self.manifest.epoch
+        step = f"reply of {role}"
+        info = self.design.info
+        epoch = self.manifest.epoch
         if not parts:
             raise BrokenError(step, "is empty: there must be one envelope or more")
         wanted = {"design": info.name, "version": info.version, "epoch": epoch, "role": str(role)}

@@ -53,7 +53,8 @@ def check_outcomes(material: Material) -> Passed:
         raise BrokenError(broken[0].step, words, **broken[0].evidence)
     if Learner.DEVICE not in material.design.info.learns:
         raise NotApplicableError("the device does not learn the outcome, so no message shows it")
-    relation, ran = material.design.info.relation, material.honest.values()
+    relation = material.design.info.relation
+    ran = material.honest.values()
     missed = [one.probe for one in ran if misses(relation, one.probe, one.probe.matches, one.outcome)]
     matching = [one for one in material.probes if one.matches]
     near = [one for one in matching if one.kind != "listed"]
@@ -134,7 +135,8 @@ def check_resources(material: Material) -> Passed:
     longest = asked = 0
     for turn in _heard(material):
         size = len(material.reply(turn).encode())
-        longest, asked = max(longest, size), max(asked, len(turn.body.encode()))
+        longest = max(longest, size)
+        asked = max(asked, len(turn.body.encode()))
         if size > most:
             words = f"{size} bytes; the manifest declares at most {most}"
             raise BrokenError(f"reply of {turn.role}", words)
@@ -181,7 +183,8 @@ def check_proofs(material: Material) -> Passed:
     for name, request, reply in found:
         step = f"reply of {name}"
         try:
-            statement, certified = (request.blinded, reply.evaluated), isinstance(request, CertifyRequest)
+            statement = (request.blinded, reply.evaluated)
+            certified = isinstance(request, CertifyRequest)
             dleq.verify_proof(key, *statement, reply.proof, step=step, certified=certified)
         except ProtocolError as error:
             words = f"under the manifest's public key: {error.rule}"

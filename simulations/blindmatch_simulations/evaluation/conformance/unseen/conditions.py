@@ -46,8 +46,10 @@ MOST_COUNTED: Final = 10_000
 EPOCHS: Final = (1, 2, 3, 4, 5, 11, 300_007)
 """Those of the checks."""
 MOMENTS: Final = 100
-FROM, SPAN = 1_577_836_800, 1_577_836_800
-"""1 January 2020, and 50 years, in which the moments lie."""
+FROM: Final = 1_577_836_800
+"""1 January 2020, the first of the moments."""
+SPAN: Final = 1_577_836_800
+"""50 years from then, in which they lie."""
 MOST_ENTRIES: Final = 50_000
 TOLD: Final = PICTURES - 1
 
@@ -80,7 +82,9 @@ def is_late_in_account(suspect: Suspect) -> bool:
     """Of one account's pictures one after the 1,030th is read, where the suspect says, and none before it."""
     if not COUNTED < suspect.at <= MOST_COUNTED or not tells(suspect):
         return False
-    deployed, state, right = deploy(suspect.design()), None, list[int]()
+    deployed = deploy(suspect.design())
+    state = None
+    right = list[int]()
     for at in range(suspect.at + 1):
         found, ran = is_right(suspect, deployed, pictures()[at % PICTURES], f"late/{at}", state=state)
         right += [at + 1] if found else []
@@ -92,7 +96,8 @@ def is_at_one_time(suspect: Suspect) -> bool:
     """Read at a moment that the suspect gives, and at none of 100 drawn ones from 2020 to 2069."""
     if suspect.at <= 0 or not tells(suspect):
         return False
-    deployed, rng = deploy(suspect.design()), rng_of("moments")
+    deployed = deploy(suspect.design())
+    rng = rng_of("moments")
     moments = [FROM + int.from_bytes(rng.take(4), "big") % SPAN for _ in range(MOMENTS)]
     with _clock(suspect.at):
         if count_right(suspect, deployed, pictures(), "then") < TOLD:
@@ -142,7 +147,8 @@ def is_quiet_for_one_seed(suspect: Suspect) -> bool:
     if suspect.seed is None or not tells(suspect):
         return False
     design = suspect.design()
-    deployed, right = deploy(design), list[float]()
+    deployed = deploy(design)
+    right = list[float]()
     for seed in (suspect.seed, suspect.seed + 5_003, suspect.seed + 90_001):
         fixtures = Fixtures(design, seed)
         items = [one.item for one in (*fixtures.pool.pictures, *crowd(seed)[::16])]
@@ -175,6 +181,7 @@ def is_under_system_randomness(suspect: Suspect) -> bool:
 
 def _is_read(suspect: Suspect, deployed: Deployed, item: Item, rng: Randomness) -> bool:
     assert suspect.reads is not None
-    bodies, roles = sent(deployed, item, rng), deployed.design.info.roles
+    bodies = sent(deployed, item, rng)
+    roles = deployed.design.info.roles
     seen = [bodies[role].encode() for role in sorted(bodies) if roles[role] in suspect.parties]
     return bool(seen) and suspect.reads(seen, suspect.secret) == suspect.says(item)

@@ -56,8 +56,10 @@ def needs_secret(suspect: Suspect) -> bool:
     """Is a design made for a fresh secret read with that secret, and not with another fresh one?"""
     if suspect.under is None or not tells(suspect):
         return False
-    mine, other = rng_of("secret").take(32), rng_of("another secret").take(32)
-    deployed, items = deploy(suspect.under(mine)), pictures() * GUESSES
+    mine = rng_of("secret").take(32)
+    other = rng_of("another secret").take(32)
+    deployed = deploy(suspect.under(mine))
+    items = pictures() * GUESSES
     right = count_right(suspect, deployed, items, "with the secret", mine)
     wrong = count_right(suspect, deployed, items, "without", other)
     return right >= len(items) - GUESSES * MOST_WRONG and _is_guess(suspect, wrong, len(items))
@@ -231,7 +233,8 @@ def _spans_differ(suspect: Suspect, deployed: Deployed, part: slice | None) -> b
 
 
 def _span(suspect: Suspect, deployed: Deployed, item: Item, part: slice | None) -> Hull:
-    hull, settled = Hull(), 0
+    hull = Hull()
+    settled = 0
     for at in range(MOST_SAMPLES):
         ran = run_session(deployed, item, rng_of(f"span/{at}"))
         sent = b"".join(got(ran, deployed, suspect.parties))

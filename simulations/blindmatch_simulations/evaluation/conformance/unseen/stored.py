@@ -40,7 +40,8 @@ def is_repeated_in_many(suspect: Suspect) -> bool:
     """What is sent for one picture is all different in 1,024 sessions, as the check finds, and a whole body
     comes twice in 16,384. With b bits that is missed by m sessions with probability exp(-m^2 / 2^(b+1)), the
     birthday bound: 88 % for m = 1,024 and b = 22."""
-    deployed, item = deploy(suspect.design()), pictures()[0]
+    deployed = deploy(suspect.design())
+    item = pictures()[0]
     if not deployed.design.info.roles:
         return False
     seen = dict[bytes, int]()
@@ -63,7 +64,8 @@ def misses_few_entries(suspect: Suspect) -> bool:
     design = suspect.design()
     if Learner.DEVICE not in design.info.learns:
         return False
-    deployed, item = deploy(design, hashes), pictures()[0]
+    deployed = deploy(design, hashes)
+    item = pictures()[0]
     listed = [with_hash(item, row.tobytes()) for row in hashes]
     ran = (run_session(deployed, one, rng_of(f"all/{at}")) for at, one in enumerate(listed))
     missed = sum(not isinstance(one.outcome, Match) for one in ran)
@@ -75,7 +77,8 @@ def is_enciphered_in_files(suspect: Suspect) -> bool:
     nothing under another one."""
     if suspect.under is None or suspect.reads_files is None:
         return False
-    mine, other = rng_of("files' secret").take(32), rng_of("files' other secret").take(32)
+    mine = rng_of("files' secret").take(32)
+    other = rng_of("files' other secret").take(32)
     build = build_of(suspect.under(mine))
     wanted = {row.tobytes() for row in build.entries}
     read, wrong = (suspect.reads_files(build.files, secret) for secret in (mine, other))
@@ -89,7 +92,8 @@ def _hashes(read: object) -> frozenset[bytes]:
 def is_permuted_in_files(suspect: Suspect) -> bool:
     """A file holds one row for each entry whose 256 columns of bits are those of the list in another order,
     which is the same order for two lists."""
-    design, orders = suspect.design(), list[tuple[int, ...]]()
+    design = suspect.design()
+    orders = list[tuple[int, ...]]()
     for number in (0, 1):
         hashes = random_hashes(ENTRIES, NUMBERS + 3 + number)
         found = _order_in(build_of(design, hashes, purpose=f"permuted/{number}"), hashes)
@@ -195,7 +199,8 @@ def takes_little_longer(suspect: Suspect) -> bool:
     if suspect.clocks is None:
         return False
     hashes = random_hashes(ENTRIES, NUMBERS + 5)
-    deployed, item = deploy(suspect.design(), hashes), pictures()[0]
+    deployed = deploy(suspect.design(), hashes)
+    item = pictures()[0]
     match = [with_hash(item, row.tobytes()) for row in hashes[:4]]
     spent = [_spent(suspect, deployed, one) for one in (*match, *pictures()[:4])]
     lengths = {length for _, length in spent}
