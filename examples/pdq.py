@@ -19,7 +19,8 @@ ADAM7 = (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1
 
 def check_png(data):
     """Refuse a PNG that is cut off, or whose rows are fewer than its header says: Pillow fills it up."""
-    at, chunks = 8, [(b"", b"")]
+    at = 8
+    chunks = [(b"", b"")]
     while chunks[-1][0] != b"IEND":
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
         if end > len(data):
@@ -49,7 +50,8 @@ def flattened(data):
     except Exception as error:  # Pillow answers broken files with many kinds
         raise ValueError(f"not a whole JPEG, PNG, WebP or GIF file: {error}") from None
     if image.mode.startswith("I"):
-        deep, hidden = np.asarray(image).astype(np.uint16), image.info.get("transparency")
+        deep = np.asarray(image).astype(np.uint16)
+        hidden = image.info.get("transparency")
         image = Image.fromarray((deep >> 8).astype(np.uint8)).convert("RGBA")
         image.putalpha(Image.fromarray(np.where(deep == hidden, 0, 255).astype(np.uint8)))
     image = image.convert("RGBA")
@@ -65,7 +67,8 @@ def pdq(data):
     for axis in (1, 0, 1, 0):
         count = plane.shape[axis]
         last = np.arange(count) + (window := -(-count // 128)) // 2 + 1
-        first, last = np.maximum(last - window, 0), np.minimum(last, count)
+        first = np.maximum(last - window, 0)
+        last = np.minimum(last, count)
         sums = np.insert(np.cumsum(np.moveaxis(plane, axis, 0), 0), 0, 0, 0)
         plane = np.moveaxis((sums[last] - sums[first]) / (last - first)[:, None], 0, axis)
     rows, columns = (((np.arange(64) + 0.5) * side / 64).astype(int) for side in plane.shape)

@@ -35,7 +35,10 @@ def vkey(text):
 
 
 def read_policy(text):
-    logs, witnesses, groups, quorum = {}, {}, {}, ""
+    logs = {}
+    witnesses = {}
+    groups = {}
+    quorum = ""
     for words in (line.split() for line in text.split("\n")):
         match words:
             case ["log", key, *_]:
@@ -76,16 +79,20 @@ def cosigned_at(key, text, signatures):
 
 def root_of(leaf, index, size, path):
     """RFC 9162, section 2.1.3.2."""
-    found, at, last = hashlib.sha256(b"\0" + leaf).digest(), index, size - 1
+    found = hashlib.sha256(b"\0" + leaf).digest()
+    at = index
+    last = size - 1
     for step in path:
         check(last > 0, "the path is not too long")
         if at & 1 or at == last:
             found = hashlib.sha256(b"\1" + step + found).digest()
             while not at & 1 and at:
-                at, last = at >> 1, last >> 1
+                at = at >> 1
+                last = last >> 1
         else:
             found = hashlib.sha256(b"\1" + found + step).digest()
-        at, last = at >> 1, last >> 1
+        at = at >> 1
+        last = last >> 1
     check(last == 0 and 0 <= index < size, "the path is not too short")
     return found
 
@@ -99,11 +106,13 @@ def read_leaf(raw):
     check(raw[:2] == b"\x1e\x1b", "epoch.leaf is an epoch-leaf")
     at = behind(raw, 2) + 76
     for rest in (8, None, 40):  # parameters, keys of roles, files
-        count, at = int.from_bytes(raw[at : at + 4], "big"), at + 4
+        count = int.from_bytes(raw[at : at + 4], "big")
+        at = at + 4
         for _ in range(min(count, len(raw))):
             at = behind(raw, at + 1)
             at = at + rest if rest else behind(raw, at)
-    policy, end = at + 32, behind(raw, at + 32)
+    policy = at + 32
+    end = behind(raw, at + 32)
     check(len(raw) == end + 96, "epoch.leaf has nothing left over")
     return raw[1:at], raw[at:policy], raw[policy + 4 : end], raw[end:-64]
 
@@ -135,7 +144,8 @@ def main():
     signed = b"blindmatch/epoch-leaf/signature/v1" + raw[:-64]
     check(verified(bytes.fromhex(given.curator.read_text()), raw[-64:], signed), "the curator signed it")
     end = behind(manifest, 1)
-    design, epoch = manifest[5:end].decode(), int.from_bytes(manifest[end + 4 : end + 12], "big")
+    design = manifest[5:end].decode()
+    epoch = int.from_bytes(manifest[end + 4 : end + 12], "big")
     origin, size, index, seen = verify_logged(given.policy.read_text(), proof, raw, given.at, design)
     check(size == epoch and index == epoch - 1, f"the log ends with epoch {epoch}, at index {epoch - 1}")
     print(f"epoch {epoch} of {design}: newest of {origin}, seen by {seen}")

@@ -39,7 +39,8 @@ def read(raw, at, kind):
     tag = kind[1:] if kind[0] == "@" else ""
     check(not tag or raw[at : at + 1].hex() == tag, f"file: a message 0x{tag} stands where one must be")
     kinds = LAYOUTS[tag].split() if tag else repeat(kind[1:], number(raw[at : at + 4]))
-    found, end = [], at + (1 if tag else 4)
+    found = []
+    end = at + (1 if tag else 4)
     for one in kinds:
         value, end = read(raw, end, one)
         found.append(value)
@@ -57,7 +58,8 @@ def framed(raw):
 
 def by_identity(identity, signature, signed):
     """XEdDSA, section 2.5: Ed25519 under the point with the sign bit 0 that has the key's u."""
-    u, prime = int.from_bytes(identity, "little"), 2**255 - 19
+    u = int.from_bytes(identity, "little")
+    prime = 2**255 - 19
     y = ((u - 1) * pow(u + 1, prime - 2, prime) % prime).to_bytes(32, "little")
     large = 1 < u < prime - 1 and ((u * u - 1) ** 2 - 4 * u * (u * u + 486662 * u + 1)) % prime  # its order
     return large and verified(y, signature, b"blindmatch/franking/" + signed)
@@ -78,7 +80,8 @@ def content(one, known):
 def sender(one, known):
     check(one.identity == [known.identity], "sender: the file has the given identity key")
     check(one.mode == b"signature", "sender: the message is signed, as anybody can verify")
-    [(proof, *_)], [(commitment, *_)] = one.proof, one.opening
+    [(proof, *_)] = one.proof
+    [(commitment, *_)] = one.opening
     check(by_identity(known.identity, proof, b"sender/v1" + commitment), "sender: it signed the commitment")
 
 
@@ -88,7 +91,8 @@ def match(one, known):
 
 
 def endorsed(one, known):
-    [(_, root, policy, *_)], curator = one.leaf, bytes.fromhex(known.curator.read_text())
+    [(_, root, policy, *_)] = one.leaf
+    curator = bytes.fromhex(known.curator.read_text())
     terms = json.loads(known.endorsement_policy.read_text())
     held = [(name, [one] if isinstance(one, str) else one) for name, one in terms["organisations"].items()]
     keys = sorted((name, bytes.fromhex(key)) for name, every in held for key in every)
@@ -110,7 +114,8 @@ def endorsed(one, known):
 
 
 def logged(one, known):
-    [(*_, leaf)], policy = one.leaf, known.log_policy.read_text()
+    [(*_, leaf)] = one.leaf
+    policy = known.log_policy.read_text()
     given = policy, one.epoch_proof, leaf, int(time.time()), one.design.decode()
     _, _, index, _ = verify_logged(*given, most_age_s=1 << 40)
     check(index == number(one.epoch) - 1, "logged: the leaf is at the epoch's index")

@@ -134,7 +134,8 @@ class DigestUpload(Stateless[Setup, "bytes | None", MatcherState]):
         return setup.epoch
 
     def open_role(self, role: bm.Role, files: bm.Buffers) -> MatcherState:
-        setup, known = self.open_setup(files), open_list(self.info, files)
+        setup = self.open_setup(files)
+        known = open_list(self.info, files)
         labels = [known.label(row) for row in range(len(known.hashes))]
         return MatcherState(setup.epoch, {setup.digest(label.entry_hash): label for label in labels})
 
