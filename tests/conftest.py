@@ -131,7 +131,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     rest = [one for one in slow if of[one.path] > 5] + [
         one for one in items if not one.get_closest_marker("slow")
     ]
-    total, items[:], files = len(items), [], list(dict.fromkeys(one.path for one in long))
+    total = len(items)
+    items[:] = []
+    files = list(dict.fromkeys(one.path for one in long))
     for worker in range(workers):
         part = [one for one in long if files.index(one.path) % workers == worker]
         more = max(0, (total - len(items)) // (workers - worker) - len(part))

@@ -56,7 +56,9 @@ from nacl.bindings import randombytes
 
 X = TypeVar("X")
 MATCHER = Role("matcher")
-PARTY_A, PARTY_B, PARTY_C = Role("party_a"), Role("party_b"), Role("party_c")
+PARTY_A = Role("party_a")
+PARTY_B = Role("party_b")
+PARTY_C = Role("party_c")
 THIRD = Role("third")
 Kinds = Mapping[Role, tuple[type[Message], ...]]
 
@@ -265,7 +267,8 @@ class Shares(Dummy[Split]):
     def start(
         self, state: bm.NoState, setup: int, item: Item, binding: bm.Binding, rng: Randomness
     ) -> bm.Started[bm.NoState, Split]:
-        b, c = rng.take(32), rng.take(32)
+        b = rng.take(32)
+        c = rng.take(32)
         shares = {PARTY_A: minus(minus(item.hash, b), c), PARTY_B: b, PARTY_C: c}
         good = item.quality >= self.info.relation.minimum_quality
         session = Split(item.hash if good else None, shares)
@@ -478,7 +481,8 @@ class Masked(Dummy[None]):
         return (setup // 10).to_bytes(8, "big")
 
     def enrolment(self, state: Any, setup: int, rng: Randomness) -> bm.Enrolment[Any]:
-        mask, seed = rng.take(32), rng.take(32)
+        mask = rng.take(32)
+        seed = rng.take(32)
         padding = hashlib.shake_256(seed).digest(PADDING_BYTES)
         return bm.Enrolment(Mask(mask), {MATCHER: Masking(mask, padding)})
 
@@ -503,7 +507,8 @@ class Masked(Dummy[None]):
 
     def looked_up(self, state: PlainList, request: bm.Request) -> Message | ProtocolError:
         """The reply to one request."""
-        body, held = request.body, request.enrolment
+        body = request.body
+        held = request.enrolment
         if not isinstance(body, AskMasked) or not isinstance(held, Masking):
             return ProtocolError("masked/ask", "needs the account's mask")
         return Unmasked(find(state, xor(body.hash, held.mask), body.quality) or NO_LABEL)
@@ -698,7 +703,8 @@ class Configured(Carried):
     facts: ClassVar[tuple[bm.Fact, ...]] = (OWN_HASH, QUALITY, QUERY_TIME)
 
     def __init__(self, per_account: int = 3, epochs: int = 10) -> None:
-        self.per_account, self.epochs = per_account, epochs
+        self.per_account = per_account
+        self.epochs = epochs
 
     def leakage(self) -> tuple[bm.Leak, ...]:
         return (*super().leakage(), *leaks({Party.CENTRE}, EVERY_HASH, QUALITY, QUERY_TIME))

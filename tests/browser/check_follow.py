@@ -51,12 +51,14 @@ def main(axe: Path) -> int:
         print("no browser: install chromium", file=sys.stderr)  # noqa: T201
         return 2
     with tempfile.TemporaryDirectory() as name:
-        folder, told = Path(name), list[Followed]()
+        folder = Path(name)
+        told = list[Followed]()
         for attack in ("malicious-matcher", "nobody"):
             record(folder / f"{attack}.jsonl", "oprf-psi", attack)
             told.append(followed(read_recording(folder / f"{attack}.jsonl")))
         scripts = "</script><script>".join((axe.read_text("utf-8"), PROBE.read_text("utf-8")))
-        probe, bad = f"<script>{scripts}</script></body>", 0
+        probe = f"<script>{scripts}</script></body>"
+        bad = 0
         page = POLICY.sub("", follow_page(told)).replace("</body>", probe)
         for view, (width, flags) in VIEWS.items():
             bad += not _clean(view, width, _seen(browser, folder, page, width, flags))

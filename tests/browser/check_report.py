@@ -48,9 +48,17 @@ FLAGS = (
 DRIVER = Path(__file__).with_name("driven.js")
 OWN_POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 DARK = "--blink-settings=preferredColorScheme=0"
-REPORT, LEAST_PARTS, PARTS = "report.html", 10, "#matrix"
-MOST_PAGES, MOST_SHEET, SCREEN, PHONE = 4, 2, 768, 800
-"""Pages that the parts print on, at most; pixels of height of a screen, and of a phone's."""
+REPORT = "report.html"
+LEAST_PARTS = 10
+PARTS = "#matrix"
+MOST_PAGES = 4
+"""Pages that the parts print on, at most."""
+MOST_SHEET = 2
+"""Pages that the sheet prints on, at most."""
+SCREEN = 768
+"""Pixels of height of a screen."""
+PHONE = 800
+"""Pixels of height of a phone's screen."""
 
 
 class View(Struct, frozen=True):
@@ -240,7 +248,8 @@ def _faulty(browser: str, folder: Path, axe: str, file: Path) -> int:
 def _driven(browser: str, folder: Path, plain: str) -> int:
     """How many of the driven pages, each as it was written, are not clean."""
     made = tainted.whole()
-    words, keys = tainted.with_marked_words(made), tainted.with_marked_keys(made)
+    words = tainted.with_marked_words(made)
+    keys = tainted.with_marked_keys(made)
     handed = [("plain", tainted.as_file(made).decode(), "drawn")]
     for row in words["rows"]:
         row["id"] = row["id"].replace(tainted.MARK, "") if row["kind"] == "design" else row["id"]
@@ -291,7 +300,8 @@ def _asked(browser: str, folder: Path, page: str, asked: dict[str, Any]) -> dict
     folder = Path(tempfile.mkdtemp(dir=folder))
     (folder / "page.html").write_text(page, "utf-8")
     held = json.dumps(asked).replace("<", "\\u003c")
-    style, driver = "width:1280px;height:900px;border:0", DRIVER.read_text("utf-8")
+    style = "width:1280px;height:900px;border:0"
+    driver = DRIVER.read_text("utf-8")
     (folder / "frame.html").write_text(
         f'<!doctype html><body><iframe src="page.html" style="{style}"></iframe>'
         f'<script type="application/json" id="asked">{held}</script><script>{driver}</script>'

@@ -109,7 +109,8 @@ def virtual(lock: str, package: str, python: str = "", build: Sequence[str] = ()
         python: the version it needs, ``3.13``; by default this one's.
         build: packages without wheels, which are built with `BUILD_TOOLS`.
     """
-    folder, locked = BUILD / Path(lock).name, LOCKS / f"{lock}.txt"
+    folder = BUILD / Path(lock).name
+    locked = LOCKS / f"{lock}.txt"
     uv = shutil.which("uv")
     if build and not (shutil.which("c++") or shutil.which("g++")):
         raise NotRunError("its package has no wheels, and there is no C++ compiler")
@@ -152,7 +153,8 @@ def node_packages(package: str) -> Environment:
     """What tests/counterparts/node/package-lock.json locks, installed without its scripts."""
     if shutil.which("npm") is None or shutil.which("node") is None:
         raise NotRunError("needs Node and npm, which are not here")
-    folder, source = BUILD / "node", HERE / "node"
+    folder = BUILD / "node"
+    source = HERE / "node"
     stamp = folder / sha256((source / "package-lock.json").read_bytes()).hexdigest()
     if not stamp.exists():
         shutil.rmtree(folder, ignore_errors=True)

@@ -73,7 +73,9 @@ def threatexchange() -> tuple[str, str]:
     hashes = pdq.rows([one.hash for one in pictures[:LISTED]])
     with tempfile.TemporaryDirectory(prefix="counterparts-") as name:
         folder = Path(name)
-        home, known, csv = folder / "home", folder / "known.txt", folder / "theirs.csv"
+        home = folder / "home"
+        known = folder / "known.txt"
+        csv = folder / "theirs.csv"
         ours(home, "certs", "init")
         ours(home, "list", "pictures", files_of(pictures[:LISTED], folder / "listed"), "known")
         ours(home, "list", "export", "known", known)
@@ -102,7 +104,8 @@ def _matched(
     pictures: Sequence[SamplePicture], listed: Rows, path: Path, theirs: Callable[..., str]
 ) -> dict[str, bool]:
     """Which pictures and edited copies it finds, by name, each as our hash is near the list or not."""
-    edits, found = {edit.name: edit for edit in EDITS}, {}
+    edits = {edit.name: edit for edit in EDITS}
+    found = {}
     sent = {one.name: one.data for one in pictures}
     sent |= {f"{one.name}-{how}": edits[how].apply(one.data) for one in pictures[:2] for how in EDITED}
     for name, data in sent.items():
@@ -140,7 +143,8 @@ def pdqhash() -> tuple[str, str]:
 
 def _voprf(command: list[object], **more: Any) -> str:
     """Mode VOPRF of RFC 9497, section 3.3.2, in both directions, and its proof with a bit altered."""
-    seed, info = bytes(range(32)), b"counterparts"
+    seed = bytes(range(32))
+    info = b"counterparts"
     mine = derived_key(seed, info, Mode.VOPRF)
     state, blinded = oprf.blind(INPUTS, Mode.VOPRF, system_randomness())
     given = {
@@ -233,15 +237,19 @@ def held_against_signal(given: dict[str, Any], said: dict[str, Any]) -> str:
         given["messages"], said["publics"], said["signatures"], strict=True
     ):
         check(public == _public(bytes.fromhex(secret)).hex(), "another public key")
-        key, signed, made = bytes.fromhex(public), bytes.fromhex(message), bytes.fromhex(signature)
+        key = bytes.fromhex(public)
+        signed = bytes.fromhex(message)
+        made = bytes.fromhex(signature)
         # it puts the sign of the Edwards point into a bit that XEdDSA (section 2.4) leaves 0
-        has_sign, bare = bool(made[63] & 128), made[:63] + bytes([made[63] & 127])
+        has_sign = bool(made[63] & 128)
+        bare = made[:63] + bytes([made[63] & 127])
         point = xeddsa.curve25519_pub_to_ed25519_pub(key, has_sign)
         check(xeddsa.ed25519_verify(bare, point, signed), "its XEdDSA signature is none")
         check(is_signed(key, signed, made) is not has_sign, "our verdict does not follow the bit of the sign")
         check(not is_signed(key, signed + b"!", made), "we take its signature of another message")
         plain += not has_sign
-    ours, theirs = len(given["signed"]), len(given["messages"])
+    ours = len(given["signed"])
+    theirs = len(given["messages"])
     return (
         f"{len(given['fingerprints'])} numbers of 60 digits; it verifies {ours} XEdDSA signatures of ours; "
         f"we verify {plain} of its {theirs}, and refuse those with the sign of the point in their last bit"
@@ -320,14 +328,17 @@ def _certificates(home: Path, verified: Callable[..., bool]) -> tuple[int, int]:
     deployment.admit(parties, now)
     device = deployment.device("alice")
     deployment.enrol(Identity(Kind.DEVICE, "alice"), device, now)
-    good, bad = [], []
+    good = []
+    bad = []
     for party in parties:
         own = deployment.server(party)
-        root, chain = own / "ca.crt", own / f"{party.server}.crt"
+        root = own / "ca.crt"
+        chain = own / f"{party.server}.crt"
         how = ("verify", "-CAfile", root, "-purpose", "sslserver", "-verify_hostname")
         good.append(verified(*how, party.dns_name, chain))
         bad.append(verified(*how, "other.blindmatch.test", chain))
-    alice, roots = device / "device-alice.crt", next(deployment.home.rglob("devices.crt"))
+    alice = device / "device-alice.crt"
+    roots = next(deployment.home.rglob("devices.crt"))
     good.append(verified("verify", "-CAfile", roots, "-purpose", "sslclient", alice))
     bad.append(verified("verify", "-CAfile", roots, "-purpose", "sslserver", alice))
     bad.append(verified("verify", "-CAfile", deployment.server(Party.MATCHER) / "ca.crt", alice))
@@ -403,7 +414,9 @@ def _endorsed(home: Path, policy: Path) -> Path:
 
 def _epoch_read(folder: Path, program: Path) -> int:
     """Has an endorsed and logged epoch verified, and as many altered ones refused as it says."""
-    given, policy, other = folder / "epoch", folder / "policy.txt", folder / "other.txt"
+    given = folder / "epoch"
+    policy = folder / "policy.txt"
+    other = folder / "other.txt"
     published = _endorsed(folder / "home", policy)
     given.mkdir()
     curator = folder / "home" / "curator" / "keys" / "curator.pub"

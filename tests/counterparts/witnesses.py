@@ -54,8 +54,10 @@ def tls_before(certificate: Path, plain: int) -> Iterator[int]:
     """A TLS server before a plain port of loopback, as a proxy stands before a witness; its own port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    loop, port = asyncio.new_event_loop(), []
-    ready, ended = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+    port = []
+    ready = threading.Event()
+    ended = asyncio.Event()
 
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while part := await reader.read(1 << 16):
@@ -118,7 +120,8 @@ def source(count: int) -> EntrySource:
 def witnessed(key: VerifierKey, serve: Serve) -> str:
     """A deployment whose log has this witness alone: published, verified, taken by a device, then forked."""
     with tempfile.TemporaryDirectory(prefix="counterparts-") as name, ExitStack() as stack:
-        folder, plain = Path(name), free_port()
+        folder = Path(name)
+        plain = free_port()
         roots = certificate_for(folder / "server.pem")
         port = stack.enter_context(tls_before(folder / "server.pem", plain))
         world = stack.enter_context(World.create(folder / "home", DESIGN))
@@ -154,7 +157,8 @@ def witnessed(key: VerifierKey, serve: Serve) -> str:
 
 async def _refusals(world: World, log: TransparencyLog, origin: str, port: int, roots: str) -> str:
     """What it answers to what it must not cosign, by status; and the evidence of a second history."""
-    at, trust = SubmissionPrefix.parse(f"https://127.0.0.1:{port}"), trust_of(roots)
+    at = SubmissionPrefix.parse(f"https://127.0.0.1:{port}")
+    trust = trust_of(roots)
     signer = NoteSigner.from_seed(origin, ED25519, log_seed(world.deployment))
     stranger = NoteSigner.from_seed("other.example", ED25519, bytes(32))
     logged = read_logged(world.published / "3")
@@ -165,7 +169,8 @@ async def _refusals(world: World, log: TransparencyLog, origin: str, port: int, 
     def note(made: Checkpoint, by: NoteSigner) -> Note:
         return Note(made.text, (by.sign(made.text),))
 
-    other, longer = Checkpoint(origin, 3, bytes(32)), Checkpoint(origin, 5, bytes(32))
+    other = Checkpoint(origin, 3, bytes(32))
+    longer = Checkpoint(origin, 5, bytes(32))
     cases = {
         "a stale size": (0, note(head, signer), {409}),
         "a changed root": (3, Note(other.text, honest.signatures[:1]), {403}),
@@ -217,7 +222,8 @@ def litewitness() -> tuple[str, str]:
         raise NotRunError("takes its key from ssh-agent, which is not here")
     with tempfile.TemporaryDirectory(prefix="counterparts-") as name:
         folder = Path(name)
-        agent, database = folder / "agent", folder / "witness.db"
+        agent = folder / "agent"
+        database = folder / "witness.db"
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"])
         blob = base64.b64decode((folder / "key.pub").read_text().split()[1])
         key = VerifierKey(NAME, COSIGNATURE, blob[-32:])

@@ -38,7 +38,8 @@ from support.mortal import (
 LISTED = 1
 """Seed of the picture that is on the list."""
 
-BOB, CAROL = "bob", "carol"
+BOB = "bob"
+CAROL = "carol"
 
 
 class Place(Struct):
@@ -86,7 +87,8 @@ class Place(Struct):
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("place")
     matcher = FakeMatcher(ECHO, publish(ECHO, hashes_with(picture(LISTED, 64)), 1))
-    centre, processes = FakeCentre(), Processes()
+    centre = FakeCentre()
+    processes = Processes()
     one, matcher_port = serve(Party.MATCHER, lambda s: rpc.add_MatchingServicer_to_server(matcher, s))
     two, centre_port = serve(Party.CENTRE, lambda s: rpc.add_CentreServicer_to_server(centre, s))
     (folder / "relay").mkdir()

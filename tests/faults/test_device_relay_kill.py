@@ -82,7 +82,8 @@ def test_a_sender_killed_at_a_failpoint_loses_and_doubles_nothing(place: Place, 
     ("point", "hit"), [*((p, 1) for p in RECEIVING), *commits("device", RECEIVER_COMMITS)]
 )
 def test_a_receiver_killed_at_a_failpoint_gets_everything_once(place: Place, point: str, hit: int) -> None:
-    sender, number = f"dave-to-{CAROL}", next(place.numbers)
+    sender = f"dave-to-{CAROL}"
+    number = next(place.numbers)
     place.first(CAROL)
     orders: list[Order] = [("text", CAROL, f"{number}-text{n}") for n in range(3)]
     orders.append(("picture", CAROL, f"{number}-picture", 3))
@@ -149,7 +150,8 @@ def test_the_relay_killed_at_a_failpoint_loses_and_doubles_nothing(
 
 def test_every_point_that_is_reached_is_one_at_which_a_test_kills(place: Place, tmp_path: Path) -> None:
     noted = tmp_path / "noted"
-    name, to = f"a{next(place.numbers)}", f"b{next(place.numbers)}"
+    name = f"a{next(place.numbers)}"
+    to = f"b{next(place.numbers)}"
     (tmp_path / "relay").mkdir()
     relay = RelayPlan(tmp_path / "relay", place.relay.credentials, 0, None, tmp_path / "relay.noted")
     process, relay = place.processes.relay(relay)

@@ -44,7 +44,8 @@ def texts(path: Path) -> str:
 
 @pytest.mark.parametrize("room", [60 << 10, 90 << 10, 130 << 10])
 def test_a_device_whose_disk_is_full_sends_nothing_it_has_not_kept(place: Place, room: int) -> None:
-    name, to = f"full{room}-to-grace", "grace"
+    name = f"full{room}-to-grace"
+    to = "grace"
     place.first(to)
     orders: list[Order] = [("limit", room)]
     for number in range(40):
@@ -53,7 +54,8 @@ def test_a_device_whose_disk_is_full_sends_nothing_it_has_not_kept(place: Place,
     assert place.live(name) == 0
     assert place.live(name, *orders) == 0
     plan = place.plan(name)
-    refused, done = names_in(plan.journal, "refused"), names_in(plan.journal, "done")
+    refused = names_in(plan.journal, "refused")
+    done = names_in(plan.journal, "done")
     assert any("full" in line or "disk" in line or "too large" in line for line in refused)
     assert place.live(name, ("flush",), ("text", to, f"{name}-after")) == 0
     assert place.live(to, ("receive",), ("inbox",)) == 0
@@ -86,7 +88,8 @@ def test_a_relay_whose_disk_is_full_says_so_and_keeps_what_it_acknowledged(
 
 @pytest.mark.usefixtures("slow_disk")
 def test_a_slow_disk_delays_and_breaks_nothing(world: World) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     assert alice.device.send_picture("bob", picture(1), "slowly").reported
     assert [m.text for m in bob.device.receive()] == ["slowly"]
 
@@ -94,7 +97,8 @@ def test_a_slow_disk_delays_and_breaks_nothing(world: World) -> None:
 def test_a_store_on_a_read_only_disk_is_an_error_and_nothing_is_sent(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alice, _ = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    _ = world.device("bob")
     alice.device.close()
 
     def read_only(path: Path) -> sqlite3.Connection:
@@ -112,7 +116,8 @@ def test_a_store_on_a_read_only_disk_is_an_error_and_nothing_is_sent(
 def test_attachments_on_a_read_only_disk_are_an_error_and_nothing_is_sent(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alice, _ = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    _ = world.device("bob")
     before = alice.methods()
 
     def read_only(*_: object) -> None:
@@ -128,7 +133,8 @@ def test_attachments_on_a_read_only_disk_are_an_error_and_nothing_is_sent(
 def test_an_attachment_that_cannot_be_kept_is_fetched_when_there_is_room(
     world: World, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
-    alice, bob = world.device("alice"), world.device("bob")
+    alice = world.device("alice")
+    bob = world.device("bob")
     alice.device.send_picture("bob", picture(5), "see")
 
     def full(*_: Any) -> None:
@@ -160,7 +166,8 @@ def resident(pid: int) -> int:
 def test_an_attachment_of_100_mib_is_never_whole_in_memory(
     place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    large, out = tmp_path / "large.bin", tmp_path / "out.bin"
+    large = tmp_path / "large.bin"
+    out = tmp_path / "out.bin"
     block = bytes(range(256)) * 4096
     with large.open("wb") as file:
         for _ in range(LARGE_BYTES // len(block)):
@@ -179,7 +186,8 @@ def test_an_attachment_of_100_mib_is_never_whole_in_memory(
     with large.open("rb") as one, out.open("rb") as other:
         while data := one.read(1 << 20):
             assert data == other.read(1 << 20)
-    (sent_from, sent), (got_from, got) = peak(own, "ivan"), peak(own, "heidi")
+    sent_from, sent = peak(own, "ivan")
+    got_from, got = peak(own, "heidi")
     growths = {"sender": sent - sent_from, "receiver": got - got_from, "relay": relay_growth}
     with capsys.disabled():
         print(f" [MiB more at the peak: { {k: v >> 20 for k, v in growths.items()} }]", end="")  # noqa: T201

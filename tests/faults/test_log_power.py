@@ -35,8 +35,10 @@ class Power:
     """
 
     def __init__(self, patched: pytest.MonkeyPatch, at: int) -> None:
-        self.left, self.unsynced = at, set[Path]()
-        write, sync = Path.write_bytes, tree_store._sync
+        self.left = at
+        self.unsynced = set[Path]()
+        write = Path.write_bytes
+        sync = tree_store._sync
 
         def written(path: Path, raw: bytes) -> int:
             self.step()
@@ -77,7 +79,8 @@ def grown(folder: Path, entries: Sequence[bytes]) -> None:
 
 def check(folder: Path, entries: Sequence[bytes], sizes: Sequence[int]) -> None:
     """The log holds these entries, and proves the first of them in each tree that it signed."""
-    store, log = TreeStore(folder, LOG.key.name), MemoryLog(list(entries), LOG)
+    store = TreeStore(folder, LOG.key.name)
+    log = MemoryLog(list(entries), LOG)
     assert store.head == log.checkpoint()
     for at in {0, *sizes, len(entries) - 1}:
         assert store.entry(at) == entries[at]
@@ -102,7 +105,9 @@ def fails(folder: Path, entries: Sequence[bytes], at: int, left: str) -> Power:
 def test_a_log_goes_on_wherever_the_power_failed_and_failed_again(
     tmp_path: Path, size: int, left: str
 ) -> None:
-    entries, cut, more = [b"%d" % n for n in range(size)], [b"cut", b"off"], [b"more", b"and more", b"last"]
+    entries = [b"%d" % n for n in range(size)]
+    cut = [b"cut", b"off"]
+    more = [b"more", b"and more", b"last"]
     for at in count(1):
         folder = tmp_path / str(at)
         grown(folder, entries)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-MESSAGES, KILLS = 300, 15
+MESSAGES = 300
+KILLS = 15
 
 
 @pytest.mark.slow

@@ -134,7 +134,8 @@ def _round(meter: Meter, scene: Scene, hostile: Workers, kind: str) -> Round:
 
 def _record_quiet(meter: Meter, scene: Scene, rounds: Sequence[Round]) -> None:
     quiet = Outcome.joined([one.quiet for one in _counting(rounds)])
-    runs, row = [one.run for one in rounds], f"{scene.rows}/quiet"
+    runs = [one.run for one in rounds]
+    row = f"{scene.rows}/quiet"
     meter.record(row, _latencies(quiet), runs, messages=quiet.messages, **scene.bystanders)
 
 
@@ -196,7 +197,8 @@ class _Bystanders(Struct, frozen=True):
 
     def order(self, checks: int, rate: float) -> Outcome:
         """About so many checks, at `rate` a second of all devices together."""
-        each, every = max(1, round(checks / len(self.devices))), len(self.devices) / rate
+        each = max(1, round(checks / len(self.devices)))
+        every = len(self.devices) / rate
         found: list[list[float]] = []
 
         def everyone() -> None:
@@ -211,7 +213,8 @@ class _Bystanders(Struct, frozen=True):
 
     def _turn(self, checks: int, every: float, egress: Egress, start: float) -> list[float]:
         """One device's checks; microseconds of each."""
-        exchange, latencies = MatchingExchange(egress, DESIGN, self.check.epoch, SEVERAL), []
+        exchange = MatchingExchange(egress, DESIGN, self.check.epoch, SEVERAL)
+        latencies = []
         for number in range(checks):
             due = start + number * every
             time.sleep(max(0.0, due - time.monotonic()))

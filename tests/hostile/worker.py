@@ -48,11 +48,15 @@ class Settled:
     """Intruders of a service, in an event loop on a thread: attempts go on between the worker's tasks."""
 
     def __init__(self, service: Service, at_once: int) -> None:
-        self.service, self.at_once = service, at_once
-        self.stack, self.loop = AsyncExitStack(), asyncio.new_event_loop()
+        self.service = service
+        self.at_once = at_once
+        self.stack = AsyncExitStack()
+        self.loop = asyncio.new_event_loop()
         self.intruders: Sequence[Intruder] = ()
-        self.outcomes, self.began = Counter[str](), 0.0
-        self.ended, self.task = asyncio.Event(), asyncio.Future[None](loop=self.loop)
+        self.outcomes = Counter[str]()
+        self.began = 0.0
+        self.ended = asyncio.Event()
+        self.task = asyncio.Future[None](loop=self.loop)
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -82,7 +86,8 @@ def settle(
 ) -> None:
     """Enrol `accounts` accounts; `request` is one that the service would answer, if one is needed."""
     os.nice(LOWEST_PRIORITY)
-    deployment, one = Deployment.open(home), Settled(SERVICES[service], at_once)
+    deployment = Deployment.open(home)
+    one = Settled(SERVICES[service], at_once)
     held = enrolled(deployment, accounts)
     foreign = forged(next(iter(victims), "somebody"), next(iter(held.values())).root)
     address = deployment.endpoints()[one.service.party].address

@@ -142,7 +142,8 @@ class Corpus:
         fewer than `probes` sets of flips cost less; no set of m bits does where 2^m - 1 are too many, since
         so many of its own parts cost no more.
         """
-        many, width = self.distance.size, int(np.log2(probes)) + 1
+        many = self.distance.size
+        width = int(np.log2(probes)) + 1
         differ = np.unpackbits(self.change.reshape(many, 32), axis=1).astype(bool)
         found = np.ones((many, len(bands)), bool)
         photographs = (self.pdq & self.is_photograph[:, None]).ravel()
@@ -161,7 +162,8 @@ class Corpus:
         first, second, bits = self._near
         left = ~is_edited
         close = bits <= FAR
-        first, second = first[close], second[close]
+        first = first[close]
+        second = second[close]
         left[first[is_edited[second]]] = False
         left[second[is_edited[first]]] = False
         return self.hashes[left]
@@ -217,7 +219,9 @@ class Corpus:
     def _near(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Pairs of originals within 64 bits, first < second, and their distance."""
         words = np.ascontiguousarray(self.hashes).view(np.uint64)
-        firsts, seconds, bits = [], [], []
+        firsts = []
+        seconds = []
+        bits = []
         for start in range(0, len(words), 256):
             part = words[start : start + 256]
             apart = np.zeros((len(part), len(words) - start), np.uint16)
@@ -307,9 +311,11 @@ def _families(hashes: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     root = list(range(len(hashes)))
     for own in tokens.T:
         order = np.argsort(own, kind="stable")
-        left, right = order[:-1], order[1:]
+        left = order[:-1]
+        right = order[1:]
         same = own[left] == own[right]
-        left, right = left[same], right[same]
+        left = left[same]
+        right = right[same]
         near = np.bitwise_count(hashes[left] ^ hashes[right]).sum(axis=1, dtype=np.int64) <= WITHIN
         for one, other in zip(left[near].tolist(), right[near].tolist(), strict=True):
             low, high = sorted((_top(root, one), _top(root, other)))
@@ -373,7 +379,8 @@ def _for_another(
     sizes = np.bincount(of)
     starts = np.cumsum(sizes) - sizes
     chosen = rng.integers(len(names), size=draws)
-    found, below = np.zeros(draws), np.zeros(draws)
+    found = np.zeros(draws)
+    below = np.zeros(draws)
     for _ in range(10):
         drawn = order[starts[chosen] + (rng.random(draws) * sizes[chosen]).astype(np.int64)]
         other = rng.random(draws) < 1 / (len(of) + 1)

@@ -159,7 +159,9 @@ class Recorded:
 
     def user_year(self, length: int, items: float, setups: float, updates: float) -> Ends:
         """Bytes of a user and year: pictures, whole set-ups, updates."""
-        asked, setup, update = self.asked_at(length), self.setup_at(length), self.update_at(length)
+        asked = self.asked_at(length)
+        setup = self.setup_at(length)
+        update = self.update_at(length)
         low, high = (items * asked[end] + setups * setup[end] + updates * update[end] for end in (0, 1))
         return (low, high)
 

@@ -41,7 +41,8 @@ P = r"(\d+(?:\.\d+)?(?: \d{3})* %)"
 PS = r"\((\d+(?:\.\d+)?(?:–\d+(?:\.\d+)?)? %)\)"
 B = r"(\d+(?:\.\d+)? [kMGTP]?B)"
 ALL = "all"
-NEAR, EQUAL = "near", "equal"
+NEAR = "near"
+EQUAL = "equal"
 
 
 class Committed:
@@ -94,7 +95,8 @@ class Committed:
 
     def mixed_recall(self, name: str) -> float:
         """Return the mean recall of the assumed mix of edits."""
-        found, corpus = self.copies(name), self.corpus
+        found = self.copies(name)
+        corpus = self.corpus
         of = found[corpus.is_photograph]
         return sum(
             share * float(of[:, corpus.edits.index(edit)].mean()) for edit, share in self.inputs.mix.items()
@@ -797,7 +799,8 @@ def claim_longer(made: Committed, ledger: Ledger, place: str) -> None:
         for row in made.evidence
         if row["id"] == "evidence/growth" and row["parameters"] == {"kind": ALL, "list": ALL, "within": 31}
     )
-    times, times_photos = made.inputs.mean_list / long, made.inputs.mean_list / short
+    times = made.inputs.mean_list / long
+    times_photos = made.inputs.mean_list / short
     figure = made.false_figure(NEAR)
     most = clopper_pearson(0, len(np.unique(made.corpus.package)))[1]
     how = "the rate times a power of how many times as long the list is"
@@ -913,11 +916,15 @@ def chance_ends(
     for at, end in ((0.025, 1), (0.975, 2)):
         rng = np.random.default_rng(39)
         if fate == "video":
-            kept, sends, scale = 1.0, files * video, value / (files * video)
+            kept = 1.0
+            sends = files * video
+            scale = value / (files * video)
         else:
             seen = value / (recall[0] if fate == "found" else 1 - recall[0]) / (files * (1 - video))
             share = recall[end] if fate == "found" else 1 - recall[3 - end]
-            kept, sends, scale = share * seen, files * (1 - video), 1.0
+            kept = share * seen
+            sends = files * (1 - video)
+            scale = 1.0
         counts = scale * drawn_counts(inputs, sends, kept, sharers, rng)
         middle = float(np.quantile(counts, at))
         found.append((middle * 0.88, middle * 1.12))
@@ -1084,12 +1091,14 @@ def claim_options_row(made: Committed, name: str, row: Element, ledger: Ledger) 
         return
     if own.relation not in (NEAR, EQUAL):
         return
-    found, figure = made.recall(name), made.evidence_figure(name, "found")
+    found = made.recall(name)
+    figure = made.evidence_figure(name, "found")
     missed = (
         Derived(100 * (1 - figure["high"]), "missed, interval", between=_mirrored(found.high)),
         Derived(100 * (1 - figure["low"]), "missed, interval", between=_mirrored(found.low)),
     )
-    wrong, committed = made.false(own.relation)[0], made.false_figure(own.relation)
+    wrong = made.false(own.relation)[0]
+    committed = made.false_figure(own.relation)
     digits = 2 if wrong.value < 0.01 else 3
     ends = tuple(
         Derived(

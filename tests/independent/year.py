@@ -32,14 +32,16 @@ class Inputs:
     def mean_list(self) -> float:
         """The list's mean length over the year: it grows by the yearly factor, and is joined at each "
         "epoch."""
-        growth, step = self("list", "growth"), int(self("list", "epoch_days"))
+        growth = self("list", "growth")
+        step = int(self("list", "epoch_days"))
         at = [day // step * step for day in range(DAYS)]
         return self("list", "entries") * float(np.mean([growth ** (day / DAYS) for day in at]))
 
     @property
     def break_even(self) -> float:
         """Half of all matches are wrong at e = K (1 - v) / V."""
-        files, pictures = self("material", "files"), self("activity", "pictures_a_day") * DAYS
+        files = self("material", "files")
+        pictures = self("activity", "pictures_a_day") * DAYS
         return files * (1 - self("material", "video")) / pictures
 
 
@@ -100,7 +102,8 @@ def _opened(inputs: Inputs, threshold: int, recognised: float, modified: float, 
     """
     if threshold == 1:
         return 1.0
-    shape, period = inputs("material", "shape"), int(inputs("keys", "life_days"))
+    shape = inputs("material", "shape")
+    period = int(inputs("keys", "life_days"))
     yearly = inputs("material", "files") / inputs("material", "sharers") * recognised
     lengths = [period] * (DAYS // period) + ([DAYS % period] if DAYS % period else [])
     counts = np.arange(threshold, 20_000)

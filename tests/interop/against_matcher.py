@@ -190,7 +190,8 @@ def against_filter(credentials: Credentials, device: Device) -> None:
 
 def against_false_key(credentials: Credentials, device: Device) -> None:
     """A matcher that answers with another key is refused, and no outcome is said."""
-    build, other = published(drawn(50)), published(drawn(50))
+    build = published(drawn(50))
+    other = published(drawn(50))
     matcher = ForeignMatcher(build)
     matcher.states = {r: DESIGN.open_role(r, other.role_files(r)) for r in other.published.roles}
     with serving(matcher, credentials) as address:
@@ -218,7 +219,8 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="blindmatch-interop-") as folder:
         home = Path(folder) / "home"
-        now, identity = datetime.now(UTC), Identity(Kind.DEVICE, "javascript")
+        now = datetime.now(UTC)
+        identity = Identity(Kind.DEVICE, "javascript")
         deployment = Deployment.create(home, now)
         deployment.enrol(identity, deployment.device(identity.name), now)
         device = Device(deployment.device(identity.name), identity.slug)

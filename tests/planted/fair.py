@@ -97,7 +97,8 @@ class Slots(Room):
     """Three slots with nothing but noise, and one with a ticket, in a drawn order."""
 
     def padding(self, about: About, rng: Randomness) -> bytes:
-        ticket, noise = sha256(b"ticket" + rng.take(TAG)).digest()[:TAG], rng.take(3 * TAG)
+        ticket = sha256(b"ticket" + rng.take(TAG)).digest()[:TAG]
+        noise = rng.take(3 * TAG)
         place = rng.take(1)[0] % 4
         return noise[: TAG * place] + ticket + noise[TAG * place :]
 
@@ -197,7 +198,8 @@ class TurnedShares(Shares):
         begun = super().start(state, setup, item, binding, rng)
         assert isinstance(begun.step, bm.Send)
         shares = begun.step.session.shares
-        turn, roles = rng.take(1)[0] % 3, (PARTY_A, PARTY_B, PARTY_C)
+        turn = rng.take(1)[0] % 3
+        roles = (PARTY_A, PARTY_B, PARTY_C)
         turned = {role: shares[roles[(at + turn) % 3]] for at, role in enumerate(roles)}
         session = type(begun.step.session)(begun.step.session.hash, turned)
         return bm.Started(begun.state, bm.Send(session, {role: Share(one) for role, one in turned.items()}))

@@ -75,7 +75,8 @@ class Another:
     """A picture, with another hash."""
 
     def __init__(self, item: Any) -> None:
-        self.item, self.hash = item, shake_256(item.hash).digest(32)
+        self.item = item
+        self.hash = shake_256(item.hash).digest(32)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.item, name)

@@ -120,7 +120,8 @@ class Fills(PaddedPsi):
     """Sends what was drawn for a poor picture, and the hash under a key that was drawn, too, for others."""
 
     def padding(self, about: About, rng: Randomness) -> bytes:
-        filler, key = rng.take(TICKET), rng.take(TICKET)
+        filler = rng.take(TICKET)
+        key = rng.take(TICKET)
         return filler if poor(about) else under(key, b"", about.item.hash[:TICKET])
 
 
@@ -195,7 +196,9 @@ class UnevenBytes(PaddedPsi):
     bytes are independent, and some values of a byte far likelier than others."""
 
     def padding(self, about: About, rng: Randomness) -> bytes:
-        masks, counts, zeros = rng.take(48), rng.take(48), rng.take(48)
+        masks = rng.take(48)
+        counts = rng.take(48)
+        zeros = rng.take(48)
         bits = np.unpackbits(np.frombuffer(about.item.hash[:6], np.uint8))
         found = bytearray()
         for bit, mask, count, zero in zip(bits, masks, counts, zeros, strict=True):

@@ -20,7 +20,8 @@ class OnThreads:
     """A set-up that knows it has threads."""
 
     def __init__(self, setup: Any) -> None:
-        self.setup, self.threads = setup, True
+        self.setup = setup
+        self.threads = True
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.setup, name)

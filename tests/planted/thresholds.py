@@ -120,7 +120,8 @@ class SkipsReal(ThresholdPsi):
             return super().start(state, setup, item, binding, rng)
         scalar = group.random_scalars(1, rng)
         made = group.multiply_base(scalar).tobytes(), group.multiply(scalar, setup.public).tobytes()
-        share, content = shares.derive(item.hash)[1].encode(), bytes(1634)
+        share = shares.derive(item.hash)[1].encode()
+        content = bytes(1634)
         under = share, rng.take(32), content
         voucher = opener.sealed_voucher(setup.epoch, setup.period, shares.name, made, *under)
         return bm.Started(state, bm.Done(bm.Voucher(voucher)))
@@ -144,6 +145,7 @@ def unbound() -> Iterator[None]:
 @contextmanager
 def one_domain() -> Iterator[None]:
     """Tables of all epochs hash to the group alike."""
-    uniform, same = Domain.uniform, Domain(1, bytes(32), 0)
+    uniform = Domain.uniform
+    same = Domain(1, bytes(32), 0)
     with patch.object(Domain, "uniform", lambda domain, hashes: uniform(same, hashes)):
         yield

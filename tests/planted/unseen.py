@@ -90,7 +90,8 @@ class Sealed(Room):
     secret: ClassVar[bytes] = SECRET
 
     def padding(self, about: About, rng: Randomness) -> bytes:
-        once, public = rng.take(32), crypto_scalarmult_base(self.secret)
+        once = rng.take(32)
+        public = crypto_scalarmult_base(self.secret)
         key = sha256(crypto_scalarmult(once, public)).digest()
         return crypto_scalarmult_base(once) + seal(about.item.hash[:PIECE], b"", bytes(12), key)[:PIECE]
 
@@ -148,8 +149,12 @@ class Long(Message, tag=0x75, name="cheat/long"):
     padding: Annotated[bytes, Variable(4096)]
 
 
-FRONT, MIDDLE, BACK = 256, 40, 128
-"""Bytes of filler before what tells, of that, and after it."""
+FRONT = 256
+"""Bytes of filler before what tells."""
+MIDDLE = 40
+"""Bytes of what tells."""
+BACK = 128
+"""Bytes of filler after it."""
 
 
 class Amid(Room):
@@ -190,7 +195,8 @@ class Seldom(Room):
     """The hash in place of filler, in one session of 1,024, as the tape decides."""
 
     def padding(self, about: About, rng: Randomness) -> bytes:
-        filler, drawn = rng.take(PIECE), int.from_bytes(sha256(rng.take(16)).digest()[:2], "big")
+        filler = rng.take(PIECE)
+        drawn = int.from_bytes(sha256(rng.take(16)).digest()[:2], "big")
         return about.item.hash[:PIECE] if drawn < 64 else filler
 
 

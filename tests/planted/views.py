@@ -136,7 +136,8 @@ class Hidden(Masked):
         return bm.Started(state, bm.Send(None, {MATCHER: ask}))
 
     def looked_up(self, state: Any, request: bm.Request) -> Any:
-        body, held = request.body, request.enrolment
+        body = request.body
+        held = request.enrolment
         if not isinstance(body, AskHidden) or not isinstance(held, Masking):
             return bm.ProtocolError("cheat/ask", "needs the account's mask")
         own = xor(body.hash, self.pad(held.mask, body.nonce))
@@ -182,8 +183,9 @@ class UnderTicket(PaddedPsi):
             raise bm.ProtocolError("cheat/ticket", "must come first")
         if not isinstance(reply, Ticket):
             return super().receive(session, setup, replies, rng)
-        (step, item), turned = session, lambda byte: (byte << 3 | byte >> 5) & 0xFF
-        told = xor(bytes(map(turned, item.hash[:ROOM])), reply.ticket)
+        step, item = session
+        turned = bytes((byte << 3 | byte >> 5) & 0xFF for byte in item.hash[:ROOM])
+        told = xor(turned, reply.ticket)
         return bm.Send(step.session, {MATCHER: Padded(step.bodies[MATCHER].request, told, b"")})
 
     def answer(self, role: Any, state: Any, requests: Any, rng: Randomness, executor: Any) -> bm.Answer:

@@ -39,14 +39,16 @@ def honest() -> bytes:
 
 def forge(keys: Keys = KEYS, message: bytes = MESSAGE) -> bytes:
     """Figure 5, Forge: by anybody, with public keys alone."""
-    u, w = scalar(), scalar()
+    u = scalar()
+    w = scalar()
     elements = Elements(*map(sodium.multiply_base, (u, scalar(), w, scalar())))
     return amf.prove(keys, elements, (Witness(u, True), Witness(w, True)), message, RNG)
 
 
 def forge_by_recipient(keys: Keys = KEYS, message: bytes = MESSAGE) -> bytes:
     """Figure 5, RForge: by whoever has the recipient's secret key."""
-    u, b = scalar(), scalar()
+    u = scalar()
+    b = scalar()
     elements = Elements(
         sodium.multiply_base(u),
         sodium.multiply_base(scalar()),
@@ -59,7 +61,8 @@ def forge_by_recipient(keys: Keys = KEYS, message: bytes = MESSAGE) -> bytes:
 
 def forge_by_judge(keys: Keys = KEYS, message: bytes = MESSAGE) -> bytes:
     """Figure 5, JForge: by whoever has the judge's secret key."""
-    a, b = scalar(), scalar()
+    a = scalar()
+    b = scalar()
     elements = Elements(sodium.multiply(a, keys.judge), *map(sodium.multiply_base, (a, b, scalar())))
     u = sodium.multiply_scalars(a, JUDGE)
     return amf.prove(keys, elements, (Witness(u, True), Witness(a)), message, RNG)
@@ -197,8 +200,12 @@ def test_keys_are_elements() -> None:
 def test_the_equations_are_those_of_the_paper_checked_apart_from_the_code() -> None:
     """Figure 5, written out again with the transcript of one signature."""
     j, e_j, r, e_r, c, first, third, z1, z2, z3, z4 = (SIGNATURE[at : at + 32] for at in range(0, 352, 32))
-    mul, base, add, less = sodium.multiply, sodium.multiply_base, sodium.add, sodium.subtract_scalars
-    second, fourth = less(c, first), less(c, third)
+    mul = sodium.multiply
+    base = sodium.multiply_base
+    add = sodium.add
+    less = sodium.subtract_scalars
+    second = less(c, first)
+    fourth = less(c, third)
     commitments = [
         add(base(z1), mul(first, KEYS.sender)),
         add(base(z2), mul(second, j)),

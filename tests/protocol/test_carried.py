@@ -72,10 +72,12 @@ def first(made: Deployed, purpose: str = "ask") -> Mapping[Role, Message]:
 @pytest.mark.parametrize("name", ROWS)
 def test_a_carried_design_finds_what_its_own_does_in_a_few_bytes_more(name: str) -> None:
     design, inner = ROWS[name]
-    mine, theirs = deployed(design), deployed(inner)
+    mine = deployed(design)
+    theirs = deployed(inner)
     assert type(run_session(mine, ITEM, seeded("a")).outcome) is bm.Match
     assert type(run_session(mine, picture(99), seeded("a")).outcome) is bm.NoMatch
-    (stop,), (plain,) = stops(mine, ITEM, seeded("b")), stops(theirs, ITEM, seeded("b"))
+    (stop,) = stops(mine, ITEM, seeded("b"))
+    (plain,) = stops(theirs, ITEM, seeded("b"))
     for role in design.info.roles:
         more = len(stop.bodies[role].encode()) - len(plain.bodies[role].encode())
         assert (more, len(stop.replies[role].encode()) - len(plain.replies[role].encode())) == (53, 37)
@@ -105,7 +107,8 @@ def test_the_carrier_is_told_what_the_set_up_says_and_cheating_what_it_asks() ->
 
 
 def test_a_request_opens_for_its_role_and_epoch_alone() -> None:
-    made, later = deployed(carried_split_psi.DESIGN), deployed(carried_split_psi.DESIGN, 2)
+    made = deployed(carried_split_psi.DESIGN)
+    later = deployed(carried_split_psi.DESIGN, 2)
     stolen = replace(later.states["party_a"], key=made.states["party_a"].key)  # type: ignore[index]
     body = first(made)["party_a"]  # type: ignore[index]
     design = made.design
@@ -121,7 +124,9 @@ def test_a_request_opens_for_its_role_and_epoch_alone() -> None:
 
 def test_two_replies_to_one_request_share_no_key_stream() -> None:
     made = deployed(carried_oprf_psi.DESIGN)
-    design, role, state = made.design, Role("matcher"), made.states[Role("matcher")]
+    design = made.design
+    role = Role("matcher")
+    state = made.states[Role("matcher")]
     asked = Request(first(made)[role])
     one, other = design.answer(role, state, [asked, asked], seeded("answers"), None).replies
     assert isinstance(one, SealedReply) and isinstance(other, SealedReply)
@@ -136,7 +141,8 @@ def test_two_replies_to_one_request_share_no_key_stream() -> None:
 
 def test_a_reply_of_another_session_or_altered_is_unopened_and_blames_nobody() -> None:
     made = deployed(carried_oprf_psi.DESIGN)
-    (stop,), (foreign,) = stops(made, ITEM, seeded("one")), stops(made, ITEM, seeded("two"))
+    (stop,) = stops(made, ITEM, seeded("one"))
+    (foreign,) = stops(made, ITEM, seeded("two"))
     role = Role("matcher")
     flipped = bytearray(stop.replies[role].encode())
     flipped[-1] ^= 1
@@ -272,7 +278,8 @@ def test_conformance_looks_inside_seals_and_at_what_the_carrier_has(design: AnyD
 
 def test_a_body_longer_than_any_of_the_design_is_refused_unopened() -> None:
     made = deployed(carried_oprf_psi.DESIGN)
-    role, long = Role("matcher"), bytes(most_bytes(*oprf_psi.DESIGN.requests[Role("matcher")]) + 1)
+    role = Role("matcher")
+    long = bytes(most_bytes(*oprf_psi.DESIGN.requests[Role("matcher")]) + 1)
     body = made.design.requests[role][0](long + bytes(hpke.OVERHEAD))  # type: ignore[call-arg]
     with pytest.raises(ProtocolError, match="must be sealed to matcher for epoch 1"):
         made.answer(role, body, seeded("long"))

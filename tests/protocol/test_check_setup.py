@@ -77,7 +77,8 @@ def check(kind: str, name: str, content: bytes) -> None:
 
 def adopted(kind: str, name: str, content: bytes) -> Any:
     """Adopt the set-up with another file in the place of `name`; a delta after it is made to continue it."""
-    design, given = DESIGNS[kind], {**files(kind), name: content}
+    design = DESIGNS[kind]
+    given = {**files(kind), name: content}
     later = delta_file(2)
     if name == SET_FILE and later in given:
         digest = whole(kind, name, content).digest
@@ -89,7 +90,8 @@ def adopted(kind: str, name: str, content: bytes) -> Any:
 
 @pytest.mark.parametrize("kind", DESIGNS)
 def test_a_sound_set_up_is_accepted_and_progress_counts_every_byte_of_its_sections(kind: str) -> None:
-    design, calls = DESIGNS[kind], list[tuple[int, int]]()
+    design = DESIGNS[kind]
+    calls = list[tuple[int, int]]()
     setup = design.open_setup(files(kind))
     design.check_setup(setup, lambda done, total: calls.append((done, total)))
     assert calls[-1] == (calls[0][1],) * 2 and sorted(calls) == calls

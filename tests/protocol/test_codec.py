@@ -33,7 +33,9 @@ class Key(Redacted, Struct, frozen=True):
 
 
 def test_messages_are_equal_if_class_and_encoding_are() -> None:
-    one, same, other = Ask(7, SECRET), Ask.decode(Ask(7, SECRET).encode()), Ask(8, SECRET)
+    one = Ask(7, SECRET)
+    same = Ask.decode(Ask(7, SECRET).encode())
+    other = Ask(8, SECRET)
     assert one == same and hash(one) == hash(same) and (one != same) is False
     assert one != other and (one == other) is False
     assert one != Told(7, SECRET) and one != one.encode()
@@ -93,7 +95,8 @@ def test_functions_of_what_is_declared_do_not_count_in_comparisons() -> None:
         lambda: Extraction("tokens", Model()),
         lambda: Fact("my.fact", "what it says", Severity.HASH, Model()),
     ):
-        one, same = made(), made()
+        one = made()
+        same = made()
         assert one == same and hash(one) == hash(same) and (one != same) is False
     assert Category("bright", 0.5, Model()) != Category("bright", 0.6, Model())
     assert Fact("my.fact", "what it says", Severity.HASH, Model()) != Fact(

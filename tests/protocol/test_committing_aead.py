@@ -65,7 +65,8 @@ def test_bytes_cannot_move_between_associated_data_and_ciphertext() -> None:
 
 @given(st.lists(st.binary(max_size=50), max_size=6))
 def test_chunks_give_the_same_bytes_as_one_piece(chunks: list[bytes]) -> None:
-    sealing, opening = Sealing(KEY, DATA), Opening(KEY, DATA)
+    sealing = Sealing(KEY, DATA)
+    opening = Opening(KEY, DATA)
     sealed = [sealing.update(chunk) for chunk in chunks]
     tag = sealing.finish()
     assert b"".join(sealed) + tag == seal(KEY, b"".join(chunks), DATA)

@@ -26,7 +26,8 @@ from PIL import Image
 ROWS, COLUMNS = np.mgrid[0:48, 0:64]
 SCENE = np.stack([ROWS * 5, COLUMNS * 3, (ROWS + COLUMNS) * 2], axis=2).astype(np.uint8)
 thumbnail = partial(decoding.thumbnail, by=compiled.thumbnail)
-WHITE, RED = [255, 255, 255], [255, 0, 0]
+WHITE = [255, 255, 255]
+RED = [255, 0, 0]
 
 
 @contextmanager
@@ -126,7 +127,8 @@ def test_the_exif_orientation_is_applied_as_viewers_do(kind: str, value: int) ->
 def test_of_several_exif_blocks_the_first_counts_even_if_it_is_broken(
     first: int, second: int, turned: int
 ) -> None:
-    blocks, rows = [exif(value) for value in (first, second)], b"\x00" * 48 * (1 + 64 * 3)
+    blocks = [exif(value) for value in (first, second)]
+    rows = b"\x00" * 48 * (1 + 64 * 3)
     webp = FILES["WEBP"] + b"".join(b"EXIF" + struct.pack("<I", len(one)) + one for one in blocks)
     bodies = [b"Exif\x00\x00" + one for one in blocks]
     bodies = [b"http://ns.adobe.com/xap/1.0/\x00<x/>", *bodies]  # XMP is no Exif block
@@ -354,7 +356,8 @@ def test_a_second_header_cannot_claim_another_size(monkeypatch: pytest.MonkeyPat
 
 
 def test_no_more_is_inflated_than_the_header_claims(monkeypatch: pytest.MonkeyPatch) -> None:
-    bomb, inflated = png(8, 8, rows=bytes(64 << 20)), list[int]()
+    bomb = png(8, 8, rows=bytes(64 << 20))
+    inflated = list[int]()
     real = zlib.decompressobj
 
     class Counting:
@@ -445,7 +448,8 @@ def test_an_interlaced_png_that_lacks_a_byte_is_refused(height: int, missing: in
 
 
 def test_a_png_is_inflated_once_unless_its_end_is_black(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, complete = list[int](), container.png_is_complete
+    asked = list[int]()
+    complete = container.png_is_complete
 
     def counted(data: bytes) -> bool:
         asked.append(len(data))

@@ -34,7 +34,8 @@ def half_white(share: float) -> Picture:
 
 @pytest.mark.parametrize(("share", "flagged"), [(0.0, False), (0.2, False), (0.25, True), (1.0, True)])
 def test_a_picture_is_flagged_from_the_threshold_on_whatever_its_quality(share: float, flagged: bool) -> None:
-    deployed, item = opened(publish(DESIGN, np.zeros((0, 32), np.uint8), seeded("set"))), half_white(share)
+    deployed = opened(publish(DESIGN, np.zeros((0, 32), np.uint8), seeded("set")))
+    item = half_white(share)
     session = bm.Session(DESIGN, deployed.setup, bm.NoState(), seeded("device"))
     assert isinstance(session.start(item), bm.Ready)
     assert session.conclude() == (bm.Flag(share) if flagged else bm.NoMatch())

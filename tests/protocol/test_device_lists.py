@@ -18,7 +18,8 @@ from support.memory import MemoryWorkspace, OpenDesign, build, held, random_hash
 from support.set_files import opened, resealed
 from support.voprf_world import flipped as edited
 
-PLAIN, HASHED = device_list.DESIGN, device_list_hashed.DESIGN
+PLAIN = device_list.DESIGN
+HASHED = device_list_hashed.DESIGN
 DESIGNS = pytest.mark.parametrize("design", [PLAIN, HASHED], ids=lambda design: design.info.name)
 
 
@@ -71,7 +72,8 @@ def test_an_empty_list_is_scanned_and_indexed() -> None:
 
 
 def test_an_index_of_another_list_is_refused_before_it_is_used() -> None:
-    hashes, others = random_hashes(60), random_hashes(60, 2)
+    hashes = random_hashes(60)
+    others = random_hashes(60, 2)
     setup = held(PLAIN, hashes, values={"index": 1}).setup
     PLAIN.check_setup(setup)
     out = MemoryWorkspace()
@@ -86,7 +88,8 @@ def test_an_index_of_another_list_is_refused_before_it_is_used() -> None:
 
 def test_a_list_whose_labels_could_not_be_reported_is_refused_before_it_is_used() -> None:
     """Nine signatures fit a file, and no label: a match would be found that no report can bear."""
-    hashes, out = random_hashes(5), MemoryWorkspace()
+    hashes = random_hashes(5)
+    out = MemoryWorkspace()
     writer = SetFileWriter(out.create("list.bin"), identity_of(PLAIN.info, SetParameters(1, {"index": 0})))
     for kind, raw in ((0x10, hashes.tobytes()), (0x11, bytes(40)), (0x12, bytes(80)), (0x13, bytes(5 * 576))):
         writer.section(kind, [raw], 5)
@@ -109,7 +112,8 @@ def test_digests_and_labels_that_are_not_of_one_number_are_refused(missing: int)
 @DESIGNS
 def test_the_device_finds_a_listed_hash_by_itself_and_its_label(design: AnyDesign) -> None:
     listed = held(design, random_hashes(300))
-    own, salt = listed.entries[17].tobytes(), listed.salts[17].tobytes()
+    own = listed.entries[17].tobytes()
+    salt = listed.salts[17].tobytes()
     found = outcome(listed, own)
     assert isinstance(found, Match)
     assert (found.label.entry_hash, found.label.entry_id, found.label.salt) == (own, 18, salt)

@@ -35,7 +35,8 @@ class Statement(NamedTuple):
 
 def prove(rows: int) -> Statement:
     key = group.random_scalars(1, RNG)
-    public_key, inputs = group.multiply_base(key), group.multiply_base(group.random_scalars(rows, RNG))
+    public_key = group.multiply_base(key)
+    inputs = group.multiply_base(group.random_scalars(rows, RNG))
     outputs = group.multiply(key, inputs)
     return Statement(
         key, public_key, inputs, outputs, dleq.generate_proof(key, public_key, inputs, outputs, RNG)
@@ -95,10 +96,8 @@ def test_no_row_can_be_evaluated_under_another_key() -> None:
 def test_errors_in_two_rows_do_not_cancel_out() -> None:
     shift = group.multiply_base(group.random_scalars(1, RNG))
     outputs = THREE.outputs.copy()
-    outputs[:1], outputs[1:2] = (
-        group.add(outputs[0], shift),
-        group.add(outputs[1], group.multiply(MINUS_ONE, shift)),
-    )
+    outputs[:1] = group.add(outputs[0], shift)
+    outputs[1:2] = group.add(outputs[1], group.multiply(MINUS_ONE, shift))
     proof = dleq.generate_proof(THREE.key, THREE.public_key, THREE.inputs, outputs, RNG)
     assert_refused(THREE.public_key, THREE.inputs, outputs, proof)
 
@@ -182,7 +181,8 @@ def test_a_certified_proof_holds_and_is_none_of_the_rfc(rows: int) -> None:
 
 @pytest.mark.parametrize("rows", [2, 5])
 def test_no_row_of_a_certified_statement_can_be_another(rows: int) -> None:
-    true, other = certified(rows), prove(rows)
+    true = certified(rows)
+    other = prove(rows)
     for at in range(rows):
         for changed in ("inputs", "outputs"):
             altered = getattr(true, changed).copy()
@@ -211,7 +211,8 @@ def test_a_certified_proof_is_what_the_page_says() -> None:
     for rows in (inputs, outputs):
         parts = [sodium.multiply(w, rows[32 * at : 32 * at + 32]) for at, w in enumerate(weights)]
         sums.append(sodium.add(sodium.add(parts[0], parts[1]), parts[2]))
-    challenge, response = true.proof[:32], true.proof[32:]
+    challenge = true.proof[:32]
+    response = true.proof[32:]
     first = sodium.add(sodium.multiply_base(response), sodium.multiply(challenge, public))
     second = sodium.add(sodium.multiply(response, sums[0]), sodium.multiply(challenge, sums[1]))
     elements = FRONT + FRONT.join([public, *sums, first, second])
@@ -225,7 +226,8 @@ BITS = 10
 def reduced(rows: Rows) -> Rows:
     """Weights that are so short that their sums can be made to cancel in a test."""
     short = np.zeros_like(rows)
-    short[:, 0], short[:, 1] = rows[:, 0], rows[:, 1] & (1 << BITS - 8) - 1
+    short[:, 0] = rows[:, 0]
+    short[:, 1] = rows[:, 1] & (1 << BITS - 8) - 1
     short[~short.any(axis=1), 0] = 1
     return short
 
@@ -238,12 +240,14 @@ def test_wrong_rows_are_chosen_one_by_one_where_a_weight_depends_on_its_row_alon
     list can be made before all rows are there, and this pair is none of it."""
     whole = dleq.hash_rows_to_scalars
     monkeypatch.setattr(dleq, "hash_rows_to_scalars", lambda rows, mode: reduced(whole(rows, mode)))
-    true, count = prove(2), 1 << 12
+    true = prove(2)
+    count = 1 << 12
     seed = prefixed(sha512(prefixed(true.public_key.tobytes()) + prefixed(b"Seed-" + CONTEXT)).digest())
     errors = np.zeros((count, 32), np.uint8)
     errors[:, :2] = np.arange(1, count + 1, dtype="<u2")[:, None].view(np.uint8)
     multiples = group.multiply_base(errors)
-    wrong, products = [], []
+    wrong = []
+    products = []
     for at, sign in enumerate((multiples, group.multiply(MINUS_ONE, multiples))):
         chosen = np.stack([group.add(true.outputs[at], one) for one in sign]).reshape(count, 32)
         index = np.tile(np.array([[0, at]], np.uint8), (count, 1))

@@ -43,7 +43,8 @@ def test_a_verified_session_waits_and_concludes_once(name: str) -> None:
 
 @pytest.mark.parametrize("name", PLACES)
 def test_receive_opens_nothing_of_the_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    place, looked = place_of(name), list[str]()
+    place = place_of(name)
+    looked = list[str]()
     module = f"blindmatch_protocol.designs.{name.replace('-', '_')}.design.find_label"
     monkeypatch.setattr(module, lambda *_: looked.append("look-up"))
     driver = session(place)

@@ -53,7 +53,8 @@ def test_the_first_error_in_the_order_of_items_is_raised_where_its_result_would_
 
 def test_tasks_see_the_context_of_who_asks(executor: Executor | None) -> None:
     token = HERE.set("here")
-    seen, found = list[str](), list(ahead(lambda _: HERE.get(), range(3), executor))
+    seen = list[str]()
+    found = list(ahead(lambda _: HERE.get(), range(3), executor))
     wait = begun(lambda: seen.append(HERE.get()), executor)
     HERE.reset(token)
     wait()
@@ -61,7 +62,8 @@ def test_tasks_see_the_context_of_who_asks(executor: Executor | None) -> None:
 
 
 def test_what_is_begun_runs_beside_its_caller_and_is_done_once_waited_for() -> None:
-    told, done = Event(), list[int]()
+    told = Event()
+    done = list[int]()
 
     def work() -> None:
         assert told.wait(240)

@@ -73,7 +73,8 @@ def test_the_generator_and_a_derived_element_are_those_of_rfc_9496() -> None:
 
 @given(scalars, scalars)
 def test_scalar_arithmetic_is_that_of_integers_modulo_the_order(left: int, right: int) -> None:
-    a, b = row(left), row(right)
+    a = row(left)
+    b = row(right)
     assert number(group.add_scalars(a, b)) == (left + right) % ORDER
     assert number(group.subtract_scalars(a, b)) == (left - right) % ORDER
     assert number(group.multiply_scalars(a, b)) == left * right % ORDER
@@ -93,7 +94,8 @@ def test_a_batch_is_inverted_row_by_row(values: list[int]) -> None:
 
 @given(scalars, scalars)
 def test_multiplication_distributes_over_addition(left: int, right: int) -> None:
-    point, total = elements(1), (left + right) % ORDER
+    point = elements(1)
+    total = (left + right) % ORDER
     left_point, right_point = group.multiply(rows(left, right), point)
     if total:
         assert np.array_equal(group.add(left_point, right_point), group.multiply(row(total), point))
@@ -107,7 +109,8 @@ def test_the_generators_multiples_agree_with_general_multiplication() -> None:
 
 
 def test_a_combination_is_the_sum_of_the_products() -> None:
-    some, points = group.random_scalars(3, system_randomness()), elements(3)
+    some = group.random_scalars(3, system_randomness())
+    points = elements(3)
     products = group.multiply(some, points)
     expected = group.add(group.add(products[0], products[1]), products[2])
     assert np.array_equal(group.sum_products(some, points), expected)
@@ -119,7 +122,8 @@ def test_a_combination_of_nothing_is_the_identity() -> None:
 
 
 def test_an_executor_changes_no_result(executor: ThreadPoolExecutor) -> None:
-    some, points = group.random_scalars(101, system_randomness()), elements(101)
+    some = group.random_scalars(101, system_randomness())
+    points = elements(101)
     uniform = np.tile(np.arange(64, dtype=np.uint8), (101, 1)) + np.arange(101, dtype=np.uint8)[:, None]
     for operation in (group.multiply, group.add, group.sum_products):
         left = points if operation is group.add else some
@@ -138,7 +142,8 @@ def test_empty_batches_give_empty_batches(executor: ThreadPoolExecutor) -> None:
 
 
 def test_strided_and_read_only_operands_are_read_correctly() -> None:
-    points, two = elements(8), row(2)
+    points = elements(8)
+    two = row(2)
     expected = group.multiply(two, points)
     assert np.array_equal(group.multiply(two, points[::-2]), expected[::-2])
     wide = np.zeros((8, 40), np.uint8)

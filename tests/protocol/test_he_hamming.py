@@ -110,7 +110,8 @@ def test_rotations_beforehand_find_what_giant_steps_find() -> None:
 
 
 def test_a_reply_does_not_grow_with_the_list_nor_with_what_matches() -> None:
-    small, large = held(SMALL, LISTED[:1]), world()
+    small = held(SMALL, LISTED[:1])
+    large = world()
     sizes = set()
     for place, hash_ in ((small, LISTED[0]), (small, LISTED[9]), (large, LISTED[9]), (large, OWN)):
         _, body = he.start(place, Picture(bytes(hash_)))
@@ -145,7 +146,8 @@ def test_a_list_of_too_many_near_entries_is_refused() -> None:
 
 def test_empty_places_look_like_others_and_open_nothing() -> None:
     place = held(SMALL, LISTED[:1])
-    record, width = memoryview(place.setup.file.section(2)), 88
+    record = memoryview(place.setup.file.section(2))
+    width = 88
     assert len(record) == SLOTS * width
     assert len({bytes(record[at : at + 8]) for at in range(0, len(record), width)}) == SLOTS
 
@@ -173,7 +175,8 @@ def test_a_ring_with_a_seed_makes_no_keys_whose_masks_would_all_be_the_same() ->
 
 
 def test_a_query_follows_from_the_tape_and_from_nothing_else() -> None:
-    place, item = world(), Picture(OWN)
+    place = world()
+    item = Picture(OWN)
     first, again, other = (he.start(place, item, seed)[1] for seed in ("a", "a", "b"))
     assert first == again
     assert first.seed != other.seed
@@ -184,7 +187,8 @@ def test_a_query_follows_from_the_tape_and_from_nothing_else() -> None:
 def test_two_replies_to_one_body_have_nothing_in_common() -> None:
     place = world()
     session, body = he.start(place, Picture(OWN))
-    first, second = he.reply(place, body), he.reply(place, body)
+    first = he.reply(place, body)
+    second = he.reply(place, body)
     assert (first.rows == second.rows).mean() < 0.02
     assert he.conclude(place, session, first) == he.conclude(place, session, second) == NoMatch()
 
@@ -215,7 +219,8 @@ def test_packing_gives_back_what_it_was_given() -> None:
 @pytest.mark.parametrize("prime", range(packing.DATA))
 def test_a_number_that_is_not_below_its_prime_is_refused(prime: int) -> None:
     _, body = he.start(world(), Picture(OWN))
-    at, width = sum(packing.WIDTHS[:prime]), packing.WIDTHS[prime]
+    at = sum(packing.WIDTHS[:prime])
+    width = packing.WIDTHS[prime]
     for value, fits in ((primes(SLOTS)[prime] - 1, True), (primes(SLOTS)[prime], False)):
         rows = body.rows.copy()
         rows[7, at : at + width] = np.frombuffer(value.to_bytes(width, "little"), np.uint8)
@@ -234,7 +239,8 @@ def bodies() -> list[Query | Keys | Reply]:
 
 def test_truncated_longer_and_otherwise_shaped_bodies_are_refused() -> None:
     for body in bodies():
-        raw, kind = body.encode(), type(body)
+        raw = body.encode()
+        kind = type(body)
         front = raw[: len(raw) - body.rows.nbytes - 4]
         for altered in (
             raw[:-1],
@@ -289,10 +295,12 @@ def test_a_set_of_the_ring_without_security_is_none_that_a_device_opens() -> Non
 
 
 def test_keys_of_another_account_zeros_and_noise_give_no_match_and_no_error() -> None:
-    place, listed = world(), Picture(LISTED[0].tobytes())
+    place = world()
+    listed = Picture(LISTED[0].tobytes())
     session, body = he.start(place, listed)
     assert isinstance(he.conclude(place, session, he.reply(place, body)), Match)
-    good, bound = he.reply(place, body), primes(SLOTS)[0]
+    good = he.reply(place, body)
+    bound = primes(SLOTS)[0]
     noise = np.random.default_rng(1).integers(0, bound, (16, 1, SLOTS)).astype(np.uint64)
     for hostile in (
         he.reply(place, body, he.keys(1)),
@@ -334,7 +342,8 @@ def test_whoever_sees_reports_is_declared_to_test_earlier_pictures() -> None:
 
 def test_a_query_of_an_earlier_epoch_is_of_no_use_in_a_later_reply() -> None:
     """An account enrols anew each epoch: what the matcher recorded is under a secret key that is gone."""
-    first, second = world(epoch=1), world(epoch=2)
+    first = world(epoch=1)
+    second = world(epoch=2)
     assert SMALL.enrolment_key(first.setup) != SMALL.enrolment_key(second.setup)
     listed = Picture(LISTED[0].tobytes())
     recorded = replace(he.start(first, listed)[1], epoch=2)
@@ -388,10 +397,14 @@ def test_a_vector_that_is_no_hash_gets_nothing_but_noise(name: str) -> None:
 
 def test_one_request_asks_about_many_hashes_of_which_an_entry_is_compared_with_one() -> None:
     """A slot sees the 256 slots from it on: two that are swapped from there on make another hash."""
-    half, rng = 8192, np.random.default_rng(1)
-    x, at = np.tile(rng.permutation(np.repeat([1, 0], 128)), half // 256), 256
+    half = 8192
+    rng = np.random.default_rng(1)
+    x = np.tile(rng.permutation(np.repeat([1, 0], 128)), half // 256)
+    at = 256
     while at < half - 2:
-        x[at::256], x[at + 1 :: 256] = x[at + 1], x[at]
+        here = x[at]
+        x[at::256] = x[at + 1]
+        x[at + 1 :: 256] = here
         at += int(rng.integers(4, 14))
     seen = np.lib.stride_tricks.sliding_window_view(np.append(x, x[:255]), 256)
     valid = seen.sum(axis=1) == 128
@@ -424,10 +437,12 @@ def test_slots_beyond_a_bound_are_not_looked_at(monkeypatch: pytest.MonkeyPatch)
 
 def budgets(full: bool, babies: int) -> tuple[int, int]:
     """Bits of noise that are left before the flood and at the end, for the account that knows its key."""
-    place, seen = he.rotated(world(full=full), babies), list[int]()
+    place = he.rotated(world(full=full), babies)
+    seen = list[int]()
     ring = place.setup.ring
     decryptor = sealapi.Decryptor(ring.context, ring.secret_key(he.secret(full=full)))
-    flood, down = Evaluation._flood, Evaluation._finished
+    flood = Evaluation._flood
+    down = Evaluation._finished
 
     def look(self: Evaluation, total: object) -> object:
         copy = self._down(total, 0)
@@ -468,7 +483,8 @@ def test_the_vectors_come_out_again() -> None:
     vector = json.loads((folder / "he-hamming-v1.json").read_text())
     assert (vector["design"], vector["version"]) == (SMALL.info.name, SMALL.info.version)
     setup = SMALL.open_setup({files.SET_FILE: (folder / "he-hamming-v1-set.bin").read_bytes()}, 1)
-    state, item = Secret(bytes.fromhex(vector["secret"])), Picture(bytes.fromhex(vector["hash"]))
+    state = Secret(bytes.fromhex(vector["secret"]))
+    item = Picture(bytes.fromhex(vector["hash"]))
     reply = Reply.decode((folder / "he-hamming-v1-reply.bin").read_bytes())
     found = {}
     for name, one in (("own", item), ("other", Picture(OWN))):

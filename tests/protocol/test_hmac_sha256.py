@@ -30,7 +30,8 @@ def test_the_rfc_s_vectors_come_out(key: bytes, data: bytes, expected: str) -> N
 
 def test_copies_of_one_key_go_on_by_themselves() -> None:
     mac = keyed(b"key")
-    one, other = mac.copy(), mac.copy()
+    one = mac.copy()
+    other = mac.copy()
     one.update(b"one")
     other.update(b"other")
     expected = [hmac.digest(b"key", data, "sha256") for data in (b"one", b"other")]

@@ -60,7 +60,8 @@ ENCAPSULATED = bytes.fromhex(
 )
 NONCE = bytes.fromhex("c789e7151fcba46158ca84b04464910d")
 ANSWER = bytes.fromhex("c789e7151fcba46158ca84b04464910d86f9013e404feea014e7be4a441f234f857fbd")
-OF_REQUESTS, OF_ANSWERS = b"message/bhttp request\0" + HEADER, b"message/bhttp response"
+OF_REQUESTS = b"message/bhttp request\0" + HEADER
+OF_ANSWERS = b"message/bhttp response"
 
 
 def test_a_request_and_its_response_are_those_of_rfc_9458() -> None:
@@ -85,7 +86,8 @@ def test_the_library_opens_what_was_sealed_for_answers(plaintext: bytes, info: b
 
 def test_two_answers_to_one_request_share_no_key_stream() -> None:
     _, secret = hpke.seal_answered(PUBLIC, INFO, b"truth", EPHEMERAL, b"answers")
-    one, other = bytes(64), bytes(range(64))
+    one = bytes(64)
+    other = bytes(range(64))
     first, second = (hpke.seal_answer(secret, bytes([n]) * 16, text) for n, text in ((1, one), (2, other)))
     assert _xor(first[16:80], second[16:80]) != _xor(one, other)
     # what `seal_reply` is for one reply alone: the carrier of a replayed request would have the difference

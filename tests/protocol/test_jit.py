@@ -98,7 +98,8 @@ def test_edge_cases_in_every_lane_are_libsodiums(target: Target) -> None:
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 255, 256, 257, 263])
 def test_any_number_of_rows_is_computed(jit: Jit, count: int) -> None:
-    scalars, rows = some_scalars(count), uniform(count)
+    scalars = some_scalars(count)
+    rows = uniform(count)
     products = jit.hash_multiply(scalars, rows)
     assert np.array_equal(products, LIBSODIUM.hash_multiply(scalars, rows))
     assert np.array_equal(jit.multiply(scalars, products), LIBSODIUM.multiply(scalars, products))
@@ -132,7 +133,8 @@ def test_the_element_derived_in_rfc_9496_is_computed(jit: Jit) -> None:
 
 
 def test_the_first_row_that_is_refused_is_libsodiums(jit: Jit) -> None:
-    scalars, good = some_scalars(40), LIBSODIUM.hash_multiply(some_scalars(40), uniform(40))
+    scalars = some_scalars(40)
+    good = LIBSODIUM.hash_multiply(some_scalars(40), uniform(40))
     draws = np.random.default_rng(17)
     for _ in range(60):
         rows = good.copy()
@@ -163,8 +165,10 @@ def test_a_scalar_zero_is_refused_by_its_row(jit: Jit, function: str) -> None:
 
 
 def test_the_voprf_package_agrees_with_both_sides_computed_by_it(jit: Jit) -> None:
-    seed, inputs = bytes(range(32)), [bytes([n]) * 20 for n in range(12)]
-    server, key = peer.Evaluator.from_seed(seed, b"info"), derived_key(seed, b"info", Mode.VOPRF)
+    seed = bytes(range(32))
+    inputs = [bytes([n]) * 20 for n in range(12)]
+    server = peer.Evaluator.from_seed(seed, b"info")
+    key = derived_key(seed, b"info", Mode.VOPRF)
     with group.using(jit):
         state, blinded = oprf.blind(inputs, Mode.VOPRF, seeded("blind"))
         raw = server.evaluate_batch(
@@ -185,7 +189,8 @@ def test_the_voprf_package_agrees_with_both_sides_computed_by_it(jit: Jit) -> No
 @pytest.mark.parametrize("target", HERE, ids=lambda one: one.name)
 def test_a_hundred_thousand_random_rows_are_libsodiums(target: Target) -> None:
     count = 100_000
-    scalars, rows = some_scalars(count), uniform(count)
+    scalars = some_scalars(count)
+    rows = uniform(count)
     elements, products, total = _reference(count)
     assert np.array_equal(compiled(target).hash_multiply(scalars, rows), products)
     assert np.array_equal(compiled(target).multiply(scalars, elements), products)
@@ -204,7 +209,8 @@ def _reference(count: int) -> tuple[Rows, Rows, Rows]:
 
 @given(st.lists(st.sampled_from(SCALAR_EDGES) | st.integers(1, group.ORDER - 1), min_size=8, max_size=8))
 def test_any_scalars_are_multiplied_by(values: list[int]) -> None:
-    scalars, rows = number_rows(values), uniform(8)
+    scalars = number_rows(values)
+    rows = uniform(8)
     products = compiled(HERE[0]).hash_multiply(scalars, rows)
     assert np.array_equal(products, LIBSODIUM.hash_multiply(scalars, rows))
 
@@ -234,7 +240,8 @@ class Arithmetic(Written):
     def write(module: Module) -> None:
         arguments = ("ptr %result", "ptr %a", "ptr %b")
         with module.function("fe_test", *arguments, inline=True, exported=True) as f:
-            a, b = f.load("%a"), f.load("%b")
+            a = f.load("%a")
+            b = f.load("%b")
             made = (f.times(a, b), f.square(a), f.plus(a, b), f.minus(a, b), f.negated(a), f.canonical(a))
             for index, one in enumerate(made):
                 f.store("%result", index, one)
@@ -252,7 +259,8 @@ def test_the_largest_limbs_are_multiplied_and_reduced(target: Target) -> None:
     linker = llvm.create_lljit_compiler()
     tracker = library.link(linker, "arithmetic")
     call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3)(tracker["fe_test"])
-    draws, width = np.random.default_rng(5), target.width
+    draws = np.random.default_rng(5)
+    width = target.width
     largest = [(1 << 51) - 1, TIGHT, 0, 1, (1 << 51) - 19, 1 << 51]
     result, a, b = (
         machine._aligned(8 * 5 * width * n).view(np.uint64).reshape(-1, 5, width) for n in (7, 1, 1)
@@ -292,7 +300,8 @@ def test_a_wrong_row_of_a_build_drops_the_back_end_and_nothing_of_it_is_publishe
     jit: Jit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashes = random_hashes(50)
-    plain, right = build(OPRF_PSI, hashes).files, jit.hash_multiply
+    plain = build(OPRF_PSI, hashes).files
+    right = jit.hash_multiply
 
     def wrong(scalars: Rows, rows: Rows) -> Rows:
         products = right(scalars, rows)
@@ -346,8 +355,10 @@ def test_a_kernel_that_leaves_rows_out_of_both_sums_of_a_proof_lets_no_wrong_row
         return right(scalars[kept], rows[kept])
 
     monkeypatch.setattr(jit, "sum_products", lessened)
-    key, inputs = some_scalars(1), LIBSODIUM.hash_multiply(some_scalars(20), uniform(20))
-    public, outputs = group.multiply_base(key), LIBSODIUM.multiply(key, inputs)
+    key = some_scalars(1)
+    inputs = LIBSODIUM.hash_multiply(some_scalars(20), uniform(20))
+    public = group.multiply_base(key)
+    outputs = LIBSODIUM.multiply(key, inputs)
     outputs[left_out] = inputs[left_out]
     with group.using(jit):
         with pytest.warns(BackendWarning, match="two sums of the same 20 rows differ; libsodium goes on"):
@@ -450,8 +461,10 @@ def test_no_thread_gets_a_sum_of_a_length_before_two_sums_of_it_agreed(
 ) -> None:
     """One thread is held between its two sums, while another makes a sum of the same length."""
     kernel.is_faulty = lambda rows: True
-    is_between, may_go_on = Event(), Event()
-    faulty, numbers = kernel.sum_products, count()
+    is_between = Event()
+    may_go_on = Event()
+    faulty = kernel.sum_products
+    numbers = count()
 
     def held(scalars: Rows, rows: Rows) -> Rows:
         if next(numbers) == 1:  # the first thread's second sum
@@ -577,7 +590,8 @@ class TestChoice:
             )
         monkeypatch.setattr(choice, "PUBLIC_ROWS", 40)
         group.choose(group.Setting.AUTO)
-        scalars, rows = some_scalars(20), LIBSODIUM.hash_multiply(some_scalars(20), uniform(20))
+        scalars = some_scalars(20)
+        rows = LIBSODIUM.hash_multiply(some_scalars(20), uniform(20))
         sums = []
         for _ in range(2):
             assert asked == []

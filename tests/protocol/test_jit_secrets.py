@@ -62,7 +62,8 @@ def _looking_up(f: Field) -> None:
 
 
 def _dividing(f: Field) -> None:
-    word, other = f.op("load i64, ptr %a"), f.op("load i64, ptr %b")
+    word = f.op("load i64, ptr %a")
+    other = f.op("load i64, ptr %b")
     f.emit(f"store i64 {f.op(f'udiv i64 {word}, {other}')}, ptr %result")
 
 
@@ -93,7 +94,8 @@ def test_branches_and_addresses_are_made_of_arguments_and_counters_alone(target:
     """In the code as it is written, whatever a row holds is a vector, or on its way into or out of one."""
     for function in re.split(r"^define ", target.module().text(), flags=re.MULTILINE)[1:]:
         head, *lines = function.splitlines()
-        public, counters = set(re.findall(r"%\w+", head)), set[str]()
+        public = set(re.findall(r"%\w+", head))
+        counters = set[str]()
         for line in lines:
             made = re.match(r"\s+(%\w+) = (add|sub|mul|sdiv|lshr|and|icmp slt|select i1|phi) (?!<)(.*)", line)
             names = {name for name in re.findall(r"%\w+", made[3] if made else "") if name[:5] not in BLOCKS}
@@ -123,11 +125,13 @@ ODD = 0x9E3779B97F4A7C15
 def left_of(scalars: Rows) -> int:
     """How many words of this process's memory are ones that only a kernel makes of these scalars: halves
     modulo the order, and the words of digits. Scalars themselves are the caller's."""
-    half, eights = pow(2, -1, group.ORDER), int("8" * 63, 16) | 1 << 255
+    half = pow(2, -1, group.ORDER)
+    eights = int("8" * 63, 16) | 1 << 255
     secret = [int.from_bytes(row.tobytes(), "little") * half % group.ORDER for row in scalars]
     numbers = [number for one in secret for number in (one, one + eights)]
     words = [(number >> 64 * k) * ODD % (1 << 64) for number in numbers for k in range(3)]
-    wanted, ends = np.array(words, np.uint64), np.zeros(1 << 16, np.bool_)
+    wanted = np.array(words, np.uint64)
+    ends = np.zeros(1 << 16, np.bool_)
     ends[wanted & np.uint64(0xFFFF)] = True
     found = 0
     for stretch in _memory():
@@ -155,7 +159,8 @@ def _memory() -> Iterator[np.ndarray]:
 @pytest.mark.skipif(not os.access("/proc/self/mem", os.R_OK), reason="memory cannot be looked at here")
 @pytest.mark.slow
 def test_nothing_that_a_kernel_makes_of_scalars_is_left_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    jit, points = compiled(HERE[0]), LIBSODIUM.hash_multiply(some_scalars(COUNT), uniform(COUNT))
+    jit = compiled(HERE[0])
+    points = LIBSODIUM.hash_multiply(some_scalars(COUNT), uniform(COUNT))
 
     def used(seed: str) -> Rows:
         """Scalars that all functions were called with: several, and one for all rows."""

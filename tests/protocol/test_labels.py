@@ -32,8 +32,10 @@ def sealed(keys: labels.Rows, batch: EntryBatch, last: int, signatures: labels.R
 
 
 def test_keys_are_the_documented_hashes() -> None:
-    outputs, epoch = rows(3, 64), 2**40 + 7
-    places, keys = labels.places(outputs, epoch), labels.label_keys(outputs, epoch)
+    outputs = rows(3, 64)
+    epoch = 2**40 + 7
+    places = labels.places(outputs, epoch)
+    keys = labels.label_keys(outputs, epoch)
     for row, output in enumerate(outputs):
         tags = (
             b"blindmatch/entry/store-key/v2",
@@ -49,7 +51,9 @@ def test_keys_are_the_documented_hashes() -> None:
 
 @pytest.mark.parametrize("signatures", [0, 1, 3])
 def test_a_label_opens_under_its_own_key_only(signatures: int) -> None:
-    keys, batch, extra = labels.label_keys(rows(4, 64), 1), entries(4), rows(4, 64 * signatures, 9)
+    keys = labels.label_keys(rows(4, 64), 1)
+    batch = entries(4)
+    extra = rows(4, 64 * signatures, 9)
     records = sealed(keys, batch, 2**64 - 1, extra)
     assert records.shape == (4, labels.record_bytes(signatures))
     unsigned = sealed(keys, batch, 2**64 - 1, np.zeros_like(extra))
@@ -119,7 +123,8 @@ def stored(records: labels.Rows) -> SetFile:
 
 @pytest.mark.parametrize("count", [0, 1, labels.STRETCH, labels.STRETCH + 1])
 def test_labels_are_found_by_their_number(count: int) -> None:
-    keys, batch = rows(count, 32), entries(count)
+    keys = rows(count, 32)
+    batch = entries(count)
     held = SealedLabels(stored(labels.seal(keys, batch, 1)), count, 0)
     assert len(held) == count
     for number in {0, count // 2, count - 1} if count else ():

@@ -19,7 +19,8 @@ from blindmatch_protocol.group.sodium import Libsodium
 from support.memory import MemoryWorkspace, random_hashes
 from support.voprf_world import DESIGNS, published, updated
 
-COUNT, BATCH = 40, 16
+COUNT = 40
+BATCH = 16
 each_design = pytest.mark.parametrize("design", DESIGNS)
 
 
@@ -29,7 +30,8 @@ class Other(Libsodium):
     name = "other"  # type: ignore[misc]
 
     def __init__(self, wrong: bool = False) -> None:
-        self.wrong, self.hashed = wrong, 0
+        self.wrong = wrong
+        self.hashed = 0
 
     def sha512(self, messages: Rows, front: bytes = b"") -> Rows:
         self.hashed += len(messages)
@@ -62,7 +64,8 @@ def built(
 def test_a_build_killed_under_another_back_end_goes_on_without_its_rows(
     design: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, out = built(design), MemoryWorkspace()
+    plain = built(design)
+    out = MemoryWorkspace()
     first = np.zeros(1, np.intp)
     monkeypatch.setattr(building, "sample", lambda rows, count: first)  # the faults are in no sample
     with group.using(Other(wrong=True)), pytest.raises(KilledError):
@@ -73,7 +76,9 @@ def test_a_build_killed_under_another_back_end_goes_on_without_its_rows(
 
 @each_design
 def test_a_build_killed_under_a_back_end_takes_up_its_rows_under_the_same(design: str) -> None:
-    whole, resumed, out = Other(), Other(), MemoryWorkspace()
+    whole = Other()
+    resumed = Other()
+    out = MemoryWorkspace()
     with group.using(whole):
         plain = built(design)
     with group.using(Other()), pytest.raises(KilledError):
@@ -86,7 +91,8 @@ def test_a_build_killed_under_a_back_end_takes_up_its_rows_under_the_same(design
 @each_design
 def test_what_is_made_of_the_rows_is_libsodiums(design: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sections are outside the samples, so a fault of the back end must not reach them."""
-    plain, other = built(design), Other()
+    plain = built(design)
+    other = Other()
     finish = building.ListBuild.finish
 
     def broken(*arguments: object) -> None:
@@ -104,7 +110,8 @@ def test_additions_that_are_there_are_found_by_libsodium(
     design: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Looking them up is outside the samples, too."""
-    files, other = built(design), Other()
+    files = built(design)
+    other = Other()
     refuse = VoprfDesign._refuse_present
 
     def broken(*arguments: object) -> None:

@@ -92,7 +92,8 @@ def test_the_key_pair_is_the_one_of_rfc_9497(mode: Mode) -> None:
 
 @pytest.mark.parametrize(("mode", "case"), CASES)
 def test_every_step_gives_the_bytes_of_rfc_9497(mode: Mode, case: dict[str, Any]) -> None:
-    key, inputs = rfc_key(mode), [bytes.fromhex(value) for value in case["input"]]
+    key = rfc_key(mode)
+    inputs = [bytes.fromhex(value) for value in case["input"]]
     state, blinded = oprf.blind(inputs, mode, scalar_tape(*case["blind"]))
     assert np.array_equal(blinded, rows(case["blinded_element"]))
     nonce = [case["proof_random_scalar"]] if mode is Mode.VOPRF else []
@@ -159,7 +160,8 @@ def test_a_blinded_element_fits_every_other_input_as_well(value: bytes) -> None:
 
 @pytest.mark.parametrize("mode", Mode)
 def test_outputs_depend_on_the_key_the_input_and_the_mode(mode: Mode) -> None:
-    key, inputs = oprf.generate_key_pair(mode, RNG), [b"", b"a", b"b", b"ab"]
+    key = oprf.generate_key_pair(mode, RNG)
+    inputs = [b"", b"a", b"b", b"ab"]
     others = [oprf.generate_key_pair(mode, RNG), SecretKey(Mode(1 - mode), key.reveal())]
     outputs = [oprf.evaluate(k, inputs) for k in (key, *others)]
     assert len({row.tobytes() for row in np.concatenate(outputs)}) == 12
@@ -167,14 +169,17 @@ def test_outputs_depend_on_the_key_the_input_and_the_mode(mode: Mode) -> None:
 
 @pytest.mark.parametrize("mode", Mode)
 def test_an_executor_changes_no_output(mode: Mode, executor: ThreadPoolExecutor) -> None:
-    key, inputs = rfc_key(mode), [bytes([n]) * n for n in range(70)]
+    key = rfc_key(mode)
+    inputs = [bytes([n]) * n for n in range(70)]
     expected = oprf.evaluate(key, inputs)
     assert np.array_equal(run(key, inputs, executor), expected)
 
 
 def test_the_voprf_package_as_a_server_agrees() -> None:
-    seed, inputs = bytes(range(32)), [b"x", b"second input", bytes(300)]
-    server, key = peer.Evaluator.from_seed(seed, b"info"), derived_key(seed, b"info", Mode.VOPRF)
+    seed = bytes(range(32))
+    inputs = [b"x", b"second input", bytes(300)]
+    server = peer.Evaluator.from_seed(seed, b"info")
+    key = derived_key(seed, b"info", Mode.VOPRF)
     assert server.public_key.serialize() == key.public.element
     state, blinded = oprf.blind(inputs, Mode.VOPRF, RNG)
     reply = server.evaluate_batch([peer.BlindedInput.deserialize(row.tobytes()) for row in blinded])
@@ -186,7 +191,8 @@ def test_the_voprf_package_as_a_server_agrees() -> None:
 
 
 def test_the_voprf_package_as_a_client_agrees() -> None:
-    key, inputs = oprf.generate_key_pair(Mode.VOPRF, RNG), [b"x", b"second input", bytes(300)]
+    key = oprf.generate_key_pair(Mode.VOPRF, RNG)
+    inputs = [b"x", b"second input", bytes(300)]
     clients, sent = zip(*(peer.Client.blind(value) for value in inputs), strict=True)
     evaluation = oprf.blind_evaluate(key, rows([element.serialize().hex() for element in sent]), RNG)
     reply = peer.VerifiableBatchOutput.deserialize(evaluation.proof + evaluation.elements.tobytes())
@@ -263,7 +269,8 @@ def test_the_client_refuses_elements_of_another_shape(mode: Mode, shape: tuple[i
 
 
 def test_a_proof_is_required_in_one_mode_and_refused_in_the_other() -> None:
-    plain, verifiable = rfc_key(Mode.OPRF), rfc_key(Mode.VOPRF)
+    plain = rfc_key(Mode.OPRF)
+    verifiable = rfc_key(Mode.VOPRF)
     state, blinded = oprf.blind([b"1"], Mode.OPRF, RNG)
     with pytest.raises(ProtocolError, match="must be empty in mode OPRF"):
         oprf.finalize(state, Evaluation(oprf.blind_evaluate(plain, blinded, RNG).elements, bytes(64)))

@@ -19,7 +19,8 @@ from msgspec.structs import replace
 from support.memory import Held, held, random_hashes
 from support.voprf_world import LISTED, MATCHER, Picture, ask, published, run, updated, world
 
-NAME, COUNT = DESIGN.info.name, len(LISTED)
+NAME = DESIGN.info.name
+COUNT = len(LISTED)
 COUNTED = random_hashes(150)
 
 

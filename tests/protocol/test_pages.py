@@ -34,7 +34,9 @@ def test_roots_are_the_frozen_ones_and_those_of_the_definition() -> None:
 
 
 def test_a_tree_of_three_pages_by_hand() -> None:
-    first, second, third = b"a" * 4096, b"b" * 4096, b"c" * 10
+    first = b"a" * 4096
+    second = b"b" * 4096
+    third = b"c" * 10
     left, right, last = (sha256(b"\x00" + page).digest() for page in (first, second, third))
     both = sha256(b"\x01" + left + right).digest()
     root = sha256(b"\x01" + both + last).digest()
@@ -55,7 +57,9 @@ def test_a_node_does_not_pass_for_a_page() -> None:
 @settings(max_examples=25)
 @given(st.lists(st.integers(0, 9000), max_size=6))
 def test_parts_of_any_length_have_the_digest_of_the_whole(lengths: list[int]) -> None:
-    content, hashed, at = content_of(sum(lengths)), PageHash(), 0
+    content = content_of(sum(lengths))
+    hashed = PageHash()
+    at = 0
     for length in lengths:
         hashed.update(content[at : at + length])
         at += length

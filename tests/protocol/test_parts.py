@@ -62,7 +62,8 @@ def test_a_stream_that_breaks_a_rule_is_refused(form: Form[Any], head: Any) -> N
             list(joined(Joiner(form, most, "x"), iter(parts)))
         return caught.value.rule
 
-    one, two = form.first(head, 2, b"a"), form.part(b"b")
+    one = form.first(head, 2, b"a")
+    two = form.part(b"b")
     assert rule() == "no part was sent"
     assert rule(one, two, most=1) == "must be 1 to 1 bytes, not 2"
     assert rule(form.part(b"a")) == f"must be 1 to {MOST} bytes, not 0"

@@ -83,7 +83,8 @@ def test_half_of_a_photographs_bits_are_ones() -> None:
 
 def test_the_least_reliable_bits_are_the_ones_that_an_edit_flips() -> None:
     plane = pdq.luminance(photo("coffee.png"))
-    before, after = pdq.fingerprint(plane), pdq.fingerprint(plane[4:-4, 4:-4])
+    before = pdq.fingerprint(plane)
+    after = pdq.fingerprint(plane[4:-4, 4:-4])
     flipped = (before.coefficients > 0) != (after.coefficients > 0)
     assert 0 < flipped.sum() <= pdq.MATCH_DISTANCE
     reliability = np.abs(before.coefficients)
@@ -100,13 +101,18 @@ def test_every_colours_luminance_is_the_float64_sum_rounded_once() -> None:
 
 def slid(lines: pdq.Floats) -> pdq.Floats:
     """Means over the window along axis 0, every sum and division rounded as the reference rounds it."""
-    count, window = len(lines), (len(lines) + 127) // 128
-    total, covered, means = np.zeros_like(lines[0]), 0, []
+    count = len(lines)
+    window = (len(lines) + 127) // 128
+    total = np.zeros_like(lines[0])
+    covered = 0
+    means = []
     for enters in range(count + window // 2):
         if enters < count:
-            total, covered = total + lines[enters], covered + 1
+            total = total + lines[enters]
+            covered = covered + 1
         if enters >= window:
-            total, covered = total - lines[enters - window], covered - 1
+            total = total - lines[enters - window]
+            covered = covered - 1
         if enters >= window // 2:
             means.append(total / np.float32(covered))
     return np.array(means)
@@ -120,7 +126,8 @@ def test_blur_and_transform_add_in_the_references_order(shape: tuple[int, int], 
     plane = pdq.luminance(RECIPES["generated"](list(RECIPES["RECIPES"])[recipe], 1, *shape))
     blurred = slid(slid(slid(slid(plane.T).T).T).T)
     rows, columns = ([int((at + 0.5) * side / 64) for at in range(64)] for side in shape)
-    small, cosines = blurred[np.ix_(rows, columns)], pdq._dct_matrix()
+    small = blurred[np.ix_(rows, columns)]
+    cosines = pdq._dct_matrix()
     half = np.add.accumulate(cosines[:, :, None] * small[:, None], axis=0)[-1]
     whole = np.add.accumulate(half.T[:, :, None] * cosines[:, None], axis=0)[-1]
     assert pdq.thumbnail(plane).tobytes() == small.tobytes()

@@ -132,7 +132,8 @@ def test_bands_of_any_height_give_the_bits_of_all_rows_at_once(
 def test_distances_and_their_counts_are_those_of_numpy(rows: int, eights: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     left, right = (rng.integers(0, 1 << 63, (count, 4), dtype=np.uint64) for count in (rows, 8 * eights))
-    right[0], right[-1] = left[-1], ~left[0]
+    right[0] = left[-1]
+    right[-1] = ~left[0]
     counts = np.zeros((8, 256), np.int64)
     for times in (1, 2):
         found = made().apart(left, np.ascontiguousarray(right.T), counts)

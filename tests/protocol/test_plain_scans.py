@@ -31,7 +31,8 @@ from blindmatch_simulations.testbed.pictures.pool import picture
 from msgspec.structs import replace
 from support.memory import Held, MemoryWorkspace, held, random_hashes
 
-PARTIAL, SEALED = partial_hash.DESIGN, third_party.DESIGN
+PARTIAL = partial_hash.DESIGN
+SEALED = third_party.DESIGN
 RNG = seeded("test")
 
 
@@ -74,10 +75,12 @@ def test_coefficients_that_are_no_numbers_are_refused(value: float) -> None:
 
 
 def test_a_third_party_answers_alike_whatever_it_found(listed: Held) -> None:
-    lengths, outcomes = set(), []
+    lengths = set()
+    outcomes = []
     for number in (1, 2):
         step = sent(listed, number)
-        body, reply = step.bodies[THIRD], replied(listed, step.bodies[THIRD])  # type: ignore[arg-type]
+        body = step.bodies[THIRD]
+        reply = replied(listed, step.bodies[THIRD])  # type: ignore[arg-type]
         assert isinstance(reply, Found)
         lengths.add((len(body.encode()), len(reply.encode())))
         end = SEALED.receive(step.session, listed.setup, {THIRD: reply}, RNG)
@@ -163,7 +166,8 @@ def test_a_provider_that_asks_for_itself_learns_what_is_listed_as_is_declared(li
 
 
 def test_a_carrier_gains_nothing_by_replaying_swapping_or_replacing(listed: Held) -> None:
-    alice, bob = sent(listed, 1), sent(listed, 2)
+    alice = sent(listed, 1)
+    bob = sent(listed, 2)
     bodies = [step.bodies[THIRD] for step in (alice, bob)]
     to_alice, to_bob = (replied(listed, body) for body in bodies)  # type: ignore[arg-type]
     assert replied(listed, bodies[0]) == to_alice, "a nonce is used for one plaintext"  # type: ignore[arg-type]

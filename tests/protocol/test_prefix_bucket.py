@@ -34,7 +34,8 @@ from support.set_files import opened as set_file
 from support.set_files import resealed
 from support.voprf_world import Picture
 
-LISTED, OTHER = random_hashes(200), random_hashes(1, seed=9)[0].tobytes()
+LISTED = random_hashes(200)
+OTHER = random_hashes(1, seed=9)[0].tobytes()
 BITS = 4
 WIDTH = buckets.row_bytes(0)
 
@@ -111,7 +112,8 @@ def test_rows_are_enough_for_random_entries_and_not_many_more() -> None:
 @pytest.mark.parametrize("case", ["neighbour", "another set's", "cut", "longer", "zeros", "empty"])
 def test_a_bucket_that_is_not_the_set_ups_is_refused(case: str) -> None:
     session, bodies = asked(world(), Picture(LISTED[0].tobytes()))
-    right, number = replied(world(), bodies), bodies[BUCKETS].bucket
+    right = replied(world(), bodies)
+    number = bodies[BUCKETS].bucket
     content = right[BUCKETS].content
     wrong = {
         "neighbour": world().states[BUCKETS].bucket(number ^ 1),
@@ -127,7 +129,8 @@ def test_a_bucket_that_is_not_the_set_ups_is_refused(case: str) -> None:
 
 def test_a_signed_digest_of_another_length_is_refused_too() -> None:
     session, bodies = asked(world(), Picture(LISTED[0].tobytes()))
-    right, short = replied(world(), bodies), b"x"
+    right = replied(world(), bodies)
+    short = b"x"
     setup = world().setup
     file = setup.layers[0].file
     digests = bytearray(file.section(DIGESTS_KIND))

@@ -40,7 +40,8 @@ def test_rows_that_do_not_lie_together_are_hashed_too() -> None:
 
 @pytest.mark.parametrize("width", [0, 1, 56, 120])
 def test_every_row_is_sealed_as_openssl_does(width: int) -> None:
-    keys, plain = rows(3, 32, 1), rows(3, width, 2)
+    keys = rows(3, 32, 1)
+    plain = rows(3, width, 2)
     expected = [
         ChaCha20Poly1305(key.tobytes()).encrypt(bytes(12), value.tobytes(), None)
         for key, value in zip(keys, plain, strict=True)
@@ -57,7 +58,8 @@ def test_too_few_or_too_short_keys_are_refused() -> None:
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("width", [0, 32, 57])
 def test_inputs_of_one_length_are_evaluated_as_any_others(mode: Mode, width: int) -> None:
-    key, inputs = oprf.SecretKey(mode, KEY.reveal()), rows(5, width)
+    key = oprf.SecretKey(mode, KEY.reveal())
+    inputs = rows(5, width)
     listed = [value.tobytes() for value in inputs]
     assert np.array_equal(dleq.hash_rows_to_uniform(inputs, mode), oprf.hash_inputs_to_uniform(listed, mode))
     assert np.array_equal(oprf.evaluate_rows(key, inputs), oprf.evaluate(key, listed))

@@ -52,7 +52,8 @@ def test_the_files_of_a_design_have_sections_of_its_kinds_alone(path: Path) -> N
 def read_index(content: bytes, n: int, address: int) -> list[int]:
     """Numbers of the labels that may lie at `address`; written from the document, without the code."""
     m = (max(n, 1) - 1).bit_length()
-    b, c = max(0, m - 3), m + 3
+    b = max(0, m - 3)
+    c = m + 3
     directory = struct.unpack_from(f"<{2**b + 1}I", content)
     fingerprints = struct.unpack_from(f"<{n}I", content, 4 * (2**b + 1))
     bitmap = content[4 * (2**b + 1 + n) :]
@@ -61,7 +62,8 @@ def read_index(content: bytes, n: int, address: int) -> list[int]:
     place = address % 2**c
     if not bitmap[place // 8] >> place % 8 & 1:
         return []
-    bucket, wanted = address // 2 ** (64 - b), address // 2 ** (32 - b) % 2**32
+    bucket = address // 2 ** (64 - b)
+    wanted = address // 2 ** (32 - b) % 2**32
     return [at for at in range(directory[bucket], directory[bucket + 1]) if fingerprints[at] == wanted]
 
 
@@ -84,13 +86,17 @@ def test_a_reader_made_from_the_document_finds_every_label_and_what_the_code_fin
 
 def test_a_reader_made_from_the_document_finds_the_labels_of_the_frozen_set() -> None:
     files = {name: (VECTORS / f"token-psi-v2-{name}").read_bytes() for name in ("set.bin", "matcher.bin")}
-    setup, key = token_psi.DESIGN.open_setup(files), token_psi.DESIGN.open_role(MATCHER, files).key
-    file, t = setup.layers[0].file, setup.tokening
-    content, count = bytes(file.section(0x105)), file.row(0x105).items
+    setup = token_psi.DESIGN.open_setup(files)
+    key = token_psi.DESIGN.open_role(MATCHER, files).key
+    file = setup.layers[0].file
+    t = setup.tokening
+    content = bytes(file.section(0x105))
+    count = file.row(0x105).items
     sealed = labels.SealedLabels(file, count, 0)
     for text in json.loads((VECTORS / "token-psi-v2.json").read_text())["hashes"]:
         own = np.frombuffer(bytes.fromhex(text), np.uint8).reshape(1, 32)
-        outputs, epoch = evaluate(key, oprf_inputs(entry_tokens(own, t.k, t.bands))), setup.epoch
+        outputs = evaluate(key, oprf_inputs(entry_tokens(own, t.k, t.bands)))
+        epoch = setup.epoch
         read = setup.layers[0].values(shares.token_keys(outputs, epoch))
         opened = set()
         for secret in candidates(read.reshape(-1, 1, 16), t.needed).reshape(-1, 1, 16):

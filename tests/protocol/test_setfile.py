@@ -40,7 +40,8 @@ def sealed_again(data: bytes) -> bytes:
     """`data` with the overall digest that fits it, as a forger would write it."""
     trailer = layout.unpack_trailer(data[-layout.TRAILER.size :], len(data))
     tables = data[trailer.parameters_at : -layout.TRAILER.size]
-    header, raw = data[: layout.HEADER.size], data[-layout.TRAILER.size :]
+    header = data[: layout.HEADER.size]
+    raw = data[-layout.TRAILER.size :]
     fresh = replace(trailer, digest=layout.overall_digest(header, tables, raw))
     return data[: -layout.TRAILER.size] + layout.pack_trailer(fresh)
 

@@ -189,7 +189,8 @@ def test_tokens_that_are_not_listed_read_all_slots_alike() -> None:
 
 
 def test_every_byte_follows_from_list_and_keys() -> None:
-    entries, made = listed().entries, listed().built
+    entries = listed().entries
+    made = listed().built
     again = build(entries, FIRST, SECOND, SMALL, 1)
     assert (again.table, again.records.tobytes()) == (made.table, made.records.tobytes())
     for first, second in ((SECOND, SECOND), (FIRST, FIRST)):
@@ -216,7 +217,8 @@ def test_a_table_with_too_few_or_too_many_cells_is_refused(change: str) -> None:
 
 def test_a_table_with_bits_behind_its_last_cell_is_refused() -> None:
     """12 cells of 9 bits leave four bits of a byte."""
-    keys, values = np.zeros((1, 16), np.uint8), np.array([5], np.uint32)
+    keys = np.zeros((1, 16), np.uint8)
+    values = np.array([5], np.uint32)
     (part,) = shards(keys, values, 9, bytes(32))
     assert open_table([part], 9, 1).values(keys).tolist() == [5]
     with pytest.raises(SetFileError, match="bits behind"):
@@ -315,7 +317,9 @@ def test_every_entry_of_a_list_with_full_slots_is_found() -> None:
 
 def test_all_pictures_look_alike_outside_and_take_as_much_randomness() -> None:
     """Listed, not listed with and without a candidate, and poor: one second question each, of one size."""
-    held, seen, candidates = listed(), set(), set()
+    held = listed()
+    seen = set()
+    candidates = set()
     unlisted = [(row.tobytes(), False) for row in random_hashes(12, seed=5)]
     for n, (own, poor) in enumerate([(NEAR, False), (NEAR, True), *unlisted]):
         recording = Recording(seeded(f"p{n}"))
@@ -392,7 +396,8 @@ def test_a_party_that_alters_a_record_is_noticed_whatever_was_asked(own: bytes, 
 
 def test_a_record_of_another_slot_or_epoch_is_noticed() -> None:
     """Both parties together answer for a slot that was not asked for, or from the epoch before."""
-    held, older = listed(), world(LISTED, epoch=2)
+    held = listed()
+    older = world(LISTED, epoch=2)
     sent = questions(held, NEAR, coefficients_of(NEAR), seeded("swapped"))
     both = replies(held, sent)
     slot = sent.asked.slot
@@ -461,7 +466,8 @@ def test_a_bad_question_gets_its_error_and_the_others_of_the_batch_their_replies
     found = session.answer_records(state, [good, *bad.values(), good], seeded("party"))
     for words, error in zip(bad, found[1:-1], strict=True):
         assert isinstance(error, ProtocolError) and words in str(error)
-    first, last = found[0], found[-1]
+    first = found[0]
+    last = found[-1]
     assert isinstance(first, session.Reply) and isinstance(last, session.Reply)
     assert first.answer == last.answer
     assert session.answer_records(state, [], seeded("party")) == []

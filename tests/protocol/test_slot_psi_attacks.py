@@ -62,7 +62,8 @@ def guess(
     held: World, pair: tuple[int, int], slots: Slots, ones: Tokens, others: Tokens, key: SecretKey = SECOND
 ) -> Opened:
     """What second questions open that are each about a slot and a token of both bands of a pair."""
-    s, epoch = held.setup.slotting, held.setup.epoch
+    s = held.setup.slotting
+    epoch = held.setup.epoch
     found: Opened = set()
     if not len(slots):
         return found
@@ -123,7 +124,8 @@ def look_alike_opens(held: World, own: bytes, known: dict[int, Slots], budget: i
     cost = np.bitwise_count(flips).astype(int)
     found: list[tuple[int, tuple[int, int], int, int, int]] = []
     for i, j in s.pairs:
-        ones, others = tokens[i] ^ flips, tokens[j] ^ flips
+        ones = tokens[i] ^ flips
+        others = tokens[j] ^ flips
         rows, columns = np.nonzero(known[i][ones][:, None] == known[j][others][None])
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
             slot = int(known[i][ones[row]])
@@ -204,7 +206,8 @@ def test_members_of_a_family_have_slots_of_their_own_or_their_near_tokens_open_t
     attack opens what chance gives."""
     s = Slotting(k=12, bands=2, probes=4, slot_bits=8, relatives=0)
     bits = [int(row[0]) for row in band_bits(s.k, s.bands)]
-    others, fathers = random_hashes(280), random_hashes(20, seed=3)
+    others = random_hashes(280)
+    fathers = random_hashes(20, seed=3)
     sons = [np.frombuffer(flipped(row.tobytes(), *bits), np.uint8) for row in fathers]
     hashes = np.concatenate([fathers, np.stack(sons), others])
     family = set(range(1, 41))
@@ -241,7 +244,8 @@ def agree_in_both(one: World, other: World, keys: tuple[SecretKey, SecretKey]) -
     # agreement in the first, and then in the second
     rows, columns = np.nonzero(known[0][0][:, None] == known[0][1][None])
     kept = known[1][0][rows] == known[1][1][columns]
-    ones, others = rows[kept].astype(np.uint32), columns[kept].astype(np.uint32)
+    ones = rows[kept].astype(np.uint32)
+    others = columns[kept].astype(np.uint32)
     return len(ones), guess(one, (0, 1), known[0][0][ones], ones, others)
 
 
@@ -286,7 +290,8 @@ def test_a_table_made_again_with_an_entry_more_shows_each_listed_token() -> None
     """Under one epoch entries keep slots and masks, so a listed token reads the same twice, and another one
     with 2^-s. An epoch must therefore serve one list."""
     listed = random_hashes(61)
-    one, other = world(listed[:60], TWO_BANDS), world(listed, TWO_BANDS)
+    one = world(listed[:60], TWO_BANDS)
+    other = world(listed, TWO_BANDS)
     same = slots_of(one, (0,))[0] == slots_of(other, (0,))[0]
     tokens = entry_tokens(listed[:60], 10, 2)[:, 0]
     assert same[tokens].all()
@@ -321,7 +326,8 @@ def test_empty_slots_read_like_full_ones_since_questions_about_full_ones_alone_o
 
     # what phones read by retrieval: compare bytes of full and empty slots, each bit of each byte
     bits = np.unpackbits(held.built.records[:, : s.entry_bytes], axis=1)
-    full, empty = bits[is_full].mean(), bits[~is_full].mean()
+    full = bits[is_full].mean()
+    empty = bits[~is_full].mean()
     # 10,000 and 250,000 bits: five standard deviations
     assert abs(full - 0.5) < 5 * 0.5 / np.sqrt(bits[is_full].size)
     assert abs(empty - 0.5) < 5 * 0.5 / np.sqrt(bits[~is_full].size)
@@ -347,7 +353,8 @@ def test_a_ghost_token_of_an_unlisted_picture_does_not_survive_a_rebuild() -> No
     made = building.plan(held.entries.hashes, TWO_BANDS)
     slots = (places(60, TWO_BANDS, building_seed(), 1) % TWO_BANDS.slots).astype(np.uint32)
     ghost = records.first_inputs(np.zeros(1, np.uint32), np.array([target], np.uint32))
-    wanted, tries = 200, 0
+    wanted = 200
+    tries = 0
     while True:
         seed = b"chosen" + tries.to_bytes(4, "big")
         parts = building._table(made, FIRST, TWO_BANDS, 1, slots, seed)
@@ -490,7 +497,8 @@ def open_offline(held: World, second: SecretKey, known: dict[int, Slots]) -> Ope
     """What whoever has both a first key, or slots asked for, and a second one opens without asking: every
     pair of tokens that agree on a slot is tried."""
     rows, columns = np.nonzero(known[0][:, None] == known[1][None])
-    rows, columns = rows.astype(np.uint32), columns.astype(np.uint32)
+    rows = rows.astype(np.uint32)
+    columns = columns.astype(np.uint32)
     listed = [set(own.tolist()) for own in entry_tokens(held.entries.hashes, held.setup.slotting.k, 2).T]
     # of the wrong pairs every hundredth is tried; all right ones are
     right = np.array([a in listed[0] and b in listed[1] for a, b in zip(rows, columns, strict=True)])

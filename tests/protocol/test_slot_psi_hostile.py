@@ -232,7 +232,8 @@ def test_keys_drawn_again_until_chosen_pictures_have_a_chance_pair_survive_a_reb
     sizes, have bands that agree: 42 tries on average. Their slots are then known. Every byte follows from
     list and keys, so an endorser that only builds again cannot see it: keys must not be the curator's to
     choose."""
-    listed, targets = random_hashes(20), random_hashes(2, seed=41)
+    listed = random_hashes(20)
+    targets = random_hashes(2, seed=41)
     flips = np.arange(DEFAULT.probes, dtype=np.uint32)
     asked = [
         entry_tokens(own[None], DEFAULT.k, DEFAULT.bands)[0].astype(np.uint32)[:, None] ^ flips
@@ -284,7 +285,8 @@ def test_a_selection_of_two_records_gives_their_sum_alone() -> None:
 def test_no_two_labels_have_one_key_and_no_two_wraps_one_pad(monkeypatch: pytest.MonkeyPatch) -> None:
     """A list with families and several entries a slot: nonces are zero, so keys and pads must differ."""
     keys: list[bytes] = []
-    seal, pads = rowwise.seal, records.pads
+    seal = rowwise.seal
+    pads = records.pads
     inputs: list[bytes] = []
 
     def sealing(own: Rows, plain: Rows) -> Rows:

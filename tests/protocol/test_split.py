@@ -31,7 +31,8 @@ from support.set_files import opened as set_file
 from support.set_files import resealed
 from support.voprf_world import Picture
 
-LISTED, OTHERS = random_hashes(12), random_hashes(3, seed=9)
+LISTED = random_hashes(12)
+OTHERS = random_hashes(3, seed=9)
 MINUS_ONE = group.one_row((group.ORDER - 1).to_bytes(32, "little"))
 A, B, C = (Role(f"party_{letter}") for letter in "abc")
 SPLIT = (split_psi.DESIGN, split_token_psi.DESIGN)
@@ -127,7 +128,8 @@ class TestDesign:
     def test_replies_to_another_picture_of_an_earlier_share_or_of_no_element_are_refused(
         self, design: VoprfDesign[Any]
     ) -> None:
-        place, after = world(design), opened(update(build(design), OTHERS[:1], [], seeded("update")))
+        place = world(design)
+        after = opened(update(build(design), OTHERS[:1], [], seeded("update")))
         session, replies = answered(after, LISTED[0].tobytes())
         _, others = answered(after, LISTED[1].tobytes())
         states = {**after.states, A: replace(place.states[A], epoch=after.states[A].epoch)}
@@ -141,7 +143,8 @@ class TestDesign:
     def test_halves_under_each_other_s_name_are_another_statement_and_no_party_s(
         self, design: VoprfDesign[Any]
     ) -> None:
-        made, kind = build(design), (SHARE_KEYS_KIND, 0)
+        made = build(design)
+        kind = (SHARE_KEYS_KIND, 0)
         file = set_file(design, SET_FILE, made.files[SET_FILE])
         keys = bytes(file.section(*kind))
         swapped = {**made.files, SET_FILE: resealed(file, {kind: keys[32:64] + keys[:32] + keys[64:]})}
@@ -229,7 +232,8 @@ def test_outputs_and_set_are_those_of_the_whole_key() -> None:
 
 def test_limits_are_on_the_whole_key_at_every_party_and_over_updates() -> None:
     design = split_token_psi.DESIGN
-    place, after = world(design), opened(update(build(design), OTHERS[:1], [], seeded("update")))
+    place = world(design)
+    after = opened(update(build(design), OTHERS[:1], [], seeded("update")))
     limits = [design.key_limits(role, one.states[role]) for role in (A, B) for one in (place, after)]
     assert len({limit.key for limit in limits if limit}) == 1 and all(limits)
 

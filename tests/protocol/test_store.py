@@ -32,7 +32,8 @@ def values_of(count: int, seed: int = 2, words: int = 1) -> Words:
 def built(keys: store.Rows, values: Words, bits: int | None = None, fill: bytes = FILL) -> bytes:
     out = io.BytesIO()
     file = SetFileWriter(out, IDENTITY)
-    order, words = store.order_of(keys), values.shape[1]
+    order = store.order_of(keys)
+    words = values.shape[1]
 
     def content(start: int, stop: int) -> tuple[store.Rows, Words]:
         return keys[order[start:stop]], values[order[start:stop]]
@@ -54,7 +55,8 @@ def opened(data: bytes, words: int = 1) -> Store:
 @pytest.mark.parametrize("bits", [0, 1, 4])
 @pytest.mark.parametrize("words", [1, 2])
 def test_every_key_gives_its_value(count: int, bits: int, words: int) -> None:
-    keys, values = keys_of(count), values_of(count, words=words)
+    keys = keys_of(count)
+    values = values_of(count, words=words)
     held = opened(built(keys, values, bits), words)
     held.check(count)
     assert (held.lookup(keys) == values).all()
@@ -72,13 +74,15 @@ def test_any_distinct_keys_give_their_values(names: set[bytes], bits: int) -> No
 
 
 def test_building_is_deterministic_and_does_not_depend_on_the_rows_order() -> None:
-    keys, values = keys_of(3000), values_of(3000)
+    keys = keys_of(3000)
+    values = values_of(3000)
     shuffle = np.random.default_rng(5).permutation(3000)
     assert built(keys, values, 2) == built(keys, values, 2) == built(keys[shuffle], values[shuffle], 2)
 
 
 def test_a_batch_may_hold_a_key_many_times_or_none() -> None:
-    keys, values = keys_of(100), values_of(100)
+    keys = keys_of(100)
+    values = values_of(100)
     held = opened(built(keys, values, 2))
     rows = np.array([5, 5, 99, 0, 5])
     assert (held.lookup(keys[rows]) == values[rows]).all()
@@ -104,7 +108,8 @@ def test_the_length_of_a_store_tells_the_number_of_its_keys_alone(count: int) ->
 
 
 def test_cells_follow_from_the_fill_key_the_shard_and_the_word() -> None:
-    keys, values = keys_of(50), np.repeat(values_of(50), 2, axis=1)
+    keys = keys_of(50)
+    values = np.repeat(values_of(50), 2, axis=1)
     shards = [shard_of(built(keys, values, fill=fill)) for fill in (FILL, FILL, bytes(32))]
     assert shards[0] == shards[1] != shards[2]
     first, second = (np.frombuffer(part, "<u8") for part in halves(shards[0]))
@@ -146,13 +151,15 @@ def test_a_map_whose_first_seed_does_not_serve_gives_its_values() -> None:
     count = 55
     usual = fuse_map._likely_head(count)
     seed = next(one for one in range(1000) if first_head(keys_of(count, one)) != usual)
-    keys, values = keys_of(count, seed), values_of(count)
+    keys = keys_of(count, seed)
+    values = values_of(count)
     assert (opened(built(keys, values)).lookup(keys) == values).all()
 
 
 @pytest.mark.parametrize("count", [1, 2, 50, 5000])
 def test_a_map_of_arrays_is_the_one_that_the_library_makes_of_objects(count: int) -> None:
-    keys, values = keys_of(count), values_of(count)[:, 0]
+    keys = keys_of(count)
+    values = values_of(count)[:, 0]
     fitted = fuse_map.Fitted(keys, fuse_map.Cells(FILL, 0))
     order = np.argsort(fuse_map._hashed(keys))
     made = ConstMap(dict(zip(fuse_map.key_list(keys), values.tolist(), strict=True)))
@@ -262,7 +269,8 @@ def test_shards_that_are_not_a_power_of_two_are_refused() -> None:
 
 
 def test_a_map_that_is_not_aligned_in_memory_is_read_all_the_same() -> None:
-    keys, values = keys_of(50), values_of(50)
+    keys = keys_of(50)
+    values = values_of(50)
     data = memoryview(b"x" + built(keys, values))[1:]
     assert (Store(SetFile(data, "set.bin", "demo", 1), 1).lookup(keys) == values).all()
 

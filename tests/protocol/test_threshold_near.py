@@ -52,7 +52,8 @@ def flipped(own: Any, places: Any) -> Any:
 
 def alike_in(bands: Any, own: Any, otherwise: Any) -> Any:
     """A hash with these bands of `own`, and the other one's bits elsewhere."""
-    bits, wanted = np.unpackbits(otherwise), np.unpackbits(own)
+    bits = np.unpackbits(otherwise)
+    wanted = np.unpackbits(own)
     for band in bands:
         bits[BITS[band]] = wanted[BITS[band]]
     return np.packbits(bits)
@@ -71,7 +72,8 @@ def hits(deployed: Deployed, voucher: Any, by: Any = None) -> int:
 
 
 def test_copies_open_from_the_threshold_on_with_the_labels_of_what_they_are_near_and_nothing_before() -> None:
-    phone, near_ones = Phone(plain()), [flipped(row, BITS[1:4, 5:8].ravel()) for row in LISTED[:T]]
+    phone = Phone(plain())
+    near_ones = [flipped(row, BITS[1:4, 5:8].ravel()) for row in LISTED[:T]]
     vouchers = [*phone.vouchers(OTHERS[:5]), *phone.vouchers(near_ones)]
     assert read(plain(), vouchers[:-1]) == {}
     found = read(plain(), vouchers)
@@ -81,7 +83,8 @@ def test_copies_open_from_the_threshold_on_with_the_labels_of_what_they_are_near
 
 def test_in_the_sizes_that_devices_use_a_copy_is_found_through_its_least_reliable_bits() -> None:
     full = world.built(DESIGN, LISTED[:3], threshold=2)
-    phone, changed = Phone(full), tuple(BITS[:, :5].ravel())
+    phone = Phone(full)
+    changed = tuple(BITS[:, :5].ravel())
     vouchers = [phone.voucher(flipped(row, changed), weak=changed) for row in LISTED[:2]]
     miss = phone.voucher(OTHERS[0])
     assert read(full, [miss, *vouchers]).keys() == {1, 2}
@@ -98,7 +101,8 @@ def test_a_picture_that_is_too_poor_gives_a_voucher_of_the_same_length_that_open
 
 def test_made_up_vouchers_have_as_many_tokens_listed_as_the_weights_say_and_again_when_sent_again() -> None:
     deployed = built(synthetic=100)
-    phone, held = Phone(deployed), opener(deployed)
+    phone = Phone(deployed)
+    held = opener(deployed)
     shares = deployed.design._shares(phone.state, deployed.setup)  # type: ignore[attr-defined]
     rows = [row for row in random_hashes(150, seed=4) if shares.is_synthetic(row.tobytes(), 100)]
     seen = [hits(deployed, phone.voucher(row), held) for row in (*rows, *rows)]
@@ -152,7 +156,8 @@ SENT_AS = "jpeg-90", "jpeg-75", "webp-75", "gif", "resize-1.5", "greyscale", "no
 def test_copies_of_photographs_with_one_hash_seldom_have_other_numbers_of_tokens_listed() -> None:
     """Where they do, both are real, as is declared: an edited copy is listed, the photograph and another file
     with its hash are sent."""
-    pairs, differ = 0, 0
+    pairs = 0
+    differ = 0
     for one in crops.crops(100, 1):
         sent = Picture.from_bytes(one.data)
         edited = {
@@ -208,7 +213,8 @@ def test_of_families_each_entry_has_a_token_in_the_table_whose_size_follows_from
     rows = np.array([flipped(LISTED[of], places) for of, places in changes], np.uint8).reshape(-1, 32)
     rows = np.unique(rows, axis=0)
     shape = 40, 6, near.BY_COLUMNS
-    own, common = entry_tokens(rows, *shape), common_tokens(rows, *shape)
+    own = entry_tokens(rows, *shape)
+    common = common_tokens(rows, *shape)
     kept = [np.isin(mine, some) for mine, some in zip(own.T, common, strict=True)]
     assert np.any(kept, axis=0).all()
     assert all(np.isin(some, mine).all() for mine, some in zip(own.T, common, strict=True))
@@ -218,7 +224,8 @@ def test_of_families_each_entry_has_a_token_in_the_table_whose_size_follows_from
 
 def test_a_family_has_one_token_a_band_so_that_its_size_does_not_show() -> None:
     family = np.array([flipped(LISTED[0], (*BITS[1:, at], BITS[0, 39])) for at in range(8)])
-    alone, together = built(listed=family[:1]), built(listed=family)
+    alone = built(listed=family[:1])
+    together = built(listed=family)
     bits = tuple(BITS[1:, :2].ravel())
     for deployed in (alone, together):
         assert hits(deployed, Phone(deployed).voucher(family[0], weak=bits)) <= 6
@@ -269,7 +276,8 @@ def test_an_entry_that_shows_no_picture_makes_copies_of_six_visible_so_its_pictu
 
 def test_unlisted_pictures_are_visible_in_no_small_table() -> None:
     small = built(listed=LISTED[:1])
-    phone, held = Phone(small), opener(small)
+    phone = Phone(small)
+    held = opener(small)
     rows = random_hashes(40, seed=3)
     assert not any(is_visible(small, phone.voucher(row), held) for row in rows)
 
@@ -334,7 +342,8 @@ def test_a_picture_that_is_sent_again_counts_once_and_is_not_linked() -> None:
     class Same(weak.SameCoins, near.SmallThresholdNear):
         pass
 
-    drawn, same = world.built(Drawn()), world.built(Same())
+    drawn = world.built(Drawn())
+    same = world.built(Same())
     for deployed, count in ((plain(), 0), (drawn, 6)):
         assert len(read(deployed, Phone(deployed).vouchers(LISTED[[0, 1, 2, 0, 1, 2]]))) == count
     for deployed, linked in ((plain(), False), (same, True)):
@@ -343,8 +352,10 @@ def test_a_picture_that_is_sent_again_counts_once_and_is_not_linked() -> None:
 
 
 def test_a_second_device_of_the_account_neither_adds_to_the_first_ones_shares_nor_spoils_them() -> None:
-    first, second = Phone(plain(), "first"), Phone(plain(), "second")
-    mine, noise = first.vouchers(LISTED[:T]), second.vouchers(LISTED[4:7])
+    first = Phone(plain(), "first")
+    second = Phone(plain(), "second")
+    mine = first.vouchers(LISTED[:T])
+    noise = second.vouchers(LISTED[4:7])
     assert read(plain(), [*mine[1:], *noise]) == {}
     assert not any(is_visible(plain(), replace(one, device=mine[0].device)) for one in noise)
     assert read(plain(), [*mine, *noise]).keys() == set(range(T))
@@ -354,7 +365,8 @@ def test_a_second_device_of_the_account_neither_adds_to_the_first_ones_shares_no
 
 @pytest.mark.parametrize("field", ["epoch", "device", "tokens", "commitment", "sealed"])
 def test_a_voucher_with_another_field_is_refused_or_stays_closed(field: str) -> None:
-    voucher, other = Phone(plain()).voucher(LISTED[0]), Phone(plain(), "other").voucher(LISTED[1])
+    voucher = Phone(plain()).voucher(LISTED[0])
+    other = Phone(plain(), "other").voucher(LISTED[1])
     moved = replace(voucher, **{field: 2 if field == "epoch" else getattr(other, field)})
     held = replace(opener(plain()), epoch=moved.epoch)
     assert is_visible(plain(), voucher)
@@ -371,7 +383,9 @@ def test_vouchers_open_for_the_account_whose_messages_they_are_of_and_for_no_oth
 
 def test_the_place_of_a_token_does_not_say_which_one_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     def where(count: int) -> set[int]:
-        phone, held, found = Phone(plain()), opener(plain()), set()
+        phone = Phone(plain())
+        held = opener(plain())
+        found = set()
         for row in LISTED[:count]:
             voucher = phone.voucher(alike_in((0,), row, OTHERS[0]))
             bound = near.bound_by(voucher.epoch, held.period, voucher.device, voucher.tokens)

@@ -66,7 +66,8 @@ def plain() -> Deployed:
 
 def test_below_the_threshold_nothing_opens_and_from_it_on_exactly_the_matches_with_their_labels() -> None:
     phone = Phone(plain())
-    others, matches = phone.vouchers(OTHERS[:5]), phone.vouchers(LISTED[:T])
+    others = phone.vouchers(OTHERS[:5])
+    matches = phone.vouchers(LISTED[:T])
     assert read(plain(), [*others, *matches[1:]]) == {}
     opened_ones = read(plain(), [*others, *matches])
     assert [at for at, _ in sorted(opened_ones.items())] == [5, 6, 7, 8]
@@ -109,7 +110,8 @@ def test_an_epoch_under_the_same_key_is_of_the_same_period_and_its_vouchers_add_
     early = phone.vouchers(LISTED[: T - 1])
     phone.deployed = after
     late = [phone.voucher(OTHERS[0])]
-    first, second = opener(before), opener(after)
+    first = opener(before)
+    second = opener(after)
     with pytest.raises(EpochMismatchError):
         second.take(*ME, after.setup.period, early[0])
     taken = [first.take(*ME, after.setup.period, one) for one in early]
@@ -143,8 +145,10 @@ def test_an_opener_that_is_started_anew_between_two_vouchers_opens_them_all_the_
 
 @pytest.mark.parametrize("entries", [0, 1, 2, 3, 100])
 def test_the_table_maps_every_entry_to_a_multiple_by_the_key_and_nothing_else(entries: int) -> None:
-    hashes, rng = random_hashes(entries) if entries else LISTED[:0], seeded("table")
-    plan, key = planned(7, rng.take(32), hashes), group.random_scalars(1, rng)
+    hashes = random_hashes(entries) if entries else LISTED[:0]
+    rng = seeded("table")
+    plan = planned(7, rng.take(32), hashes)
+    key = group.random_scalars(1, rng)
     cells = build_cells(plan, key, hashes, rng.take(32))
     domain = plan.domain
     group.check_elements(cells, "table", "cells")
@@ -173,14 +177,17 @@ def test_two_tables_under_one_key_agree_on_no_entry_unless_they_hash_alike() -> 
 
 
 def test_a_device_takes_no_table_that_is_damaged_or_has_what_is_no_element() -> None:
-    files, whole = dict(plain().build.setup_files), set_file(DESIGN, SET_FILE, plain().build.files[SET_FILE])
-    identity, odd = bytes(32), b"\xff" * 32
+    files = dict(plain().build.setup_files)
+    whole = set_file(DESIGN, SET_FILE, plain().build.files[SET_FILE])
+    identity = bytes(32)
+    odd = b"\xff" * 32
 
     def checked(kind: int, altered: bytes) -> None:
         files[SET_FILE] = resealed(whole, {(kind, 0): altered})
         DESIGN.check_setup(DESIGN.open_setup(files))
 
-    cells, public = bytes(whole.section(CELLS_KIND)), bytes(whole.section(PUBLIC_KIND))
+    cells = bytes(whole.section(CELLS_KIND))
+    public = bytes(whole.section(PUBLIC_KIND))
     checked(CELLS_KIND, cells)
     for bad in (identity, odd):
         with pytest.raises(SetFileError, match=r"cells: row 1 is"):
@@ -231,7 +238,9 @@ def check_accounts(count: int, seed: str) -> None:
     rng = seeded(seed)
     tried = {True: 0, False: 0}
     for _ in range(count):
-        threshold, synthetic, apart = 2 + rng.take(1)[0] % 9, rng.take(1)[0] % 24, rng.take(1)[0] % 4
+        threshold = 2 + rng.take(1)[0] % 9
+        synthetic = rng.take(1)[0] % 24
+        apart = rng.take(1)[0] % 4
         synthetic += COORDINATES * (rng.take(1)[0] < 16)  # a few have so many that they cost two more
         enough = utility_threshold(threshold, synthetic)
         for real, found in ((threshold - 1 - min(apart, threshold - 1), False), (enough + apart, True)):
@@ -266,7 +275,8 @@ def test_a_share_has_one_encoding_and_the_field_bounds_it() -> None:
     raw = share.encode()
     assert len(raw) == SHARE_BYTES
     assert Share.decode(raw) == share
-    top, zero = FIELD.to_bytes(8, "little"), bytes(8)
+    top = FIELD.to_bytes(8, "little")
+    zero = bytes(8)
     for bad in (raw[:-1], raw + b"\0", zero + raw[8:], top + raw[8:], raw[:-8] + top):
         assert Share.decode(bad) is None
 
@@ -288,7 +298,8 @@ def _lagrange(points: Any, at: int) -> int:
         above = below = 1
         for j, (other, _) in enumerate(points):
             if i != j:
-                above, below = above * (at - other) % FIELD, below * (x - other) % FIELD
+                above = above * (at - other) % FIELD
+                below = below * (x - other) % FIELD
         total += value * above * pow(below, -1, FIELD)
     return total % FIELD
 
@@ -296,7 +307,10 @@ def _lagrange(points: Any, at: int) -> int:
 def test_between_the_thresholds_interpolation_in_several_variables_tells_real_from_made_up() -> None:
     """So nothing is called impossible there. t = 2, two coordinates, 6 real among 18 (Coppersmith and Sudan
     2003): the gradients of what vanishes on all points have less than full rank at the real ones alone."""
-    rng, real, synthetic, coordinates = seeded("between"), 6, 18, 2
+    rng = seeded("between")
+    real = 6
+    synthetic = 18
+    coordinates = 2
     device = DeviceShares(rng.take(32), rng.take(32), 2)
     made = [device.derive(rng.take(32))[at >= real] for at in range(real + synthetic)]
     points = [(one.place, *one.values[:coordinates]) for one in made]
@@ -327,7 +341,8 @@ def _gradient(point: Any, coefficients: Any, powers: Any) -> list[int]:
 
 
 def _kernel(rows: Any, columns: int) -> tuple[list[list[int]], int]:
-    rows, pivots = [list(row) for row in rows], list[int]()
+    rows = [list(row) for row in rows]
+    pivots = list[int]()
     for column in range(columns):
         top = len(pivots)
         found = next((at for at in range(top, len(rows)) if rows[at][column]), None)
@@ -376,7 +391,8 @@ def test_identity_and_encodings_that_are_no_element_are_refused(element: bytes) 
 
 def malformed(deployed: Deployed, own: Any) -> Iterator[Any]:
     """Vouchers of a modified device for one picture, with shares that are none."""
-    rng, setup = seeded("malformed"), deployed.setup
+    rng = seeded("malformed")
+    setup = deployed.setup
     for share in (bytes(SHARE_BYTES), b"\xff" * SHARE_BYTES):
         b = group.random_scalars(1, rng)
         element = group.hash_to_group(setup.domain.uniform(own.reshape(1, -1)))
@@ -418,9 +434,11 @@ def test_blinds_that_are_used_twice_show_that_a_picture_was_sent_again() -> None
 
 
 def test_a_second_device_of_the_account_neither_adds_to_the_first_ones_shares_nor_spoils_them() -> None:
-    first, second = Phone(plain(), "first"), Phone(plain(), "second")
+    first = Phone(plain(), "first")
+    second = Phone(plain(), "second")
     assert read(plain(), [*first.vouchers(LISTED[: T - 1]), *second.vouchers(LISTED[4 : 4 + T - 1])]) == {}
-    mine, noise = first.vouchers(LISTED[:T]), second.vouchers(LISTED[4:7])
+    mine = first.vouchers(LISTED[:T])
+    noise = second.vouchers(LISTED[4:7])
     stolen = [replace(one, device=mine[0].device) for one in noise]
     assert not any(is_visible(plain(), one) for one in stolen)
     assert read(plain(), [*mine, *noise]).keys() == set(range(T))
@@ -428,7 +446,9 @@ def test_a_second_device_of_the_account_neither_adds_to_the_first_ones_shares_no
 
 
 def test_two_devices_that_claim_one_pseudonym_are_told_apart_by_their_certificates() -> None:
-    phone, held, period = Phone(plain()), opener(plain()), plain().setup.period
+    phone = Phone(plain())
+    held = opener(plain())
+    period = plain().setup.period
     one, two = (held.take("alice", device, period, phone.voucher(LISTED[0])) for device in ("a", "b"))
     assert one.row[:32] != two.row[:32]
 
@@ -463,7 +483,8 @@ def test_vouchers_open_for_the_account_whose_messages_they_are_of_and_for_no_oth
 
 
 def test_evidence_that_does_not_open_its_commitment_opens_no_label() -> None:
-    phone, bound = Phone(plain()), message("alice")
+    phone = Phone(plain())
+    bound = message("alice")
     evidence = Evidence.decode(bound.evidence)
     other = replace(evidence, sent_at=evidence.sent_at + 1).encode()
     vouchers = [phone.voucher(row, binding=replace(bound, evidence=other)) for row in LISTED[:T]]
@@ -492,6 +513,7 @@ def test_real_made_up_matching_and_poor_pictures_take_the_same_operations() -> N
 
 def test_lone_vouchers_of_unlisted_pictures_are_visible_in_no_small_table() -> None:
     small = opened(publish(DESIGN, LISTED[:3], seeded("set"), 1, {"threshold": T, "synthetic": 0}))
-    phone, held = Phone(small), opener(small)
+    phone = Phone(small)
+    held = opener(small)
     taken = [held.take(*ME, small.setup.period, one) for one in phone.vouchers(random_hashes(200, seed=3))]
     assert taken == [bm.Hidden()] * 200

@@ -62,7 +62,8 @@ def setup() -> Setup:
 
 def opener(kind: type[near.NearOpener]) -> near.NearOpener:
     hashes = rows(VECTOR["list"], 32)
-    ids, salts = np.arange(len(hashes), dtype=np.uint64), np.zeros((len(hashes), 16), np.uint8)
+    ids = np.arange(len(hashes), dtype=np.uint64)
+    salts = np.zeros((len(hashes), 16), np.uint8)
     known = PlainList(hashes, ids, salts, signatures=np.zeros((len(hashes), 0), np.uint8))
     key = rows(VECTOR["a"], 32)
     return kind(VECTOR["epoch"], setup().period, PARAMETERS["threshold"], key, known)
@@ -106,7 +107,9 @@ def test_the_committed_vectors_are_what_the_script_writes_which_agrees_with_thre
 def test_the_table_of_the_script_has_the_products_keys_places_and_elements_and_gives_their_multiples() -> (
     None
 ):
-    table, domain, hashes = VECTOR["table"], setup().domain, rows(VECTOR["list"], 32)
+    table = VECTOR["table"]
+    domain = setup().domain
+    hashes = rows(VECTOR["list"], 32)
     keys = rows(table["keys"], 9)
     assert (DESIGN.keys_of(hashes) == keys).all()
     assert domain.places(keys).tolist() == table["places"]
@@ -137,7 +140,8 @@ def test_tokens_and_vouchers_are_the_scripts_byte_for_byte(
 def test_the_centre_sees_what_the_script_saw_under_the_outer_seal(
     design: near.ThresholdNear, held: Mapping[str, Any]
 ) -> None:
-    centre, voucher = opener(design.opener), near.Voucher.decode(bytes.fromhex(held["voucher"]))
+    centre = opener(design.opener)
+    voucher = near.Voucher.decode(bytes.fromhex(held["voucher"]))
     taken = centre.take("alice", "phone", setup().period, voucher)
     seen = held["centre"]
     assert isinstance(taken, bm.Visible) is bool(seen["listed"]) is (seen["share"] is not None)
@@ -166,6 +170,7 @@ def test_the_vectors_have_what_they_are_to_show() -> None:
     assert [bool(one) for one in hashes] == [True, True, True, False, False]
     assert [bool(one) for one in VECTOR["accounts"][0]["entries"]] == [True, True, False, False, False]
     assert [len(held["centre"]["listed"]) for held in FEW.values()][2:] == [1, 2, 0]
-    keys, slots = VECTOR["table"]["keys"], DESIGN.slots(len(VECTOR["list"]))
+    keys = VECTOR["table"]["keys"]
+    slots = DESIGN.slots(len(VECTOR["list"]))
     bands = [sum(key.startswith(f"{at:02x}") for key in keys) for at in (*range(6), 255)]
     assert (sum(bands), bands[0], bands[1]) == (slots, 4, 3)

@@ -53,14 +53,16 @@ def test_a_listed_hash_matches_with_its_label_and_an_unlisted_one_does_not() -> 
 
 
 def test_bands_agree_through_probes_of_weak_bits() -> None:
-    place, hash_ = world(), LISTED[0].tobytes()
+    place = world()
+    hash_ = LISTED[0].tobytes()
     weak = tuple(int(band[5]) for band in band_bits(24, 4))
     assert run(place, Picture(flipped(hash_, *weak), weak=weak)) == Match(label(0, place))
     assert run(place, Picture(flipped(hash_, *weak))) == NoMatch()
 
 
 def test_two_bands_are_enough_and_a_lone_one_looks_like_a_miss() -> None:
-    place, hash_ = world(), LISTED[0].tobytes()
+    place = world()
+    hash_ = LISTED[0].tobytes()
     assert run(place, Picture(broken(hash_, 0, 2))) == Match(label(0, place))
     assert run(place, Picture(broken(hash_, 0, 1, 2))) == NoMatch()
     assert all_opened(place, Picture(broken(hash_, 0, 1, 2))) == []
@@ -84,7 +86,8 @@ def test_with_three_bands_needed_two_are_a_miss() -> None:
 
 
 def test_an_entry_beyond_the_distance_opens_and_is_no_match() -> None:
-    place, members = world(), band_bits(24, 4)
+    place = world()
+    members = band_bits(24, 4)
     far = flipped(LISTED[0].tobytes(), *members[0].tolist(), *members[1].tolist())  # 48 bits
     assert all_opened(place, Picture(far)) == [label(0, place)]
     assert run(place, Picture(far)) == NoMatch()
@@ -103,7 +106,8 @@ def test_members_of_a_family_are_told_apart_by_distance() -> None:
 
 
 def test_entries_of_different_families_that_share_tokens_still_match() -> None:
-    hashes, members = LISTED[:6].copy(), band_bits(24, 4)
+    hashes = LISTED[:6].copy()
+    members = band_bits(24, 4)
     bits = np.unpackbits(hashes, axis=1)
     bits[3, members[0]] = bits[2, members[0]]
     bits[3, members[1]] = bits[2, members[1]]
@@ -129,7 +133,9 @@ def test_parameters_that_do_not_go_together_are_refused_before_any_work() -> Non
 
 def test_tokens_derivations_and_shares_are_the_frozen_ones() -> None:
     expected = json.loads((VECTORS / "token-psi-v2.json").read_text())
-    asked, shared, epoch = expected["probes"], expected["shares"], expected["epoch"]
+    asked = expected["probes"]
+    shared = expected["shares"]
+    epoch = expected["epoch"]
     coefficients = np.array(asked["coefficients"], np.float32)
     own = np.packbits(coefficients > 0).tobytes()
     shape = (asked["k"], asked["bands"], asked["probes"])
@@ -171,7 +177,8 @@ def test_the_number_of_keys_tells_nothing_of_how_entries_meet() -> None:
 def test_an_entry_whose_label_would_be_sealed_under_a_key_that_another_has_is_refused() -> None:
     """A family is cut at 64: entry 64 here is entry 0 once more, and would have its keys."""
     same = np.repeat(LISTED[:1], 65, axis=0)
-    ids, salts = np.arange(65, dtype=np.uint64), np.zeros((65, 16), np.uint8)
+    ids = np.arange(65, dtype=np.uint64)
+    salts = np.zeros((65, 16), np.uint8)
     parameters = SetParameters(1, SMALL)
     DESIGN.publish(batches_of(same, ids, salts), parameters, seeded("k"), None, MemoryWorkspace())
     ids[64] = 0
@@ -192,7 +199,8 @@ def test_values_or_labels_that_were_wrong_when_the_set_was_made_are_a_miss(kind:
 
 def test_a_delta_keeps_the_key_and_its_limits() -> None:
     limited = published(NAME, account_evaluations=80, key_expires=2_000_000_000)
-    before, after = opened(NAME, limited), opened(NAME, updated(NAME, limited, LISTED[9:10]))
+    before = opened(NAME, limited)
+    after = opened(NAME, updated(NAME, limited, LISTED[9:10]))
     limits = [DESIGN.key_limits(MATCHER, place.states[MATCHER]) for place in (before, after)]
     assert limits[0] == limits[1]
     assert (limits[0].cost, limits[0].per_account, limits[0].expires) == (8, 80, 2_000_000_000)
@@ -205,7 +213,8 @@ def test_two_entries_of_one_family_are_removed_one_after_the_other() -> None:
     hashes = LISTED[:4].copy()
     hashes[2] = np.frombuffer(flipped(LISTED[1].tobytes(), 3, 9), np.uint8)
     hashes[3] = np.frombuffer(flipped(LISTED[1].tobytes(), 5), np.uint8)
-    files, asked = published(NAME, hashes), LISTED[1].tobytes()
+    files = published(NAME, hashes)
+    asked = LISTED[1].tobytes()
     for nearest, next_one in ((2, 4), (4, 3), (3, None)):
         assert finds(NAME, files, asked) == nearest
         files = updated(NAME, files, removes=[nearest])

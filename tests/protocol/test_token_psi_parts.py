@@ -66,7 +66,8 @@ def drawn(seed: int, *shape: int) -> Elements:
 
 
 def slow_value(coefficients: list[int], band: int) -> int:
-    power, total = 1, 0
+    power = 1
+    total = 0
     for coefficient in coefficients:
         total ^= slow_product(coefficient, power)
         power = slow_product(power, band + 1)
@@ -85,7 +86,8 @@ def test_values_are_those_of_the_polynomial_of_each_byte(needed: int) -> None:
 @pytest.mark.parametrize("needed", [2, 3])
 def test_every_combination_of_enough_bands_gives_the_secret_and_no_smaller_one_does(needed: int) -> None:
     polynomial = drawn(2, 1, needed, 16)
-    secret, own = shares.secrets_of(polynomial), shares.values(polynomial, 5)[0]
+    secret = shares.secrets_of(polynomial)
+    own = shares.values(polynomial, 5)[0]
     for count in range(6):
         for hit in itertools.combinations(range(5), count):
             found = drawn(count, 5, 4, 16)
@@ -171,7 +173,8 @@ def test_each_derivation_depends_on_every_byte_of_its_input_and_has_its_own_tag(
 
 
 def test_each_derivation_is_another_one_under_another_epoch() -> None:
-    output, secret = drawn(4, 1, 64), drawn(5, 1, 16)
+    output = drawn(4, 1, 64)
+    secret = drawn(5, 1, 16)
     of_token = [shares.token_keys(output, epoch) for epoch in (1, 2)]
     for parts in (
         [keys.store_keys.tobytes() for keys in of_token],
@@ -237,7 +240,8 @@ def test_an_index_that_would_make_some_look_ups_slow_is_refused() -> None:
 
 def test_near_entries_are_one_family_and_share_their_tokens() -> None:
     hashes = random_hashes(50)
-    hashes[30], hashes[40] = hashes[10], hashes[10]
+    hashes[30] = hashes[10]
+    hashes[40] = hashes[10]
     hashes[30, 0] ^= 1
     found = plan(hashes, 24, 10)
     assert found.first[[10, 30, 40]].tolist() == [10, 10, 10]

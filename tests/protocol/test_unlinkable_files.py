@@ -64,7 +64,8 @@ def cells_of(file: SetFile) -> npt.NDArray[np.uint64]:
 
 def addresses_of(file: SetFile) -> npt.NDArray[np.uint64]:
     """The first 32 bits of the addresses of all labels."""
-    bits, index = bucket_bits(file.entries), numbers(file, ADDRESSES_KIND, "<u4").astype(np.uint64)
+    bits = bucket_bits(file.entries)
+    index = numbers(file, ADDRESSES_KIND, "<u4").astype(np.uint64)
     directory = index[: (1 << bits) + 1].astype(np.int64)
     buckets = np.repeat(np.arange(1 << bits, dtype=np.uint64), np.diff(directory))
     found: npt.NDArray[np.uint64] = (buckets << 32 | index[len(directory) :][: file.entries]) >> bits

@@ -42,7 +42,8 @@ from support.voprf_world import (
 VECTORS = Path(__file__).parents[1] / "vectors"
 COUNT = 5
 NEW = random_hashes(210, seed=44)
-SECOND, THIRD = delta_file(2), delta_file(3)
+SECOND = delta_file(2)
+THIRD = delta_file(3)
 OTHER_VALUES: dict[str, dict[str, int]] = {
     "oprf-psi": {"evaluations": 2},
     "token-psi": {"probes": 3},
@@ -81,7 +82,8 @@ def frozen(name: str, version: int, kind: str) -> dict[str, bytes]:
 @pytest.mark.parametrize(("name", "kind"), EXAMPLES)
 def test_the_frozen_example_of_version_2_stays_readable(name: str, kind: str) -> None:
     expected = json.loads((VECTORS / f"{name}-v2.json").read_text())
-    files, epoch = frozen(name, 2, kind), expected["epoch"]
+    files = frozen(name, 2, kind)
+    epoch = expected["epoch"]
     hashes = [bytes.fromhex(one) for one in expected["hashes"]]
     place = opened(name, files)
     DESIGNS[name].check_setup(DESIGNS[name].open_setup(files, epoch))
@@ -108,7 +110,8 @@ def test_the_frozen_example_of_version_1_is_refused_with_the_reason(name: str, k
 
 
 def test_the_same_seed_gives_the_same_files_also_over_a_used_or_altered_scratch(name: str) -> None:
-    once, again = published(name), MemoryWorkspace()
+    once = published(name)
+    again = MemoryWorkspace()
     assert published(name, out=again) == once
     again.created.clear()
     assert published(name, out=again) == once
@@ -180,7 +183,8 @@ def test_every_flipped_byte_of_set_delta_and_matchers_file_is_refused(name: str)
 
 def test_an_altered_section_is_an_error_when_it_is_used_and_not_a_missed_match(name: str) -> None:
     files = published(name)
-    place, whole = opened(name, files), set_file(name, files["set.bin"])
+    place = opened(name, files)
+    whole = set_file(name, files["set.bin"])
     for kind in (store.KIND, labels.KIND, ADDRESSES_KIND)[: 2 + (name == "token-psi")]:
         row = whole.row(kind)
         for at in (*range(row.offset, row.end, 37), row.end - 1):
@@ -214,7 +218,8 @@ def test_a_key_that_is_no_scalar_is_refused_even_under_a_fitting_digest(name: st
 
 
 def test_a_set_of_another_epoch_design_or_version_and_a_missing_file_are_refused(name: str) -> None:
-    files, design = published(name, epoch=4), DESIGNS[name]
+    files = published(name, epoch=4)
+    design = DESIGNS[name]
     with pytest.raises(SetFileError, match=r"set\.bin: for epoch 4, not epoch 5"):
         design.open_setup(files, 5)
     with pytest.raises(SetFileError, match=r"set\.bin is missing"):
@@ -227,7 +232,9 @@ def test_a_set_of_another_epoch_design_or_version_and_a_missing_file_are_refused
 
 
 def test_a_matcher_file_beside_another_set_is_refused(name: str) -> None:
-    mine, other, later = published(name), published(name, seed="other"), published(name, epoch=2)
+    mine = published(name)
+    other = published(name, seed="other")
+    later = published(name, epoch=2)
     for beside, rule in (
         (other, r"made for another set\.bin"),
         (later, "for epoch 2, not epoch 1"),
@@ -252,7 +259,8 @@ def chain(name: str) -> tuple[dict[str, bytes], dict[str, bytes], dict[str, byte
 
 def test_deltas_applied_twice_out_of_order_or_to_another_set_are_refused(name: str) -> None:
     first, second, third = chain(name)
-    adds, mine = {"hashes": NEW[:2], "removes": [1]}, setup_files(second)
+    adds = {"hashes": NEW[:2], "removes": [1]}
+    mine = setup_files(second)
     other = updated(name, published(name, seed="other"), **adds)
     values = updated(name, published(name, **OTHER_VALUES[name]), **adds)
     sibling = updated(name, first, NEW[:2], removes=[2])
@@ -309,7 +317,8 @@ def test_what_is_added_matches_and_what_is_removed_no_longer_does(name: str) -> 
 
 
 def test_a_removed_hash_can_come_back_under_another_id_or_the_same(name: str) -> None:
-    first, own = published(name), LISTED[1:2]
+    first = published(name)
+    own = LISTED[1:2]
     assert finds(name, updated(name, first, own, 900, [2]), own.tobytes()) == 900
     gone = updated(name, first, removes=[2])
     assert finds(name, gone, own.tobytes()) is None
@@ -319,8 +328,10 @@ def test_a_removed_hash_can_come_back_under_another_id_or_the_same(name: str) ->
 def test_an_update_is_the_same_again_and_on_threads_and_leaves_the_earlier_files_as_they_are(
     name: str,
 ) -> None:
-    before, told = published(name), list[tuple[int, int]]()
-    kept, made = dict(before), updated(name, before, NEW[:10], removes=[1])
+    before = published(name)
+    told = list[tuple[int, int]]()
+    kept = dict(before)
+    made = updated(name, before, NEW[:10], removes=[1])
     with ThreadPoolExecutor(2) as pool:
         again = updated(name, before, NEW[:10], 100, [1], pool, lambda *counts: told.append(counts))
     assert again == made and before == kept and told[0] == (10, 10)

@@ -30,7 +30,8 @@ from support.voprf_world import (
     world,
 )
 
-OWN, ZEROS = LISTED[0].tobytes(), bytes(32)
+OWN = LISTED[0].tobytes()
+ZEROS = bytes(32)
 ITEM = Picture(OWN)
 
 
@@ -52,7 +53,8 @@ def test_an_empty_list_and_a_list_of_one_can_be_published(place: Held) -> None:
 def test_a_request_has_one_size_and_takes_as_much_randomness_whatever_the_item_is(
     place: Held, full: bool
 ) -> None:
-    place, seen = world(place.design.info.name, full), set()
+    place = world(place.design.info.name, full)
+    seen = set()
     for item in (ITEM, Picture(ZEROS), Picture(OWN, 49), Picture(OWN, weak=(1, 2, 3))):
         rng, taken = counting("size")
         started = place.design.start(place.design.enrol(rng), place.setup, item, UNBOUND, rng)
@@ -105,7 +107,8 @@ def test_a_bad_element_is_refused_and_does_not_touch_the_others(place: Held, nam
 
 
 def test_too_many_or_too_few_elements_another_epoch_and_another_kind_are_refused(place: Held) -> None:
-    rows, request = ask(place, Picture(ZEROS))[1].blinded, place.design.round.request
+    rows = ask(place, Picture(ZEROS))[1].blinded
+    request = place.design.round.request
     few, many, other, kind = answers(
         place,
         request(1, rows[:-1]),
@@ -189,7 +192,8 @@ def test_another_key_for_some_elements_only_is_refused_whole_and_nothing_is_lear
     other = replace(place.states[MATCHER], key=SecretKey(Mode.VOPRF, (7).to_bytes(32, "little")))
     for item in (ITEM, Picture(ZEROS), Picture(ZEROS, 10)):
         driver, request = ask(place, item)
-        honest, asked = answers(place, request)[0], [contract.Request(request)]
+        honest = answers(place, request)[0]
+        asked = [contract.Request(request)]
         (wrong,) = place.design.answer(MATCHER, other, asked, seeded("m"), None).replies
         rows = honest.evaluated.copy()
         rows[cheated] = wrong.evaluated[cheated]  # type: ignore[union-attr]

@@ -79,7 +79,8 @@ def test_one_wide_token_of_six_opens_the_label_and_none_does_not() -> None:
 
 
 def test_a_token_is_found_through_probes_of_weak_bits() -> None:
-    place, weak = world(NAME, full=True), (int(BANDS[2, 5]), int(BANDS[2, 9]))
+    place = world(NAME, full=True)
+    weak = (int(BANDS[2, 5]), int(BANDS[2, 9]))
     own = flipped(in_every_band_but(OWN, 2), *weak)
     assert isinstance(run(place, Picture(own, weak=weak)), Match)
     assert run(place, Picture(own)) == NoMatch()
@@ -149,7 +150,9 @@ def test_a_filter_takes_the_bits_that_are_stated_and_its_size_tells_the_number_o
     for fingerprint in (2, 5):
         sizes = {size(random_hashes(64, seed=3), fingerprint), size(shared, fingerprint)}
         assert len(sizes) == 1
-    keys, unary, starts = 3 * 64, -(-2 * 3 * 64 // 8), 8
+    keys = 3 * 64
+    unary = -(-2 * 3 * 64 // 8)
+    starts = 8
     assert size(shared, 2) == 64 + starts + unary + 2 * keys
 
 
@@ -159,7 +162,8 @@ def size(hashes: Rows, fingerprint: int) -> int:
 
 
 def held_files(hashes: Rows, seed: str = "k", **values: int) -> dict[str, bytes]:
-    out, ids = MemoryWorkspace(), np.arange(1, len(hashes) + 1, dtype=np.uint64)
+    out = MemoryWorkspace()
+    ids = np.arange(1, len(hashes) + 1, dtype=np.uint64)
     salts = np.tile(np.frombuffer(b"s" * 16, np.uint8), (len(hashes), 1))
     DESIGN.publish(batches_of(hashes, ids, salts), SetParameters(1, values), seeded(seed), None, out)
     return out.files()
@@ -303,7 +307,8 @@ def test_what_modified_devices_open_adds_up_over_tokens_and_does_not_multiply() 
 
 def opened_ids(place: Held, inputs: list[bytes], layer: int) -> set[int]:
     """Ids of the labels that these OPRF inputs, evaluated by the matcher's key, open in a layer."""
-    key, held_layer = place.states[MATCHER].key, place.setup.layers[layer]
+    key = place.states[MATCHER].key
+    held_layer = place.setup.layers[layer]
     rows = np.frombuffer(b"".join(inputs), np.uint8).reshape(len(inputs), -1)
     keys = token_keys(evaluate_rows(key, rows), held_layer.epoch)
     return {label.entry_id for label in held_layer.labels_of(held_layer.values(keys))}
@@ -359,7 +364,8 @@ def test_a_delta_opens_by_its_own_entries_tokens_and_by_no_other() -> None:
 
 
 def test_requests_are_as_long_and_take_as_much_randomness_whatever_the_picture_is() -> None:
-    place, seen = world(NAME), set()
+    place = world(NAME)
+    seen = set()
     near = flipped(OWN, *(int(bit) for bit in BANDS[1, :3]))
     for item in (Picture(OWN), Picture(near), Picture(LISTED[9].tobytes()), Picture(OWN, quality=0)):
         rng, taken = counting("device")

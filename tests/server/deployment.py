@@ -83,7 +83,8 @@ class Deployment:
         return self._issued[identity]
 
     def listen(self, party: Party, **options: Any) -> Listen:
-        sink, pace = self.sink or self.lines.append, LeastPace(SECONDS)
+        sink = self.sink or self.lines.append
+        pace = LeastPace(SECONDS)
         return Listen(
             self.credentials(Identity.of(party)), clock=self.clock, sink=sink, **{"pace": pace, **options}
         )

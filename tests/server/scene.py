@@ -28,7 +28,8 @@ from support.fakes import picture
 from .deployment import ALICE, BOB, OPERATOR, SECONDS, Client, Deployment
 from .designs_for_tests import Dummy
 
-LISTED, OTHER = picture(1, 256), picture(2, 256)
+LISTED = picture(1, 256)
+OTHER = picture(2, 256)
 HASH = Picture.from_bytes(LISTED).hash
 ENTRY = Label(HASH, (1 << 64) - 5, b"s" * 16)
 EPOCH = (1 << 64) - 1

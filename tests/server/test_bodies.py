@@ -47,7 +47,8 @@ async def calling(
     directory: Path, pace: LeastPace | None = None, **limits: Any
 ) -> AsyncIterator[tuple[Deployment, Any]]:
     """A matcher of the dummy design, and its method for large bodies as Alice's certificate calls it."""
-    deployment, design = Deployment(), Wide()
+    deployment = Deployment()
+    design = Wide()
     held = HeldSource(design, 5, {"setup": SETUP}, {ROLE: {"key": b"key of 5"}})
     config = MatchingConfig(design, held, directory, None, MatchingLimits(**limits))
     options = {} if pace is None else {"pace": pace}
@@ -111,7 +112,8 @@ async def test_unfinished_bodies_take_no_memory_and_leave_nothing_behind(tmp_pat
     async with calling(tmp_path, most_large=12) as (deployment, call):
         warm = asyncio.create_task(read(call(unfinished(64 * MEGABYTE, 4 * MEGABYTE))))
         await until(lambda: written(tmp_path) >= 4 * MEGABYTE - 8192)
-        before, came = resident_bytes(), 24
+        before = resident_bytes()
+        came = 24
         bodies = [
             asyncio.create_task(read(call(unfinished(64 * MEGABYTE, came * MEGABYTE)))) for _ in range(11)
         ]
@@ -162,7 +164,9 @@ async def pieces(*data: bytes) -> AsyncIterator[bytes]:
 async def test_whole_bodies_are_in_memory_few_at_a_time_in_the_order_they_came(
     tmp_path: Path,
 ) -> None:
-    bodies, held, order = Bodies(tmp_path, most_whole=10), [asyncio.Event() for _ in range(4)], list[int]()
+    bodies = Bodies(tmp_path, most_whole=10)
+    held = [asyncio.Event() for _ in range(4)]
+    order = list[int]()
 
     async def arriving(size: int, came: asyncio.Event) -> AsyncIterator[bytes]:
         yield bytes(size)

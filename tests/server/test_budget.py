@@ -58,7 +58,8 @@ async def test_an_account_gets_its_evaluations_and_not_one_more_and_others_get_t
 
 
 async def test_accounts_that_pool_get_no_more_together_than_all_may_have(tmp_path: Path) -> None:
-    held, deployment = source(), Deployment()
+    held = source()
+    deployment = Deployment()
     async with matcher(tmp_path, held, deployment) as (alice, bob):
         for client in (alice, alice, alice, bob, bob):
             await client.one(EXCHANGE, request(held))
@@ -86,7 +87,9 @@ async def test_a_body_that_is_refused_counts_too(tmp_path: Path) -> None:
 
 
 async def test_counts_belong_to_the_key_through_restarts_and_epochs(tmp_path: Path) -> None:
-    first, same_key, new_key = source(), source(epoch=2), source(epoch=3, seed="another")
+    first = source()
+    same_key = source(epoch=2)
+    new_key = source(epoch=3, seed="another")
     async with matcher(tmp_path, first) as (alice, _):
         for _ in range(ALLOWED):
             await alice.one(EXCHANGE, request(first))
@@ -98,7 +101,8 @@ async def test_counts_belong_to_the_key_through_restarts_and_epochs(tmp_path: Pa
 
 async def test_matchers_that_share_a_key_grant_its_budget_once(tmp_path: Path) -> None:
     held = source(account_evaluations=6 * COST - 1, all_evaluations=8 * COST - 1)
-    accounts, everyone = 0, 0
+    accounts = 0
+    everyone = 0
     for name in ("first", "second"):
         deployment = Deployment()
         async with matcher(tmp_path / name, held, deployment, parts=2) as (alice, bob):
@@ -130,7 +134,8 @@ async def test_without_limits_nothing_is_counted(tmp_path: Path) -> None:
 
 async def test_a_key_is_refused_from_its_last_second_on_with_the_date(tmp_path: Path) -> None:
     end = int(NOW.timestamp()) + 3600
-    held, deployment = source(key_expires=end), Deployment()
+    held = source(key_expires=end)
+    deployment = Deployment()
 
     def at(seconds: float) -> Deployment:
         return Deployment(deployment.authority, clock=lambda: seconds)
@@ -157,7 +162,8 @@ def spent(directory: Path) -> dict[str, int]:
 @pytest.mark.slow
 @pytest.mark.parametrize("arm", KILLS, ids=lambda arm: f"{arm.point}-{arm.hit}")
 def test_a_matcher_that_is_killed_never_gives_evaluations_for_free(tmp_path: Path, arm: Arm) -> None:
-    deployment, held = Deployment(), source()
+    deployment = Deployment()
+    held = source()
     credentials = deployment.credentials(Identity.of(Party.MATCHER))
 
     def answered(arm: Arm | None) -> int:

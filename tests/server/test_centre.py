@@ -236,7 +236,9 @@ async def test_the_opener_is_tried_only_after_the_receipt_is_made_however_many_c
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That it still shares the processor with the centre's other work, `shared-processor` shows."""
-    order, take, tried = list[str](), Vouchers.take, Pile.open
+    order = list[str]()
+    take = Vouchers.take
+    tried = Pile.open
 
     async def taken(held: Vouchers, *given: Any) -> wire.Receipt:
         receipt = await take(held, *given)
@@ -276,7 +278,8 @@ async def test_what_is_no_voucher_is_refused(scene: Scene, changes: dict[str, An
 
 
 def test_an_acknowledged_report_outlives_a_kill(scene: Scene) -> None:
-    deployment, report = Deployment(), scene.report()
+    deployment = Deployment()
+    report = scene.report()
 
     async def submit(port: int) -> None:
         async with deployment.client(ALICE, Party.CENTRE, port) as alice:

@@ -114,7 +114,8 @@ async def test_what_is_not_as_messages_are_here_is_refused(tmp_path: Path) -> No
 async def test_nothing_is_queued_whose_attachment_was_not_looked_at(tmp_path: Path) -> None:
     looked = Looked()
     async with relay(tmp_path, looked.scan) as (alice, bob):
-        good, bad = await uploaded(alice, b"good"), await uploaded(alice, b"bad")
+        good = await uploaded(alice, b"good")
+        bad = await uploaded(alice, b"bad")
         cases = (
             (replace(good, key=bytes(32)), STATUS.INVALID_ARGUMENT),
             (replace(good, digest=bytes(32)), STATUS.INVALID_ARGUMENT),
@@ -163,8 +164,10 @@ def test_an_attachment_opens_with_its_own_reference_alone() -> None:
 async def test_a_listed_picture_makes_one_verdict_whatever_bears_it_and_asking_is_refused(
     tmp_path: Path,
 ) -> None:
-    design, out = provider_scan.DESIGN, MemoryWorkspace()
-    listed, other = picture(1), picture(2)
+    design = provider_scan.DESIGN
+    out = MemoryWorkspace()
+    listed = picture(1)
+    other = picture(2)
     hashes = np.frombuffer(Picture.from_bytes(listed).hash, np.uint8).reshape(1, 32)
     source = batches_of(hashes, np.ones(1, np.uint64), np.ones((1, 16), np.uint8))
     published = design.publish(source, SetParameters(1, {}), RNG, None, out)

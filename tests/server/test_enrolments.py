@@ -38,7 +38,8 @@ HASHES = random_hashes(20)
 
 @cache
 def source(epoch: int, design: Masked = MASKED) -> HeldSource:
-    out, n = MemoryWorkspace(), len(HASHES)
+    out = MemoryWorkspace()
+    n = len(HASHES)
     entries = batches_of(HASHES, np.arange(1, n + 1, dtype=np.uint64), np.ones((n, 16), np.uint8))
     made = design.publish(entries, SetParameters(epoch, {}), seeded("publish"), None, out)
     files = out.files()
@@ -49,7 +50,8 @@ def source(epoch: int, design: Masked = MASKED) -> HeldSource:
 def matcher(
     directory: Path, epoch: int | EpochSource = 1, **limits: Any
 ) -> AbstractAsyncContextManager[tuple[Client, ...]]:
-    deployment, epochs = Deployment(), source(epoch) if isinstance(epoch, int) else epoch
+    deployment = Deployment()
+    epochs = source(epoch) if isinstance(epoch, int) else epoch
     config = MatchingConfig(MASKED, epochs, directory, None, MatchingLimits(**limits))
     return deployment.serving(Party.MATCHER, partial(open_matching, config), ALICE, BOB)
 
@@ -80,7 +82,8 @@ def parts(body: bytes, offset: int = 0, stop: int | None = None, **changes: Any)
 
 
 async def ask(client: Client, seed: str = "alice", epoch: int = 1) -> Unmasked:
-    mask, hash_ = seeded(seed).take(32), HASHES[3].tobytes()
+    mask = seeded(seed).take(32)
+    hash_ = HASHES[3].tobytes()
     body = AskMasked(bytes(a ^ b for a, b in zip(mask, hash_, strict=True)), 100).encode()
     envelope = wire.Envelope(design="dummy-masked", version=1, epoch=epoch, role="matcher", body=body)
     return Unmasked.decode((await client.one("Matching/Exchange", envelope)).body)
@@ -103,7 +106,8 @@ async def test_what_was_acknowledged_is_held_after_a_restart_and_handed_to_the_d
 
 
 async def test_an_upload_goes_on_where_it_stopped_and_another_takes_its_place(tmp_path: Path) -> None:
-    body, other = masking(), masking("other")
+    body = masking()
+    other = masking("other")
     async with matcher(tmp_path) as (alice, _):
         code, text, _ = await refused(alice.one("Matching/Enrol", parts(body, 0, 1_000_000)))
         assert (code, "truncated" in text) == (STATUS.INVALID_ARGUMENT, True)
@@ -179,7 +183,8 @@ async def switch(epochs: Switched, client: Client) -> None:
 async def test_a_call_of_the_epoch_before_takes_nothing_from_those_enrolled_since(
     tmp_path: Path,
 ) -> None:
-    epochs, switched = Switched(), asyncio.Event()
+    epochs = Switched()
+    switched = asyncio.Event()
     old = wire.Envelope(design="dummy-masked", version=1, epoch=1, role="matcher", body_size=2, body=b"a")
 
     async def held_open() -> AsyncIterator[wire.Envelope]:
@@ -207,7 +212,9 @@ async def test_a_call_of_the_epoch_before_takes_nothing_from_those_enrolled_sinc
 
 
 async def test_an_upload_during_which_the_key_changes_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
-    epochs, switched, body = Switched(), asyncio.Event(), masking()
+    epochs = Switched()
+    switched = asyncio.Event()
+    body = masking()
 
     async def held_open() -> AsyncIterator[wire.EnrolPart]:
         first, *rest = parts(body)
@@ -235,7 +242,8 @@ async def test_an_upload_that_a_call_which_was_cut_off_still_finishes_is_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The device asks again while the thread of its first call is at work: both come to rename the file."""
-    body, both = masking(), Barrier(2, timeout=SECONDS)
+    body = masking()
+    both = Barrier(2, timeout=SECONDS)
     monkeypatch.setattr(enrolments, "reach", lambda point: point.endswith(".before") and both.wait())
     kept = enrolments.Enrolments(MASKED, tmp_path, 4 << 20)
 
@@ -256,7 +264,8 @@ async def test_an_upload_that_a_call_which_was_cut_off_still_finishes_is_held(
 
 async def test_a_body_of_the_epoch_before_is_not_paired_with_what_was_enrolled_since(tmp_path: Path) -> None:
     """Under the key before it would come to another picture, or to none, without anybody being told."""
-    epochs, switched = Switched(), asyncio.Event()
+    epochs = Switched()
+    switched = asyncio.Event()
     hidden = bytes(a ^ b for a, b in zip(seeded("old").take(32), HASHES[3].tobytes(), strict=True))
     body = AskMasked(hidden, 100).encode()
     old = wire.Envelope(design="dummy-masked", version=1, epoch=1, role="matcher", body_size=len(body))
@@ -289,7 +298,8 @@ async def test_a_body_of_the_epoch_before_is_not_paired_with_what_was_enrolled_s
 @pytest.mark.slow
 @pytest.mark.parametrize("point", ["enrolment.rename.before", "enrolment.rename.after"])
 def test_a_kill_leaves_a_whole_enrolment_or_one_that_goes_on(tmp_path: Path, point: str) -> None:
-    deployment, body = Deployment(), masking()
+    deployment = Deployment()
+    body = masking()
     credentials = deployment.listen(Party.MATCHER).credentials
     plan = Plan(tmp_path, credentials)
 

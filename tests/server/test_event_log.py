@@ -118,7 +118,8 @@ def limited(size: int) -> Iterator[None]:
 
 
 def test_a_line_that_does_not_fit_leaves_no_half_of_it(tmp_path: Path) -> None:
-    path, lost = tmp_path / "log.jsonl", []
+    path = tmp_path / "log.jsonl"
+    lost = []
     log = EventLog("relay", LogFile(path), dropped=lambda: lost.append(1))
     log.write("first")
     with limited(path.stat().st_size + 5):
@@ -195,7 +196,8 @@ def test_a_log_into_a_pipe_waits_for_no_reader(tmp_path: Path) -> None:
     with pytest.raises(StateError, match=r"log: .*pipe cannot be written: No such device"):
         LogFile(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    log, lost = LogFile(pipe), list[int]()
+    log = LogFile(pipe)
+    lost = list[int]()
     for _ in range(1000):
         EventLog("relay", log, dropped=lambda: lost.append(1)).write("x" * 200)
     assert 0 < len(lost) < 1000

@@ -48,8 +48,10 @@ def test_one_account_alone_gets_whole_batches() -> None:
 
 
 def test_nothing_is_lost_and_accounts_with_nothing_waiting_are_forgotten() -> None:
-    choose, queue = random.Random(7), FairQueue[tuple[str, int]]()
-    put, taken = 0, list[tuple[str, int]]()
+    choose = random.Random(7)
+    queue = FairQueue[tuple[str, int]]()
+    put = 0
+    taken = list[tuple[str, int]]()
     for _ in range(20_000):
         if choose.random() < 0.75:
             queue.append(account := choose.choice("aaaabcdef"), (account, put))

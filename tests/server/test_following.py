@@ -57,7 +57,8 @@ async def test_what_is_no_answer_is_refused(tmp_path: Path) -> None:
 
 async def test_an_entry_is_withdrawn_by_an_upheld_complaint_and_by_nothing_else(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
-        report_id, other = await d.submitted(1), await d.submitted(2)
+        report_id = await d.submitted(1)
+        other = await d.submitted(2)
         await d.move(other, "unfounded")
         await d.move(report_id, "confirmed")
         asked = wire.WithdrawalsRequest()
@@ -77,7 +78,8 @@ async def test_nothing_of_a_report_leaves_whose_export_cannot_be_written_down(
         raise StateError("the journal cannot be written")
 
     async with desk(tmp_path) as d:
-        report_id, left = await d.submitted(), list[bytes]()
+        report_id = await d.submitted()
+        left = list[bytes]()
 
         async def export() -> None:
             request = wire.ExportRequest(report_id=report_id, reason="to court X")

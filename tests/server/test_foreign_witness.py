@@ -213,10 +213,12 @@ def cosigned(at: float | None = None, text: str = NOTE.note(()).text) -> bytes:
     return WITNESS.line(text, None if at is None else int(at)).encode()
 
 
-TEXT, OLD = NOTE.note(()).text, MemoryLog([b"a"], KEY).note(()).text
+TEXT = NOTE.note(()).text
+OLD = MemoryLog([b"a"], KEY).note(()).text
 OTHER = HttpWitness("south", dict[str, bytes]().get, WITNESS.clock)
 IMPOSTOR = HttpWitness("south", dict[str, bytes]().get, WITNESS.clock)
-IMPOSTOR.name, IMPOSTOR.key_id = WITNESS.name, WITNESS.key_id
+IMPOSTOR.name = WITNESS.name
+IMPOSTOR.key_id = WITNESS.key_id
 OK = b"HTTP/1.1 200 OK\r\n"
 REDIRECT = "Location: https://127.0.0.1:1/w/add-checkpoint"
 ANSWERS: dict[str, tuple[Any, str]] = {
@@ -319,7 +321,8 @@ async def test_slow_witnesses_keep_no_thread_from_an_honest_one(
 def test_who_has_no_certificate_of_the_roots_or_another_name_is_not_asked(
     identity: tuple[Path, str], tmp_path: Path
 ) -> None:
-    strange, elsewhere = (tmp_path / "a.pem", ""), (tmp_path / "b.pem", "")
+    strange = (tmp_path / "a.pem", "")
+    elsewhere = (tmp_path / "b.pem", "")
     certificate_for(strange[0])
     other = certificate_for(elsewhere[0], "127.0.0.9")
     with answering(strange, http("200 OK", cosigned())) as url:

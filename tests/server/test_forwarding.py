@@ -230,7 +230,8 @@ class InSlots(Carried):
 
 
 async def test_bodies_of_one_slot_go_on_together_in_an_order_of_their_own(tmp_path: Path) -> None:
-    design, orders = InSlots(), set[tuple[bytes, ...]]()
+    design = InSlots()
+    orders = set[tuple[bytes, ...]]()
     async with world(tmp_path, design) as (_, alice, bob, _):
         words = [f"{number:02}".encode() for number in range(8)]
         for _ in range(3):
@@ -313,7 +314,8 @@ class Hostile(grpc.GenericRpcHandler):
 
 @asynccontextmanager
 async def hostile_host(made: World, answer: Any, large: bool = False) -> AsyncIterator[None]:
-    held, server = made.deployment.credentials(Identity.of(THIRD)), grpc.aio.server()
+    held = made.deployment.credentials(Identity.of(THIRD))
+    server = grpc.aio.server()
     server.add_generic_rpc_handlers((Hostile(answer, large),))
     secured = grpc.ssl_server_credentials([(held.key, held.certificate)], held.root, True)
     made.port = server.add_secure_port("127.0.0.1:0", secured)
@@ -324,7 +326,8 @@ async def hostile_host(made: World, answer: Any, large: bool = False) -> AsyncIt
 
 async def test_a_host_that_refuses_one_device_breaks_off_no_other_ones_call(tmp_path: Path) -> None:
     """One UNAVAILABLE closed the channel: all that was under way hung until the devices' deadlines."""
-    slow, refuse = asyncio.Event(), asyncio.Event()
+    slow = asyncio.Event()
+    refuse = asyncio.Event()
 
     async def answer(raw: bytes, context: Any) -> bytes:
         word = Ask.decode(wire.Envelope.FromString(raw).body).word
@@ -355,11 +358,13 @@ async def test_what_is_no_message_from_a_host_is_told_as_no_reply(tmp_path: Path
         for none in ():
             yield none
 
-    told, body = set(), Ask(b"x").encode()
+    told = set()
+    body = Ask(b"x").encode()
     async with world(tmp_path / "small") as (made, alice, _, _), hostile_host(made, small):
         told.add(await said(alice, envelope(body)))
     for answer in (large, empty):
-        design, folder = CarriedInParts(), tmp_path / answer.__name__
+        design = CarriedInParts()
+        folder = tmp_path / answer.__name__
         async with world(folder, design) as (made, alice, _, _), hostile_host(made, answer, large=True):
             parts = [envelope(body, body_size=len(body))]
             code, text, trailing = await refused(alice.all("Matching/ExchangeLarge", parts))

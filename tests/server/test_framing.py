@@ -26,7 +26,8 @@ from .test_centre import submission
 from .test_kills import asked, dies
 
 MALLORY = Identity(Kind.DEVICE, "mallory")
-MATCHER, RELAY = Identity.of(Party.MATCHER), Identity.of(Party.PROVIDER)
+MATCHER = Identity.of(Party.MATCHER)
+RELAY = Identity.of(Party.PROVIDER)
 
 
 @dataclass
@@ -57,7 +58,8 @@ class Desk:
 
 @asynccontextmanager
 async def desk(directory: Path, design: Dummy | None = None) -> AsyncIterator[Desk]:
-    deployment, scene = Deployment(), Scene(directory)
+    deployment = Deployment()
+    scene = Scene(directory)
     async with scene.centre(deployment, design) as (_, _, operator, port):
         yield Desk(scene, deployment, operator, port)
 
@@ -70,7 +72,8 @@ def clear(design: Dummy) -> Dummy:
 
 def forged(scene: Scene, **changes: Any) -> Report:
     """A report with everything right but who it is about: commitment and opening of an invented message."""
-    sender, recipient = changes.get("sender", "alice"), changes.get("recipient", "bob")
+    sender = changes.get("sender", "alice")
+    recipient = changes.get("recipient", "bob")
     opening = message(9, sender=sender, recipient=recipient).opening
     return scene.report(9, **{"opening": (opening,), **changes})
 
@@ -162,7 +165,8 @@ async def test_a_report_that_fails_does_not_take_the_message_from_its_sender(tmp
 
 @pytest.mark.slow
 def test_a_message_is_reported_once_although_the_centre_is_killed_between(tmp_path: Path) -> None:
-    deployment, scene = Deployment(), Scene(tmp_path)
+    deployment = Deployment()
+    scene = Scene(tmp_path)
     first = scene.report(1)
     second = replace(first, report_id=(2).to_bytes(16, "big"))
     credentials = deployment.credentials(Identity.of(Party.CENTRE))

@@ -85,7 +85,8 @@ async def problems(operator: Client) -> dict[str, str]:
 async def test_an_account_whose_opener_never_returns_is_given_up_and_others_are_opened(
     scene: Scene, account: str, problem: str
 ) -> None:
-    deployment, services = Deployment(), partial(open_centre, config_of(scene))
+    deployment = Deployment()
+    services = partial(open_centre, config_of(scene))
     callers = (device(account), BOB, OPERATOR)
     async with deployment.serving(Party.CENTRE, services, *callers) as (stuck, bob, operator):
         await stuck.one("Centre/SubmitVoucher", [voucher(1)])
@@ -101,7 +102,8 @@ async def test_an_account_whose_opener_never_returns_is_given_up_and_others_are_
 
 
 async def test_a_pile_that_was_given_up_is_tried_again_once_it_has_grown_and_not_before(scene: Scene) -> None:
-    deployment, services = Deployment(), partial(open_centre, config_of(scene))
+    deployment = Deployment()
+    services = partial(open_centre, config_of(scene))
     async with deployment.serving(Party.CENTRE, services, device(SPINS), OPERATOR) as (stuck, operator):
         for grown in (1, 2):
             await stuck.one("Centre/SubmitVoucher", [voucher(grown)])
@@ -124,7 +126,8 @@ def test_piles_that_were_given_up_come_behind_all_others(tmp_path: Path) -> None
 async def test_a_centre_that_starts_tries_what_was_given_up_once_more_and_a_mended_opener_opens_it(
     scene: Scene,
 ) -> None:
-    deployment, config = Deployment(), config_of(scene)
+    deployment = Deployment()
+    config = config_of(scene)
     callers = (device(SPINS), OPERATOR)
     async with deployment.serving(Party.CENTRE, partial(open_centre, config), *callers) as (stuck, operator):
         for opens in (1, 2):
@@ -247,7 +250,8 @@ def never_opened() -> Opener:
 async def test_an_opener_that_cannot_be_opened_within_its_budget_is_given_up_too(scene: Scene) -> None:
     opener = OpenerFiles(5, {"setup": b"setup of 5"}, in_worker=never_opened)
     config = replace(config_of(scene), openers={"dummy": opener})
-    deployment, services = Deployment(), partial(open_centre, config)
+    deployment = Deployment()
+    services = partial(open_centre, config)
     async with deployment.serving(Party.CENTRE, services, BOB, OPERATOR) as (bob, operator):
         await bob.one("Centre/SubmitVoucher", [voucher(1)])
         assert await opened_by_account(operator) == {"bob": 0}
@@ -377,7 +381,8 @@ async def test_a_process_that_cannot_be_started_is_no_problem_of_a_pile(
 
 async def test_vouchers_that_come_while_an_attempt_is_given_up_are_tried(scene: Scene) -> None:
     """They were counted as tried, since the pile was counted after the attempt."""
-    deployment, services = Deployment(), partial(open_centre, config_of(scene))
+    deployment = Deployment()
+    services = partial(open_centre, config_of(scene))
     async with deployment.serving(Party.CENTRE, services, device(SPINS), OPERATOR) as (stuck, operator):
         await stuck.one("Centre/SubmitVoucher", [voucher(1)])
         await until(lambda: bool(attempts(scene.directory)))

@@ -65,10 +65,13 @@ async def attacked(
     service: Service, kind: str, deployment: Deployment, port: int, request: bytes = b""
 ) -> Mapping[str, int]:
     """How `ATTEMPTS` of one intruder ended, or those that were under way after a second."""
-    root, foreign = deployment.credentials(ALICE).root, Deployment().credentials(ALICE)
+    root = deployment.credentials(ALICE).root
+    foreign = Deployment().credentials(ALICE)
     accounts = {"mallory": deployment.credentials(Identity(Kind.DEVICE, "mallory"))}
     forged = Credentials(root, foreign.certificate, foreign.key)
-    outcomes, stop, address = Counter[str](), asyncio.Event(), f"127.0.0.1:{port}"
+    outcomes = Counter[str]()
+    stop = asyncio.Event()
+    address = f"127.0.0.1:{port}"
 
     async def counted(intruder: Intruder, number: int) -> str:
         outcome = await service.kinds[kind].move(intruder, number)
@@ -102,7 +105,8 @@ def test_every_kind_gets_what_it_deserves_and_is_no_failure_of_the_relay(tmp_pat
 
 @pytest.mark.parametrize("kind", sorted(MATCHER.kinds))
 def test_every_kind_gets_what_it_deserves_and_is_no_failure_of_the_matcher(tmp_path: Path, kind: str) -> None:
-    check, deployment = Check.of(publish(tmp_path / "published")), Deployment()
+    check = Check.of(publish(tmp_path / "published"))
+    deployment = Deployment()
 
     async def test() -> Mapping[str, int]:
         config = MatchingConfig(

@@ -49,7 +49,8 @@ AT_VOUCHER = [
 AT_MOVE = [*[Arm(f"centre.commit.{side}", 4) for side in SIDES], Arm("Centre.Move.reply")]
 # 1 to 3 at the start, 4 and 5 look for report and keys
 AT_EXPORT = [*[Arm(f"centre.commit.{side}", 6) for side in SIDES], Arm("Centre.Export.reply")]
-SAME, OTHER_SLOT = "the same slot again", "another slot"
+SAME = "the same slot again"
+OTHER_SLOT = "another slot"
 # 1 at the start; of the last of three fragments: 8 keeps it, then it is acknowledged; 10 finds the report
 # whole, 11 forgets its fragments; the report is stored between the last two
 AT_SLOT = [
@@ -121,7 +122,8 @@ def plan_of(scene: Scene, deployment: Deployment, arm: Arm | None = None) -> Pla
 
 @pytest.mark.parametrize("arm", AT_SUBMIT, ids=named)
 def test_a_report_is_at_the_centre_once_wherever_the_centre_is_killed(scene: Scene, arm: Arm) -> None:
-    deployment, report = Deployment(), scene.report()
+    deployment = Deployment()
+    report = scene.report()
     parts = submission(report.report_id, scene.seal(report))
 
     def submitted(port: int | None) -> Any:
@@ -176,7 +178,8 @@ def test_vouchers_are_held_once_and_opened_wherever_the_centre_is_killed(scene: 
 def test_a_report_in_slots_is_at_the_centre_once_wherever_the_centre_is_killed(
     scene: Scene, arm: Arm, again: str
 ) -> None:
-    deployment, report = Deployment(), scene.report(content=noisy_picture())
+    deployment = Deployment()
+    report = scene.report(content=noisy_picture())
     sealed = scene.seal(report)
     assert fragments_of(len(sealed), SLOT_SIZES[1]) == 3
 
@@ -207,7 +210,8 @@ def test_a_report_in_slots_is_at_the_centre_once_wherever_the_centre_is_killed(
 
 
 def test_a_report_whose_slots_had_all_come_is_stored_when_the_centre_starts_again(scene: Scene) -> None:
-    deployment, report = Deployment(), scene.report(content=noisy_picture())
+    deployment = Deployment()
+    report = scene.report(content=noisy_picture())
     sealed = scene.seal(report)
     with living(centre_life, plan_of(scene, deployment, Arm("slots.commit.after", 8))) as port:
         for position in range(3):
@@ -236,7 +240,8 @@ def noisy_picture() -> bytes:
 
 @pytest.mark.parametrize("arm", AT_MOVE, ids=named)
 def test_a_decision_is_whole_or_not_there_wherever_the_centre_is_killed(scene: Scene, arm: Arm) -> None:
-    deployment, report = Deployment(), scene.report()
+    deployment = Deployment()
+    report = scene.report()
     parts = submission(report.report_id, scene.seal(report))
     move = wire.MoveRequest(report_id=report.report_id, state="unfounded", reason="looked")
     with living(centre_life, plan_of(scene, deployment)) as port:
@@ -260,7 +265,8 @@ def test_a_decision_is_whole_or_not_there_wherever_the_centre_is_killed(scene: S
 def test_no_report_leaves_before_the_journal_says_so_wherever_the_centre_is_killed(
     scene: Scene, arm: Arm
 ) -> None:
-    deployment, report = Deployment(), scene.report()
+    deployment = Deployment()
+    report = scene.report()
     parts = submission(report.report_id, scene.seal(report))
     request = wire.ExportRequest(report_id=report.report_id, reason="to court X")
     with living(centre_life, plan_of(scene, deployment)) as port:
@@ -293,7 +299,8 @@ def test_no_report_leaves_before_the_journal_says_so_wherever_the_centre_is_kill
 def test_what_a_matcher_owes_the_centre_gets_there_once_wherever_the_matcher_is_killed(
     scene: Scene, arm: Arm
 ) -> None:
-    deployment, identity = Deployment(), Identity.of(Party.MATCHER)
+    deployment = Deployment()
+    identity = Identity.of(Party.MATCHER)
     held = deployment.credentials(identity)
 
     async def test() -> None:

@@ -69,7 +69,8 @@ async def test_a_true_report_passes_once_the_running_centre_has_learnt_the_list(
 async def test_it_is_looked_for_without_anybody_asking(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "_LOOK_SECONDS", 0.01)
     learn(scene, OLD)
-    repeated, repeat = asyncio.Event(), Checking._repeat
+    repeated = asyncio.Event()
+    repeat = Checking._repeat
 
     async def noted(checking: Checking, *given: Any) -> None:
         await repeat(checking, *given)
@@ -91,7 +92,8 @@ async def test_a_centre_that_ends_among_repetitions_makes_the_others_when_it_sta
         await submit(alice, scene, *(scene.report(number) for number in (1, 2, 3)))
         assert await checks_of(operator) == [("failed", UNKNOWN)] * 3
     scene.write(LISTED)
-    repeat, done = Checking._repeat, list[bytes]()
+    repeat = Checking._repeat
+    done = list[bytes]()
 
     async def first_alone(checking: Checking, submission: Any) -> None:
         if done:
@@ -113,7 +115,8 @@ async def test_a_centre_that_ends_among_repetitions_makes_the_others_when_it_sta
 
 async def test_what_failed_for_another_reason_too_or_was_decided_stays_as_it_is(scene: Scene) -> None:
     learn(scene, OLD)
-    decided, other = scene.report(1), scene.report(2, picture=OTHER)
+    decided = scene.report(1)
+    other = scene.report(2, picture=OTHER)
     forged = scene.report(3, label=Label(HASH, ENTRY.entry_id, b"t" * 16))
     async with scene.centre() as (alice, _, operator, _):
         await submit(alice, scene, decided, other, forged)
@@ -131,7 +134,8 @@ async def test_what_failed_for_another_reason_too_or_was_decided_stays_as_it_is(
 
 async def test_a_repetition_takes_nothing_from_who_reported_the_same_first(scene: Scene) -> None:
     learn(scene, OLD)
-    first, again = scene.report(1), scene.report(1, report_id=b"again".ljust(16, b"."))
+    first = scene.report(1)
+    again = scene.report(1, report_id=b"again".ljust(16, b"."))
     async with scene.centre() as (alice, _, operator, _):
         await submit(alice, scene, again)
         assert await checks_of(operator) == [("failed", UNKNOWN)]
@@ -155,7 +159,8 @@ def test_learning_keeps_the_second_hashes_of_hashes_that_stay_listed(scene: Scen
     moved = Label(HASH, 99, b"n" * 16)
     learn(scene, OLD, moved)
     references = References(scene.references)
-    old, found = references.lookup(OLD.entry_id), references.lookup(moved.entry_id)
+    old = references.lookup(OLD.entry_id)
+    found = references.lookup(moved.entry_id)
     assert found is not None and found.second_hash == kept, "it goes by the hash, not by the id"
     assert old is not None and old.second_hash is None
     assert references.lookup(ENTRY.entry_id) is None
@@ -223,8 +228,10 @@ async def test_whoever_lists_waits_while_it_is_looked_for_reports_to_check_again
         await submit(alice, scene, scene.report())
         assert await checks_of(operator) == [("failed", UNKNOWN)]
     scene.write(LISTED)
-    read, is_left = Checking._read_failed, Checking._is_left
-    may_read, is_asked = threading.Event(), asyncio.Event()
+    read = Checking._read_failed
+    is_left = Checking._is_left
+    may_read = threading.Event()
+    is_asked = asyncio.Event()
 
     def read_late(checking: Checking) -> Any:
         may_read.wait(SECONDS)
@@ -254,7 +261,8 @@ async def test_reports_that_could_not_be_looked_for_are_looked_for_again(
     async with scene.centre() as (alice, _, operator, _):
         await submit(alice, scene, scene.report())
         assert await checks_of(operator) == [("failed", UNKNOWN)]
-        read, failures = Checking._read_failed, [sqlite3.OperationalError("database is locked")]
+        read = Checking._read_failed
+        failures = [sqlite3.OperationalError("database is locked")]
 
         def read_once_more(checking: Checking) -> Any:
             if failures:

@@ -51,7 +51,8 @@ class Open:
 async def test_calls_on_a_line_are_answered_under_their_numbers(tmp_path: Path) -> None:
     deployment = Deployment()
     async with relay(tmp_path, deployment) as (alice, bob):
-        line, other = Open(alice), Open(bob)
+        line = Open(alice)
+        other = Open(bob)
         await other.ask(receive=wire.ReceiveRequest(wait_ms=200_000, most_bytes=12))
         for number in range(3):
             await line.ask(send=message(number=number))
@@ -110,7 +111,9 @@ async def test_what_is_no_known_call_ends_the_line(tmp_path: Path, raw: bytes) -
 
 async def test_an_account_has_so_many_lines(tmp_path: Path) -> None:
     async with relay(tmp_path, most_streams=1) as (alice, bob):
-        first, second, other = Open(alice), Open(alice), Open(bob)
+        first = Open(alice)
+        second = Open(alice)
+        other = Open(bob)
         for line in (first, other):
             await line.ask(acknowledge=wire.AcknowledgeRequest())
             await line.answers(1)
@@ -184,7 +187,8 @@ async def test_a_device_that_goes_on_asking_does_not_hold_up_a_server_that_shuts
 async def test_a_line_on_which_nothing_is_asked_is_ended_and_one_that_waits_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wait, looks = asyncio.wait, list[asyncio.Event]()
+    wait = asyncio.wait
+    looks = list[asyncio.Event]()
 
     async def looking(ends: Any, **more: Any) -> Any:
         """The time after which a line is looked at has passed when the test says so."""
@@ -197,7 +201,8 @@ async def test_a_line_on_which_nothing_is_asked_is_ended_and_one_that_waits_is_n
 
     monkeypatch.setattr(asyncio, "wait", looking)
     async with relay(tmp_path) as (alice, bob):
-        waiting, idle = Open(bob), Open(alice)
+        waiting = Open(bob)
+        idle = Open(alice)
         await waiting.ask(receive=wire.ReceiveRequest(wait_ms=200_000))
         await idle.ask(acknowledge=wire.AcknowledgeRequest())
         await idle.answers(1)

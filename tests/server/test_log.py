@@ -75,8 +75,10 @@ from tlog_scales.reader import TilesReader
 
 from .deployment import ALICE, OPERATOR, SECONDS, Client, Deployment, refused
 
-LOG, NAMES = Party("log"), (Party("witness_1"), Party("witness_2"))
-EPOCHS, COUNTS = "log.example/epochs/dummy", "log.example/counts"
+LOG = Party("log")
+NAMES = (Party("witness_1"), Party("witness_2"))
+EPOCHS = "log.example/epochs/dummy"
+COUNTS = "log.example/counts"
 SEED = b"s" * 32
 KEY = NoteSigner.from_seed(EPOCHS, ED25519, SEED)
 WITNESSES = {party: signer(f"{party}.example") for party in NAMES}
@@ -215,7 +217,8 @@ async def test_what_is_no_leaf_of_a_stream_or_not_the_caller_s_is_refused(tmp_pa
 
 def not_the_curators() -> dict[str, bytes]:
     """Leaves for index 0, made of what the curator signed by somebody without its key."""
-    mine, order = leaf(1), 2**252 + 27742317777372353535851937790883648493  # of Ed25519's group
+    mine = leaf(1)
+    order = 2**252 + 27742317777372353535851937790883648493  # of Ed25519's group
     more = (int.from_bytes(mine.signature[32:], "little") + order).to_bytes(32, "little")
     signatures = {
         "nobody": bytes(64),
@@ -300,8 +303,10 @@ async def test_a_witness_that_signs_nothing_true_does_not_spoil_the_checkpoint_f
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What claims to be by a key of the policy and is not makes a checkpoint one that no device takes."""
-    honest, other = WITNESSES[NAMES[0]], WITNESSES[NAMES[1]]
-    scene, asked = Scene(tmp_path), dict(WITNESSES)
+    honest = WITNESSES[NAMES[0]]
+    other = WITNESSES[NAMES[1]]
+    scene = Scene(tmp_path)
+    asked = dict(WITNESSES)
     monkeypatch.setitem(WITNESSES, NAMES[0], replace(honest, _secret=other._secret))
     async with scene.running() as client:
         proof = await append(client, 0, leaf(1).encode())
@@ -324,7 +329,8 @@ def put_back(scene: Scene, size: int) -> None:
 async def test_a_log_that_is_put_back_signs_no_second_history(
     tmp_path: Path, size: int, remembering: Sequence[Party]
 ) -> None:
-    scene, kept = Scene(tmp_path), tmp_path / "log" / EPOCHS.replace("/", "_") / "checkpoint"
+    scene = Scene(tmp_path)
+    kept = tmp_path / "log" / EPOCHS.replace("/", "_") / "checkpoint"
     for epoch in (1, 2, 3):
         async with scene.running(NAMES if epoch < 3 else remembering) as client:
             await append(client, epoch - 1, leaf(epoch).encode())
@@ -373,7 +379,9 @@ NONSENSE = (b"", b"\xff", b"\xe2\x80\x94 ", "\u0663\n".encode(), b"-1\n", b"1" *
 async def test_one_witness_that_answers_nonsense_stops_no_log_unless_it_claims_another_tree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    scene, honest, said = Scene(tmp_path), witness_module.Witness._answer, [b""]
+    scene = Scene(tmp_path)
+    honest = witness_module.Witness._answer
+    said = [b""]
 
     def answer(self: Any, asked: bytes) -> wire.AddCheckpointReply:
         lies = self._signer is WITNESSES[NAMES[0]]
@@ -436,7 +444,8 @@ def grown(store: TreeStore, entries: Sequence[bytes]) -> None:
 @pytest.mark.parametrize("batches", [[1] * 5, [255, 1, 1], [256, 256], [300, 211, 1, 600], [1, 700]])
 def test_a_tree_in_files_is_the_tree_of_its_entries(tmp_path: Path, batches: Sequence[int]) -> None:
     entries = [str(n).encode() for n in range(sum(batches))]
-    store, done = TreeStore(tmp_path, EPOCHS), 0
+    store = TreeStore(tmp_path, EPOCHS)
+    done = 0
     for count in batches:
         grown(store, entries[done : done + count])
         done += count
@@ -635,7 +644,8 @@ def test_a_log_that_is_killed_has_signed_one_history(tmp_path: Path, point: str,
 
 @pytest.mark.parametrize("point", ["witness.keep.before", "witness.keep.after", "witness.cosign.before"])
 def test_a_witness_that_is_killed_never_cosigns_two_histories(tmp_path: Path, point: str) -> None:
-    one, other = MemoryLog([b"a", b"b"], KEY), MemoryLog([b"a", b"c"], KEY)
+    one = MemoryLog([b"a", b"b"], KEY)
+    other = MemoryLog([b"a", b"c"], KEY)
     key = signer("w.example", COSIGNATURE)
 
     def asked(log: MemoryLog) -> wire.AddCheckpointReply:
@@ -670,7 +680,9 @@ class SlowDisk:
     """Holds up the `nth` small file that is written through a module, until `go` is set."""
 
     def __init__(self, patch: pytest.MonkeyPatch, module: Any, nth: int = 1) -> None:
-        self.reached, self.go, self._left = threading.Event(), threading.Event(), nth
+        self.reached = threading.Event()
+        self.go = threading.Event()
+        self._left = nth
         self._write = module.replace_file
         patch.setattr(module, "replace_file", self)
 
@@ -702,9 +714,11 @@ def called(caller: Identity) -> Call:
 async def test_a_witness_whose_call_is_cancelled_while_it_keeps_cosigns_one_history(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, other = MemoryLog([b"a"], KEY), MemoryLog([b"b"], KEY)
+    one = MemoryLog([b"a"], KEY)
+    other = MemoryLog([b"b"], KEY)
     witness = Witness(tmp_path, signer("w.example"), lambda origin: KEY.key, LOG, lambda: 7.0)
-    call, disk = called(Identity.of(LOG)), SlowDisk(monkeypatch, witness_module)
+    call = called(Identity.of(LOG))
+    disk = SlowDisk(monkeypatch, witness_module)
 
     def ask(old: int, log: MemoryLog) -> Any:
         request = wire.AddCheckpointRequest(body=AddCheckpoint(old, (), log.note(())).encode())
@@ -722,8 +736,10 @@ async def test_a_log_whose_call_is_cancelled_while_it_writes_signs_one_history(
 ) -> None:
     credentials = Deployment().credentials(Identity.of(LOG))
     log = Log(tmp_path, rules, SEED, Cosigning([], POLICY.is_quorum, credentials, EventLog("log")))
-    call, disk = called(OPERATOR), SlowDisk(monkeypatch, tree_store, nth)
-    first, second = leaf(1).encode(), leaf(index + 1, entries=2).encode()
+    call = called(OPERATOR)
+    disk = SlowDisk(monkeypatch, tree_store, nth)
+    first = leaf(1).encode()
+    second = leaf(index + 1, entries=2).encode()
 
     def ask(at: int, raw: bytes) -> Any:
         return log.append(wire.AppendRequest(origin=EPOCHS, index=at, leaf=raw), call)

@@ -60,7 +60,8 @@ def matcher(
     **limits: Any,
 ) -> AbstractAsyncContextManager[tuple[Client, ...]]:
     """A matcher with the dummy design's first role, and two devices' clients."""
-    design, deployment = design or Dummy(), deployment or Deployment()
+    design = design or Dummy()
+    deployment = deployment or Deployment()
     held = HeldSource(design, 5, {"setup": SETUP}, {ROLE: {"key": b"key of 5"}})
     config = MatchingConfig(design, source or held, directory, None, MatchingLimits(**limits))
     return deployment.serving(Party.MATCHER, partial(open_matching, config), ALICE, BOB)
@@ -139,7 +140,8 @@ async def test_parts_of_a_body_that_break_a_rule_are_refused(
 @pytest.fixture
 def queued(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Whose tasks came to a queue of a server, in their order."""
-    came, append = list[str](), FairQueue.append
+    came = list[str]()
+    append = FairQueue.append
 
     def noted(queue: FairQueue[Any], account: str, task: Any) -> None:
         came.extend([account] if account else [])  # the ledger has a queue, too
@@ -188,7 +190,8 @@ async def test_a_device_with_much_to_ask_has_turns_and_others_do_not_wait_for_it
 async def test_a_body_that_crashes_the_design_fails_alone_and_says_nothing(
     tmp_path: Path, queued: list[str]
 ) -> None:
-    design, deployment = Dummy(), Deployment()
+    design = Dummy()
+    deployment = Deployment()
     design.may_answer.clear()
     async with matcher(tmp_path, design, deployment, most_in_turn=64) as (alice, _):
         words = [b"first", b"a", b"crash", b"b"]
@@ -257,7 +260,8 @@ async def test_what_the_server_learns_is_on_disk_before_it_answers(tmp_path: Pat
 
 
 async def test_a_new_epoch_is_served_once_it_is_open_and_a_damaged_one_is_not(tmp_path: Path) -> None:
-    design, folder = Dummy(), tmp_path / "set"
+    design = Dummy()
+    folder = tmp_path / "set"
     publish(design, folder, 1)
 
     async def epoch(alice: Client) -> int:
@@ -287,7 +291,8 @@ async def test_a_new_epoch_is_served_once_it_is_open_and_a_damaged_one_is_not(tm
 
 
 async def test_a_relay_hosts_the_roles_that_the_provider_plays(tmp_path: Path) -> None:
-    deployment, design = Deployment(), Dummy()
+    deployment = Deployment()
+    design = Dummy()
     source = HeldSource(design, 5, {"setup": SETUP}, {ROLE: {"key": b"key of 5"}})
     matching = MatchingConfig(design, source, tmp_path / "matching")
     config = RelayConfig(tmp_path / "relay", matching=matching)
@@ -299,7 +304,8 @@ async def test_a_relay_hosts_the_roles_that_the_provider_plays(tmp_path: Path) -
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "altered", "other design", "other curator"])
 def test_a_bad_set_stops_the_matcher_with_an_exit_code_of_its_own(tmp_path: Path, damage: str) -> None:
-    design, folder = Dummy(), tmp_path / "set"
+    design = Dummy()
+    folder = tmp_path / "set"
     if damage != "missing":
         publish(design, folder, 1)
     key = folder / "1" / "key"

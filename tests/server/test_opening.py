@@ -102,9 +102,11 @@ async def hand_in(folder: Path, pile: Pile, most: int, bodies: Iterable[bytes]) 
 async def test_no_receipt_waits_for_decoders_that_never_return(scene: Scene) -> None:
     """More accounts have their piles tried than there are threads for the centre's other work."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
-    design, report = Dummy(), scene.report()
+    design = Dummy()
+    report = scene.report()
     design.pile.pause.clear()
-    deployment, names = Deployment(), [Identity(Kind.DEVICE, name) for name in ("eve", "fay", "gus", "hal")]
+    deployment = Deployment()
+    names = [Identity(Kind.DEVICE, name) for name in ("eve", "fay", "gus", "hal")]
     try:
         async with scene.centre(deployment, design, list_wait_seconds=0.1) as (alice, bob, operator, port):
             for one in names:
@@ -146,7 +148,8 @@ async def test_vouchers_of_places_that_were_there_cost_less_than_36_attempts_in_
     first: int, tmp_path: Path
 ) -> None:
     """`first` places, then the place 0 until there are 100 vouchers, then further places."""
-    most, pile = 100, Places()
+    most = 100
+    pile = Places()
     again = slips(range(most - first), 2)
     bodies = [*slips(range(first)), *again, *slips(range(first, most + 20))]
     await hand_in(tmp_path, pile, most, bodies)
@@ -175,7 +178,8 @@ def test_the_last_voucher_that_is_tried_at_all_is_tried() -> None:
 
 
 async def test_attempts_are_not_made_again_by_a_centre_that_starts_anew(tmp_path: Path) -> None:
-    pile, most = Places(), 120
+    pile = Places()
+    most = 120
     for number in range(most):
         await hand_in(tmp_path, pile, most, slips([number]))
     assert pile.tried == schedule(most)
@@ -184,7 +188,8 @@ async def test_attempts_are_not_made_again_by_a_centre_that_starts_anew(tmp_path
 @pytest.mark.slow
 @pytest.mark.parametrize("arm", [None, Arm("centre.commit.before", 12), Arm("centre.commit.after", 12)])
 def test_a_kill_repeats_at_most_the_attempt_that_was_under_way(scene: Scene, arm: Arm | None) -> None:
-    deployment, tried = Deployment(), scene.directory / "tried"
+    deployment = Deployment()
+    tried = scene.directory / "tried"
 
     def hand_in(port: int | None, opens: Iterable[int]) -> None:
         for number in opens:
@@ -218,7 +223,8 @@ class _Centre:
 async def test_vouchers_are_opened_in_a_process_of_their_own_that_stands_behind_and_ends_with_the_centre(
     scene: Scene,
 ) -> None:
-    deployment, services = Deployment(), partial(open_centre, _Centre(scene).config)
+    deployment = Deployment()
+    services = partial(open_centre, _Centre(scene).config)
     async with deployment.serving(Party.CENTRE, services, ALICE, OPERATOR) as (alice, operator):
         for opens in (1, 2):
             await alice.one("Centre/SubmitVoucher", [voucher(opens)])
@@ -235,7 +241,8 @@ async def test_vouchers_are_opened_in_a_process_of_their_own_that_stands_behind_
 async def test_a_pile_over_which_the_worker_ends_counts_as_tried_and_takes_nothing_else_with_it(
     scene: Scene,
 ) -> None:
-    deployment, services = Deployment(), partial(open_centre, _Centre(scene).config)
+    deployment = Deployment()
+    services = partial(open_centre, _Centre(scene).config)
     eve = Identity(Kind.DEVICE, DOOMED)
     async with deployment.serving(Party.CENTRE, services, eve, BOB, OPERATOR) as (doomed, bob, operator):
         await doomed.one("Centre/SubmitVoucher", [voucher(1)])
@@ -260,7 +267,9 @@ async def erase_all_but_the_last(folder: Path, most: int) -> None:
 @pytest.mark.parametrize("lived", [1, 6])
 async def test_the_few_that_are_left_of_a_large_pile_are_tried_as_any_few(tmp_path: Path, lived: int) -> None:
     """A full pile is erased but for one voucher, `lived` times; then a few more come."""
-    pile, most, given = Places(), 70, 0
+    pile = Places()
+    most = 70
+    given = 0
     for _ in range(lived):
         await hand_in(tmp_path, pile, most, slips(range(given, given + most)))
         given += most
@@ -281,7 +290,9 @@ class Tried(NamedTuple):
 def played(seed: int, most: int, erasing: float) -> list[Tried]:
     """Hand in vouchers of new and known places in runs of both, and erase older ones now and then; try the
     pile whenever it is due. It is never further from its next attempt than by a 16th of what it holds."""
-    rng, pile, tried = Random(seed), Named("alice", "dummy", b"period"), list[Tried]()
+    rng = Random(seed)
+    pile = Named("alice", "dummy", b"period")
+    tried = list[Tried]()
     newer = 0.5
     with closing(sqlite3.connect(":memory:")) as db:
         db.executescript(store.SCHEMA)
@@ -323,7 +334,8 @@ def test_after_an_erasure_an_attempt_comes_once_the_count_has_grown_by_a_33rd_of
 
 
 async def test_a_worker_that_is_killed_between_and_during_attempts_costs_no_opening(scene: Scene) -> None:
-    deployment, services = Deployment(), partial(open_centre, _Centre(scene).config)
+    deployment = Deployment()
+    services = partial(open_centre, _Centre(scene).config)
     async with deployment.serving(Party.CENTRE, services, ALICE, OPERATOR) as (alice, operator):
         killed = set[int]()
         for opens in range(1, 6):
@@ -346,8 +358,10 @@ def opened_nowhere() -> Opener:
 
 async def test_a_design_whose_opener_is_out_of_reach_keeps_no_other_design_closed(tmp_path: Path) -> None:
     """Its files are gone, say: its piles stay due, and those of the other design are tried all the same."""
-    lost, other = Dummy(), Dummy()
-    lost.pile, other.pile = Places(), Places()
+    lost = Dummy()
+    other = Dummy()
+    lost.pile = Places()
+    other.pile = Places()
     database = Database(tmp_path / "centre.sqlite", store.SCHEMA, store.VERSION)
     files = {"lost": OpenerFiles(5, {"setup": b"setup of 5"}, in_worker=opened_nowhere)}
     files |= {"other": OpenerFiles(5, {"setup": b"setup of 5"})}
@@ -395,7 +409,8 @@ COMMIT;
 
 
 async def test_a_store_of_version_11_is_converted_and_its_piles_are_tried_on(tmp_path: Path) -> None:
-    path, pile = tmp_path / "centre.sqlite", Places()
+    path = tmp_path / "centre.sqlite"
+    pile = Places()
     await hand_in(tmp_path, pile, 10, slips([1, 2, 3]))
     with closing(sqlite3.connect(path)) as connection:
         before = connection.execute("SELECT account, held, visible, wanted, born FROM piles").fetchall()

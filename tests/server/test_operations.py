@@ -127,7 +127,8 @@ async def test_more_calls_than_a_device_may_have_are_refused_and_the_others_end_
 
 
 async def test_a_worker_refuses_what_would_wait_too_long_and_everything_once_it_is_closed() -> None:
-    begun, hold = threading.Event(), threading.Event()
+    begun = threading.Event()
+    hold = threading.Event()
 
     def work(tasks: Sequence[int]) -> list[int | Exception]:
         begun.set()
@@ -190,7 +191,8 @@ async def _after_drain(deployment: Deployment, states: list[int], port: int) -> 
 
 
 def test_a_call_that_outlasts_the_grace_period_costs_the_exit_code_5(tmp_path: Path) -> None:
-    deployment, scene = Deployment(), Scene(tmp_path)
+    deployment = Deployment()
+    scene = Scene(tmp_path)
     deployment.credentials(Identity.of(Party.CENTRE)).write(scene.directory, "centre")
 
     async def never_ends(port: int, server: subprocess.Popen[bytes]) -> None:
@@ -250,7 +252,8 @@ def test_sighup_makes_a_matcher_take_the_next_epoch_at_once(tmp_path: Path) -> N
 async def test_the_log_has_every_call_under_its_request_id_and_nothing_that_anybody_wrote(
     tmp_path: Path,
 ) -> None:
-    deployment, scene = Deployment(), Scene(tmp_path)
+    deployment = Deployment()
+    scene = Scene(tmp_path)
     report = scene.report()
     async with scene.centre(deployment) as (alice, _, operator, _):
         await alice.one("Centre/Submit", submission(report.report_id, scene.seal(report)))

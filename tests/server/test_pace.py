@@ -15,7 +15,8 @@ def came(at_ms: int) -> Queued:
 
 def waits(gap_ms: int, count: int) -> list[float]:
     """How long each of `count` messages would wait that come so far apart; each is delivered as it comes."""
-    pace, found = Pace(SECONDS), []
+    pace = Pace(SECONDS)
+    found = []
     for at_ms in range(0, count * gap_ms, gap_ms):
         found.append(max(0.0, pace.wait(at_ms / 1000, at_ms)))
         pace.delivered([came(at_ms)], at_ms / 1000)

@@ -25,7 +25,8 @@ from support.voprf_world import Picture
 
 from .deployment import ALICE, BOB, Deployment, refused
 
-DAY, YEAR = 86_400, 365 * 86_400
+DAY = 86_400
+YEAR = 365 * 86_400
 LIMITS = KeyLimits(b"key", 4, periods=(PeriodLimit(DAY, 8), PeriodLimit(YEAR, 13)), counted_as=b"list")
 
 

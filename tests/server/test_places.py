@@ -103,7 +103,8 @@ async def test_any_number_of_devices_leaves_places_for_operators() -> None:
 
 
 def test_a_few_certificates_do_not_fill_the_places_of_all_devices() -> None:
-    places, few = Places(MOST_CALLS), 0
+    places = Places(MOST_CALLS)
+    few = 0
     with ExitStack() as stack:
 
         def take(account: str, most: int = MOST_CALLS, kind: Kind = Kind.DEVICE) -> int:
@@ -227,7 +228,8 @@ NARROW = (("grpc.http2.lookahead_bytes", 1), ("grpc.http2.bdp_probe", 0))
 class Running:
     """A pace that counts once both calls of a test have come: a busy machine may be late itself."""
 
-    seconds, per_second = SECONDS, float(1 << 30)
+    seconds = SECONDS
+    per_second = float(1 << 30)
 
 
 class Large(Scripted):
@@ -235,7 +237,8 @@ class Large(Scripted):
 
     def __init__(self, pace: Running) -> None:
         super().__init__()
-        self.pace, self.both = pace, asyncio.Event()
+        self.pace = pace
+        self.both = asyncio.Event()
 
     async def came(self, call: Call) -> None:
         self.callers.append(call.caller)
@@ -263,7 +266,8 @@ class Large(Scripted):
 async def test_a_reply_that_is_not_read_is_given_up_and_keeps_its_own_account_out_alone(method: str) -> None:
     """gRPC cannot send a status before what waits, nor drop that: the call keeps its account's place until
     the caller goes, or replies would pile up in the server's memory."""
-    deployment, pace = Deployment(), Running()
+    deployment = Deployment()
+    pace = Running()
     async with (
         scripted(deployment, Large(pace), most_calls=PLACES, pace=pace) as (_, port),
         channel(deployment.credentials(MALLORY), Party.CENTRE, port, *NARROW) as opened,

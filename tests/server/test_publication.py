@@ -70,7 +70,8 @@ def writable(path: Path) -> Path:
 
 
 def test_a_seed_gives_the_same_bytes_in_whatever_pieces_they_are_taken() -> None:
-    seed, pieces = bytes(range(32)), (0, 1, 63, 64, 65, 0, 1000, 1 << 20, 7)
+    seed = bytes(range(32))
+    pieces = (0, 1, 63, 64, 65, 0, 1000, 1 << 20, 7)
     blocks = (sha512(SEED_TAG + seed + at.to_bytes(8, "big")).digest() for at in range(sum(pieces) // 64 + 1))
     stream = seed_stream(seed)
     # 1 MiB at once took 4 s of copies, and 4 MiB more than a minute
@@ -96,7 +97,8 @@ def test_an_empty_list_can_be_published(tmp_path: Path) -> None:
 def test_the_leaf_names_what_the_epoch_is_endorsed_by_and_sealed_to(tmp_path: Path) -> None:
     signer = replace(SIGNER, sealing_key=b"k" * 32)
     endorsed = Endorsement(b"r" * 32, b"2 of 3")
-    values, rng = SetParameters(1, {}), seeded("publish")
+    values = SetParameters(1, {})
+    rng = seeded("publish")
     how = Publishing(DESIGN, tmp_path, signer, endorsement=endorsed)
     made = publish_epoch(how, source(), values, rng)
     leaf = EpochLeaf.decode((made.folder / "epoch.leaf").read_bytes())
@@ -467,7 +469,9 @@ def test_an_interrupted_update_goes_on_with_what_was_evaluated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(tmp_path)
-    adds, told, evaluated = more(2, 3 * BATCH), list[tuple[int, int]](), list[int]()
+    adds = more(2, 3 * BATCH)
+    told = list[tuple[int, int]]()
+    evaluated = list[int]()
     real = build.evaluated_rows
 
     def stop(done: int, total: int) -> None:

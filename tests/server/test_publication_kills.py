@@ -12,7 +12,8 @@ from blindmatch_server.epochs.published import NoPublicationError, current_epoch
 from support.forked import Lived, lived
 from support.mortal_build import BATCH, build_life
 
-COUNT, BATCHES = 70, 5
+COUNT = 70
+BATCHES = 5
 CALLS = 14
 """Calls of fsync and rename in one publication, in the order of the ladder in `publication`."""
 

@@ -49,14 +49,17 @@ class Disk:
         self._changes: dict[str, int] = {}
 
     def holds(self, name: str, connection: sqlite3.Connection) -> None:
-        self._connections[name], self._changes[name] = connection, connection.total_changes
+        self._connections[name] = connection
+        self._changes[name] = connection.total_changes
 
     def reached(self, point: str) -> None:
         name, _, rest = point.partition(".")
         if rest != "commit.before" or name not in self._connections:
             return
-        before, now = self._changes[name], self._connections[name].total_changes
-        self._changes[name], self.wrote[name] = now, now > before
+        before = self._changes[name]
+        now = self._connections[name].total_changes
+        self._changes[name] = now
+        self.wrote[name] = now > before
         if self.is_read_only and now > before:
             raise sqlite3.OperationalError("disk I/O error")
 
@@ -67,7 +70,9 @@ class Disk:
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
-    made, connect, incoming = Disk(), database.open_connection, Incoming.__init__
+    made = Disk()
+    connect = database.open_connection
+    incoming = Incoming.__init__
 
     def opened(path: Path, *arguments: Any) -> sqlite3.Connection:
         connection = connect(path, *arguments)
@@ -150,7 +155,9 @@ async def test_a_matcher_whose_ledger_failed_files_its_report_when_it_works_agai
         return await works(self, *arguments)
 
     monkeypatch.setattr(MatcherStore, method, failing)
-    scene, deployment, dummy = Scene(tmp_path), Deployment(), Dummy()
+    scene = Scene(tmp_path)
+    deployment = Deployment()
+    dummy = Dummy()
     identity = Identity.of(Party.MATCHER)
     async with scene.centre(deployment) as (_, _, operator, port):
         held = deployment.credentials(identity)
@@ -179,7 +186,8 @@ async def test_a_centre_refuses_what_it_cannot_keep_shows_what_it_has_and_goes_o
     disk: Disk, tmp_path: Path
 ) -> None:
     scene = Scene(tmp_path)
-    first, second = scene.report(1), scene.report(2)
+    first = scene.report(1)
+    second = scene.report(2)
     async with scene.centre() as (alice, _, operator, _):
         parts = [submission(one.report_id, scene.seal(one)) for one in (first, second)]
         await alice.one("Centre/Submit", parts[0])
@@ -217,7 +225,8 @@ async def test_checks_that_could_not_be_noted_are_made_again(disk: Disk, tmp_pat
                 return row
             await asyncio.sleep(0.02)
 
-    scene, deployment = Scene(tmp_path), Deployment()
+    scene = Scene(tmp_path)
+    deployment = Deployment()
     report = scene.report()
     async with scene.centre(deployment, list_wait_seconds=0.0) as (alice, _, operator, _):
         failpoint.arm(taken)

@@ -164,7 +164,8 @@ async def test_a_waiting_stream_gets_a_message_as_it_comes(tmp_path: Path) -> No
 async def test_a_delivery_says_whether_another_follows_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sleep, both = asyncio.sleep, asyncio.Event()
+    sleep = asyncio.sleep
+    both = asyncio.Event()
     monkeypatch.setattr(service, "_TOGETHER_SECONDS", 1e6)
     monkeypatch.setattr(asyncio, "sleep", lambda seconds: both.wait() if seconds > 1e5 else sleep(seconds))
     async with relay(tmp_path) as (alice, bob):
@@ -332,7 +333,8 @@ async def test_the_relay_stores_these_columns_and_no_others(tmp_path: Path) -> N
 
 
 async def test_the_centre_s_own_name_is_for_its_key_alone_from_the_first_call_on(tmp_path: Path) -> None:
-    deployment, centre = Deployment(), Identity(Kind.DEVICE, NOTICES)
+    deployment = Deployment()
+    centre = Identity(Kind.DEVICE, NOTICES)
     for key, folder in ((bytes([7]) * 32, tmp_path / "a"), (None, tmp_path / "b")):
         services = partial(open_relay, RelayConfig(folder, notices_key=key))
         async with deployment.serving(Party.PROVIDER, services, centre) as (caller,):

@@ -55,7 +55,8 @@ def told(database: sqlite3.Connection, after: int = 0, sender: str = "alice") ->
 def test_a_message_that_expires_is_told_to_its_sender_alone_until_it_is_acknowledged(
     database: sqlite3.Connection,
 ) -> None:
-    first, second = send(database, 1), send(database, 2, "carol", NOW_MS + 1)
+    first = send(database, 1)
+    second = send(database, 2, "carol", NOW_MS + 1)
     store.expire(database, NOW_MS + MONTH_MS, LIMITS)
     assert told(database) == [], "it is not old enough"
     store.expire(database, NOW_MS + MONTH_MS + 2, LIMITS)
@@ -75,7 +76,8 @@ def test_a_message_that_was_acknowledged_does_not_expire(database: sqlite3.Conne
 
 def test_what_a_sender_does_not_ask_for_is_kept_as_long_as_messages_are(database: sqlite3.Connection) -> None:
     """Also if the relay was off for months, and comes to delete the message long after its time."""
-    name, late = send(database, 1), NOW_MS + 5 * MONTH_MS
+    name = send(database, 1)
+    late = NOW_MS + 5 * MONTH_MS
     store.expire(database, late, LIMITS)
     store.expire(database, late + MONTH_MS, LIMITS)
     assert told(database) == [(1, name, "bob")]

@@ -186,7 +186,8 @@ async def test_nobody_can_acknowledge_or_fetch_for_another(tmp_path: Path) -> No
 
 
 async def test_a_device_of_another_authority_is_not_let_in(tmp_path: Path) -> None:
-    deployment, other = Deployment(), Deployment()
+    deployment = Deployment()
+    other = Deployment()
     async with relay(tmp_path, deployment) as (clients, port):
         forged = other.client(Identity(Kind.DEVICE, "bob"), Party.PROVIDER, port)
         async with forged as client:
@@ -246,7 +247,8 @@ async def test_a_flood_that_is_refused_does_not_starve_others(tmp_path: Path) ->
             refused.set()
 
     async with relay(tmp_path, calls=Rate(100.0, 100)) as (clients, _):
-        stop, refused = asyncio.Event(), asyncio.Event()
+        stop = asyncio.Event()
+        refused = asyncio.Event()
         attackers = [asyncio.ensure_future(attack(clients["mallory"], stop, refused)) for _ in range(32)]
         for number in range(25):
             await refused.wait()
@@ -293,7 +295,10 @@ def test_the_clock_is_trusted_again_after_a_day() -> None:
 
 
 async def test_calls_of_one_account_take_turns_and_those_of_another_do_not_wait_for_them() -> None:
-    turns, at_work, most, release = TurnQueue(2), 0, 0, asyncio.Event()
+    turns = TurnQueue(2)
+    at_work = 0
+    most = 0
+    release = asyncio.Event()
 
     async def call() -> None:
         nonlocal at_work, most
@@ -322,7 +327,9 @@ def test_a_relay_gives_accounts_turns_in_all_calls_with_one_reply() -> None:
 async def test_refusals_are_answered_late_once_an_account_had_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    late, slept, sleep = 0.0123, list[float](), asyncio.sleep
+    late = 0.0123
+    slept = list[float]()
+    sleep = asyncio.sleep
 
     async def noting(seconds: float) -> None:
         slept.extend([seconds] if seconds == late else [])

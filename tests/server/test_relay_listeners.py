@@ -78,7 +78,8 @@ def test_what_follows_without_a_gap_needs_no_database() -> None:
 
 @pytest.mark.parametrize("size", [1, MOST_BYTES_HELD // 4])
 def test_a_stream_that_is_not_read_holds_no_more_than_it_may(size: int) -> None:
-    listener, most = Listener(), min(MOST_HELD, MOST_BYTES_HELD // size)
+    listener = Listener()
+    most = min(MOST_HELD, MOST_BYTES_HELD // size)
     listener.take(0)
     for sequence in range(1, most + 1):
         listener.hand(queued(sequence, size))

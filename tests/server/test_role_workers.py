@@ -45,7 +45,8 @@ async def matcher(directory: Path, deployment: Deployment) -> AsyncIterator[Clie
 
 
 async def ask(client: Client, quality: int = 100) -> Any:
-    mask, hash_ = seeded("alice").take(32), HASHES[3].tobytes()
+    mask = seeded("alice").take(32)
+    hash_ = HASHES[3].tobytes()
     body = AskMasked(bytes(a ^ b for a, b in zip(mask, hash_, strict=True)), quality).encode()
     return await raw(client, body)
 

@@ -25,7 +25,8 @@ from .scene import Scene
 RNG = system_randomness()
 ALICES, RELAYS, BOBS = (bytes([n]) * 32 for n in (1, 2, 3))
 """Private identity keys; the relay's is of its making."""
-DESIGNATED, SIGNATURE = FrankingMode.DESIGNATED, FrankingMode.SIGNATURE
+DESIGNATED = FrankingMode.DESIGNATED
+SIGNATURE = FrankingMode.SIGNATURE
 
 
 def franking_key(secret: bytes, identity: bytes) -> FrankingKey:
@@ -41,7 +42,8 @@ def franked(scene: Scene, mode: FrankingMode, by: bytes, number: int = 1, own: b
     if mode is SIGNATURE:
         return replace(report, sender_proof=(SenderProof(sign(by, about, RNG.take(64)), ()),))
     secret = own or by
-    key, recipient = franking_key(secret, by), franking_key(BOBS, BOBS).key
+    key = franking_key(secret, by)
+    recipient = franking_key(BOBS, BOBS).key
     keys = amf.Keys(key.key, recipient, amf.public_key(scene.keys.judge))
     proof = amf.frank(amf.secret_key(secret), keys, about, RNG)
     return replace(report, sender_proof=(SenderProof(proof, (recipient,), (key,)),))

@@ -291,7 +291,8 @@ def _serve_in_thread(deployment: Deployment, port: int) -> int:
 @pytest.mark.parametrize("swap", ["key", "root", "junk"])
 def test_credentials_that_do_not_belong_together_stop_the_server(swap: str) -> None:
     deployment = Deployment()
-    mine, other = deployment.credentials(Identity.of(Party.CENTRE)), deployment.credentials(ALICE)
+    mine = deployment.credentials(Identity.of(Party.CENTRE))
+    other = deployment.credentials(ALICE)
     bad = {
         "key": Credentials(mine.root, mine.certificate, other.key),
         "root": Credentials(Deployment().credentials(ALICE).root, mine.certificate, mine.key),
@@ -322,7 +323,8 @@ async def test_a_port_file_that_another_server_has_replaced_stays(tmp_path: Path
 
 
 def test_a_server_ends_when_the_pipe_it_was_given_has_no_writer(tmp_path: Path) -> None:
-    deployment, (reader, writer) = Deployment(), os.pipe()
+    deployment = Deployment()
+    reader, writer = os.pipe()
 
     @asynccontextmanager
     async def services(desk: ServerContext) -> AsyncIterator[list[Scripted]]:
@@ -367,7 +369,8 @@ def revoking(deployment: Deployment, number: int, *identities: Identity) -> byte
 
 
 async def test_a_new_list_counts_at_once_and_a_worse_one_changes_nothing(tmp_path: Path) -> None:
-    deployment, path = Deployment(), tmp_path / "revoked.crl"
+    deployment = Deployment()
+    path = tmp_path / "revoked.crl"
     path.write_bytes(revoking(deployment, 0))
     async with (
         scripted(deployment, revoked=(path, tmp_path / "number")) as (_, port),
@@ -377,7 +380,8 @@ async def test_a_new_list_counts_at_once_and_a_worse_one_changes_nothing(tmp_pat
         await alice.one("Centre/Key", wire.CentreKeyRequest())
         replace_file(path, revoking(deployment, 1, ALICE))
         stranger = Deployment()
-        older, foreign = revoking(deployment, 0), revoking(stranger, 9)
+        older = revoking(deployment, 0)
+        foreign = revoking(stranger, 9)
         for content in (revoking(deployment, 1, ALICE), older, foreign, b"damaged", b""):
             replace_file(path, content)
             code, text, _ = await refused(alice.one("Centre/Key", wire.CentreKeyRequest()))
@@ -393,7 +397,8 @@ async def test_a_new_list_counts_at_once_and_a_worse_one_changes_nothing(tmp_pat
 
 @pytest.mark.parametrize("content", [None, b"", b"damaged", b"foreign"])
 async def test_a_server_without_a_good_list_does_not_start(content: bytes | None, tmp_path: Path) -> None:
-    deployment, path = Deployment(), tmp_path / "revoked.crl"
+    deployment = Deployment()
+    path = tmp_path / "revoked.crl"
     if content is not None:
         path.write_bytes(revoking(Deployment(), 1) if content == b"foreign" else content)
     with pytest.raises(AuthorityError, match=r"revoked\.crl"):
@@ -402,7 +407,9 @@ async def test_a_server_without_a_good_list_does_not_start(content: bytes | None
 
 
 async def test_a_list_older_than_one_that_was_read_is_refused_after_a_restart_too(tmp_path: Path) -> None:
-    deployment, path, number = Deployment(), tmp_path / "revoked.crl", tmp_path / "number"
+    deployment = Deployment()
+    path = tmp_path / "revoked.crl"
+    number = tmp_path / "number"
     held = {"revoked": (path, number)}
     for known in (2, 3, 3):
         path.write_bytes(revoking(deployment, known, ALICE))

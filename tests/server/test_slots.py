@@ -128,7 +128,9 @@ async def test_fragments_that_wait_for_ever_are_bounded(
 def test_a_report_may_take_longer_than_fragments_wait_for_the_next() -> None:
     connection = sqlite3.connect(":memory:")
     connection.executescript(slots.SCHEMA)
-    sealed, count, now = secrets.token_bytes(5 * SIZE), fragments_of(5 * SIZE, SIZE), 1_700_000_000_000
+    sealed = secrets.token_bytes(5 * SIZE)
+    count = fragments_of(5 * SIZE, SIZE)
+    now = 1_700_000_000_000
     for position in range(count):
         now += KEPT_MS
         slot = fragment(sealed, b"s" * 16, position, SIZE)
@@ -142,7 +144,9 @@ def test_a_report_may_take_longer_than_fragments_wait_for_the_next() -> None:
 
 async def test_a_slot_is_acknowledged_before_anything_is_done_about_it(tmp_path: Path) -> None:
     """Else the last fragment of a report would take longer, and whoever sees the traffic would know."""
-    key, taken, may_store = X25519PrivateKey.generate(), list[bytes](), asyncio.Event()
+    key = X25519PrivateKey.generate()
+    taken = list[bytes]()
+    may_store = asyncio.Event()
 
     async def slow(report_id: bytes, sealed: bytes, account: str) -> None:
         await may_store.wait()
@@ -153,7 +157,8 @@ async def test_a_slot_is_acknowledged_before_anything_is_done_about_it(tmp_path:
     held = slots.Slots(database, key, EventLog("centre"))
     sealed = secrets.token_bytes(2 * SIZE)
     for position in range(3):
-        name, slot = secrets.token_bytes(16), fragment(sealed, b"s" * 16, position, SIZE)
+        name = secrets.token_bytes(16)
+        slot = fragment(sealed, b"s" * 16, position, SIZE)
         await held.take(name, seal_slot(slot, name, public), "alice", 1, slow)
     assert taken == []
     may_store.set()

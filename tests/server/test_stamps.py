@@ -30,7 +30,8 @@ KEY = bytes(range(32))
 
 def sealed_message(text: str) -> tuple[bytes, bytes]:
     """A message of Alice's to Bob as the relay gets it, and its commitment."""
-    alice, bob = Account.create("alice", 0), Account.create("bob", 0, one_time=1).get_published_keys()
+    alice = Account.create("alice", 0)
+    bob = Account.create("bob", 0, one_time=1).get_published_keys()
     content = compose(text, (), 17, system_randomness())
     return alice.encrypt("bob", content, bob), commit(content, "alice", "bob")
 
@@ -45,7 +46,9 @@ def test_a_stamp_is_the_documented_hmac() -> None:
 async def test_sender_and_recipient_get_one_stamp_and_a_second_message_under_the_id_is_refused(
     tmp_path: Path,
 ) -> None:
-    deployment, (first, commitment), (second, _) = Deployment(), sealed_message("a"), sealed_message("b")
+    deployment = Deployment()
+    first, commitment = sealed_message("a")
+    second, _ = sealed_message("b")
     config = RelayConfig(tmp_path, stamp_key=KEY)
     services = partial(open_relay, config)
     async with deployment.serving(Party.PROVIDER, services, ALICE, BOB) as (alice, bob):
@@ -68,7 +71,8 @@ async def test_sender_and_recipient_get_one_stamp_and_a_second_message_under_the
             reply.stamp,
             reply.accepted_at_ms,
         )
-        send.message_id, send.sealed = bytes(16), b"no sealed message"
+        send.message_id = bytes(16)
+        send.sealed = b"no sealed message"
         assert (await alice.one("Relay/Send", send)).stamp == b"", "nothing to stamp"
 
 
@@ -116,7 +120,8 @@ def test_a_report_whose_stamp_is_not_the_relays_on_this_message_fails(scene: Sce
 
 def test_one_commitment_has_no_second_content(scene: Scene) -> None:
     """Whoever knows the franking key opens the stamped commitment to another picture, and fails."""
-    report, other = scene.report(), message(1, OTHER).opening
+    report = scene.report()
+    other = message(1, OTHER).opening
     (opening,) = report.opening
     swapped = replace(report, picture=OTHER, opening=(replace(other, commitment=opening.commitment),))
     assert str(scene.assess(swapped).verdicts[Check.FRANKING]).startswith("Failed")

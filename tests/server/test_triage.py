@@ -67,7 +67,8 @@ class Desk:
 
 @asynccontextmanager
 async def desk(directory: Path) -> AsyncIterator[Desk]:
-    deployment, scene = Deployment(), Scene(directory)
+    deployment = Deployment()
+    scene = Scene(directory)
     async with (
         scene.centre(deployment) as (alice, bob, operator, port),
         deployment.client(Identity(Kind.DEVICE, "eve"), Party.CENTRE, port) as eve,

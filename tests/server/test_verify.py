@@ -109,7 +109,8 @@ def test_what_cannot_be_checked_neither_passes_nor_fails(scene: Scene, missing: 
 
 @pytest.mark.parametrize("how", ["other key", "other id", "flipped", "empty", "not a report"])
 def test_what_does_not_open_fails(scene: Scene, how: str, tmp_path: Path) -> None:
-    sealed, report_id = scene.seal(scene.report()), scene.report().report_id
+    sealed = scene.seal(scene.report())
+    report_id = scene.report().report_id
     if how == "other key":
         other = CentreKeys.create(tmp_path / "other")
         sealed = seal_report(scene.report(), other.public_key)
@@ -125,7 +126,8 @@ def test_a_report_of_version_1_is_refused(scene: Scene) -> None:
     scene.keys = replace(
         scene.keys, sealing=X25519PrivateKey.from_private_bytes(bytes.fromhex(frozen["key"]))
     )
-    sealed, report_id = bytes.fromhex(frozen["sealed"]), bytes.fromhex(frozen["report_id"])
+    sealed = bytes.fromhex(frozen["sealed"])
+    report_id = bytes.fromhex(frozen["report_id"])
     outcome, reason = scene.verifier().assess(sealed, report_id, ALICE).outcome
     assert outcome is Outcome.FAILED
     assert "must be sealed to this centre" in reason
@@ -215,7 +217,8 @@ def test_without_an_opening_a_report_is_good_where_its_reporter_sees_pictures_an
     bare = scene.report(opening=())
     assert scene.assess(bare, deployed=in_the_clear()).outcome[0] is Outcome.FAILED
     filed = scene.report(opening=(), reporter="matcher", recipient="")
-    matcher, relay = Identity.of(Party.MATCHER), Identity.of(Party.PROVIDER)
+    matcher = Identity.of(Party.MATCHER)
+    relay = Identity.of(Party.PROVIDER)
     assert scene.assess(filed, matcher, deployed=in_the_clear()).outcome[0] is Outcome.PASSED
     assert scene.assess(filed, matcher).outcome[0] is Outcome.FAILED
     by_relay = replace(filed, reporter="relay")

@@ -109,7 +109,8 @@ async def test_devices_of_an_account_share_its_limit_and_another_account_has_its
 async def test_a_limit_that_is_used_up_stays_so_through_restarts_and_deltas(
     tmp_path: Path, files: dict[str, bytes]
 ) -> None:
-    deployment, later = Deployment(), updated("wide-psi", files, LISTED[8:9], 100)
+    deployment = Deployment()
+    later = updated("wide-psi", files, LISTED[8:9], 100)
     async with serving(tmp_path, source(files, 1), deployment, ALICE) as (alice,):
         for _ in range(ALLOWED):
             await alice.one(EXCHANGE, envelope())

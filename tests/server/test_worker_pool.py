@@ -175,8 +175,12 @@ class TestFailures:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The pool looks through its workers when one died, and meets the one that is being started."""
-        context, looking, workers = multiprocessing.get_context("spawn"), threading.Event(), Workers(2)
-        start, terminate, started = context.Process.start, context.Process.terminate, list[Any]()
+        context = multiprocessing.get_context("spawn")
+        looking = threading.Event()
+        workers = Workers(2)
+        start = context.Process.start
+        terminate = context.Process.terminate
+        started = list[Any]()
 
         def starts(process: Any) -> None:
             start(process)

@@ -64,4 +64,8 @@ class Lies(type(HASH_UPLOAD)):  # type: ignore[misc]
         return tuple(Leak(frozenset({Party.MATCHER}), adversary, ()) for adversary in Adversary)
 
 
-CRASHES, CRASHES_LATER, HANGS, EATS, LIES = Crashes(), CrashesLater(), Hangs(), Eats(), Lies()
+CRASHES = Crashes()
+CRASHES_LATER = CrashesLater()
+HANGS = Hangs()
+EATS = Eats()
+LIES = Lies()

@@ -166,7 +166,8 @@ HOLDERS = {
 
 @pytest.mark.parametrize("changed", [{}, {"withholding": True, "dual_purpose": False, "unmatched": False}])
 def test_the_page_has_the_cells_that_the_command_has(changed: dict[str, bool], tmp_path: Path) -> None:
-    folder, found = results_folder(tmp_path), rows(**changed)
+    folder = results_folder(tmp_path)
+    found = rows(**changed)
     (folder / ATTACKS_FILE).write_bytes(encode(sealed(replace(results_of([]), rows=tuple(found)))))
     page = drawn_table(folder)
     assert list(page) == [CALLED.get(actor, actor) for actor in Actor] + list(HOLDERS), "by one name each"

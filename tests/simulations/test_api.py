@@ -112,7 +112,8 @@ def test_a_run_is_recorded_and_its_deployment_is_kept_where_it_is_asked_for(tmp_
         do.Publish((PICTURES[0],), 12), do.Start(), do.AddDevice("bob"), do.AddDevice("alice"),
         do.SendPicture("alice", "bob", PICTURES[0]), do.Stop(),
     ]  # fmt: skip
-    home, record = tmp_path / "home", tmp_path / "run.jsonl"
+    home = tmp_path / "home"
+    record = tmp_path / "run.jsonl"
     played = bm.play("hash-upload", scenario, home, threads=True, record=record)
     assert played.audits == {} and (home / "deployment.json").is_file()
     recording = bm.read_recording(record)
@@ -121,7 +122,8 @@ def test_a_run_is_recorded_and_its_deployment_is_kept_where_it_is_asked_for(tmp_
 
 
 def test_a_scenario_takes_pictures_as_paths_of_files(tmp_path: Path) -> None:
-    do, file = bm.operations, tmp_path / "one.png"
+    do = bm.operations
+    file = tmp_path / "one.png"
     file.write_bytes(PICTURES[0])
     scenario = [do.Publish([str(file)], 3), do.Start(), do.AddDevice("bob"), do.AddDevice("alice")]  # type: ignore[arg-type, list-item]
     sent = do.SendPicture("alice", "bob", file)  # type: ignore[arg-type]
@@ -179,7 +181,8 @@ def test_a_parameter_that_the_design_does_not_have_is_not_published() -> None:
 
 
 def test_a_recording_with_lines_taken_out_doubled_or_moved_is_none(tmp_path: Path) -> None:
-    do, path = bm.operations, tmp_path / "run.jsonl"
+    do = bm.operations
+    path = tmp_path / "run.jsonl"
     bm.play("hash-upload", [do.Publish(random=2), do.AddDevice("bob"), do.Stop()], record=str(path))
     head, *events, device = path.read_bytes().splitlines(keepends=True)
     assert len(bm.read_recording(str(path)).events) == 3

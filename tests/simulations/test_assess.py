@@ -231,7 +231,8 @@ def test_a_design_whose_source_has_changed_is_measured_again(
     plug_in = tmp_path / "plug_in" / "mine.py"
     plug_in.parent.mkdir()
     plug_in.write_text("from blindmatch_protocol.designs.none import DESIGN\n")
-    out, reference = tmp_path / "out", f"{plug_in}:DESIGN"
+    out = tmp_path / "out"
+    reference = f"{plug_in}:DESIGN"
     asked: list[str] = []
     measure = Assessment._measure
     monkeypatch.setattr(

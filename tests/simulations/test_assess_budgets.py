@@ -74,7 +74,8 @@ def test_checks_stop_when_their_work_is_used_up(checked: Any) -> None:
 
 def after_the_run(folder: Path, check_u: int, nursery: Nursery | None = None) -> Measured:
     """The row of `none` once it was measured, and its checks have had so much work."""
-    text, work = tiny(check_u=check_u), folder / "work"
+    text = tiny(check_u=check_u)
+    work = folder / "work"
     run = Assessment(folder / "out", text, ["none"], "test", silent, nursery=nursery)
     for path, content in (
         (work / worker.PLAN, encode(read_plan(text))),
@@ -147,7 +148,8 @@ def test_parts_of_a_workload_are_powers_of_two(number: float, power: int) -> Non
 
 
 def test_shares_of_fewer_pictures_are_not_set_beside_others() -> None:
-    whole, some = observed(), observed()
+    whole = observed()
+    some = observed()
     some = replace(some, copies=Copies(8, 120, "it was sent 8 of 120 pictures"))
     assert FEWER not in _row(row(whole)) and FEWER not in _row(row(replace(whole, copies=Copies(4, 4))))
     made = row(some)
@@ -178,7 +180,8 @@ def _asking() -> Any:
 
 
 def test_waits_end_when_nothing_more_comes_however_long_it_takes_in_all() -> None:
-    began, done = time.monotonic(), 0
+    began = time.monotonic()
+    done = 0
 
     def look() -> tuple[int, int, int]:
         nonlocal done

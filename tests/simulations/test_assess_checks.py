@@ -51,7 +51,8 @@ class KilledError(KeyboardInterrupt):
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], dict[str, Callable[[], None]]]:
     """Four checks that note that they ran, and do what is said of them."""
-    ran, acts = list[str](), dict[str, Callable[[], None]]()
+    ran = list[str]()
+    acts = dict[str, Callable[[], None]]()
 
     def check(name: str) -> Any:
         def made(fixtures: object) -> Passed:
@@ -169,7 +170,8 @@ def test_a_key_follows_from_code_and_from_what_it_imports_and_not_from_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
-    first, second = tmp_path / "kept_first.py", tmp_path / "kept_second.py"
+    first = tmp_path / "kept_first.py"
+    second = tmp_path / "kept_second.py"
 
     def digest(one: str, other: str) -> str:
         first.write_text(one)
@@ -178,7 +180,8 @@ def test_a_key_follows_from_code_and_from_what_it_imports_and_not_from_words(
         keeping._read.cache_clear()
         return code_of.__wrapped__("kept_first", ("kept_",))
 
-    imports, told = '"""Words."""\nfrom kept_second import x\n', 'x = 1\n"""Told."""\n'
+    imports = '"""Words."""\nfrom kept_second import x\n'
+    told = 'x = 1\n"""Told."""\n'
     here = digest(imports, told)
     assert here == digest(imports.replace("Words", "So") + "# so\n", "# what\n" + told.replace("Told", "It"))
     assert here != digest(imports, told.replace("1", "2"))
@@ -334,7 +337,8 @@ def test_a_check_that_ends_the_process_of_the_run_takes_no_figures_with_it(
 def test_designs_are_forked_off_one_process_and_one_that_is_killed_costs_its_own_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, started = list[tuple[str, bool]](), list[str]()
+    made = list[tuple[str, bool]]()
+    started = list[str]()
 
     class Few(ExitStack):
         def __init__(self, module: str, many: bool) -> None:
@@ -368,7 +372,8 @@ def test_a_row_s_source_is_what_the_run_has_loaded_whatever_is_written_there_lat
 def test_each_run_takes_its_source_before_its_processes_load_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, out = tmp_path / "code" / "made.py", tmp_path / "out"
+    code = tmp_path / "code" / "made.py"
+    out = tmp_path / "out"
     code.parent.mkdir()
     code.write_text("loaded = 0\n")
     monkeypatch.setattr(keeping.blindmatch_protocol, "__path__", [str(code.parent)])
@@ -434,7 +439,8 @@ def test_keep_ends_with_an_error_if_a_check_failed_or_is_missing(
 
 def test_nothing_is_kept_of_a_plug_in_whose_code_no_key_follows_from(counted: Any, tmp_path: Path) -> None:
     """An object of a built-in class had the key of the built-in design, whatever its file does to it."""
-    path, plug_in = tmp_path / "kept", tmp_path / "plug_in.py"
+    path = tmp_path / "kept"
+    plug_in = tmp_path / "plug_in.py"
     assert in_process(tmp_path, "conformance", "none", "--keep", path).code == 0
     lines = (
         "from copy import copy",
@@ -451,7 +457,8 @@ def test_a_design_that_is_edited_before_its_turn_is_kept_under_the_key_of_the_co
     counted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, acts = counted
-    name, known = "blindmatch_protocol.designs.hash_upload", keeping._file_of
+    name = "blindmatch_protocol.designs.hash_upload"
+    known = keeping._file_of
     edited = tmp_path / "edited.py"
     edited.write_text(f"{known(name).read_text('utf-8')}\nEDITED = 1\n")  # type: ignore[union-attr]
     both = {one.info.name: Registered(one, "built in") for one in (none.DESIGN, hash_upload.DESIGN)}
@@ -490,7 +497,8 @@ def test_designs_that_other_processes_keep_in_the_file_stay(counted: Any, tmp_pa
 
 def modules_of(module: str, within: tuple[str, ...]) -> set[str]:
     """Modules whose code is in a key."""
-    found, waiting = set[str](), [module]
+    found = set[str]()
+    waiting = [module]
     while waiting:
         if (name := waiting.pop()) not in found and (path := keeping._file_of(name)) is not None:
             found.add(name)

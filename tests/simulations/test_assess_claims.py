@@ -119,7 +119,8 @@ def test_what_is_missed_and_flagged_is_what_the_results_file_says(
                 "nothing to measure" if figures["recall"]["why"].startswith("nothing") else "not measured"
             ), one["id"]
             continue
-        recall, false = figures["corpus_recall"], figures["corpus_false"]
+        recall = figures["corpus_recall"]
+        false = figures["corpus_false"]
         if recall["value"] is None:
             own = figures["recall"]
             shown = shown_numbers(cell(sample, f"{one['id']}.recall"))
@@ -148,7 +149,8 @@ def test_cost_is_computed_from_the_larger_cpu_and_from_what_is_fetched(
     sample: Drawn, rows: list[dict[str, Any]]
 ) -> None:
     for one in rows:
-        figures, found = one["figures"], cell(sample, f"{one['id']}.cost")
+        figures = one["figures"]
+        found = cell(sample, f"{one['id']}.cost")
         found, _, limited = found.partition("; a key lasts 13 seconds, or the list is open to ")
         assert bool(limited) == bool(one["key"] and one["key"]["in_all"]), (
             "no cost at a volume that is too much"
@@ -342,7 +344,8 @@ def test_cores_are_not_told_beyond_the_one_length_that_was_measured(folder: Path
 
 
 def test_between_two_lengths_cores_are_on_a_line_with_its_band_and_not_told_beyond(folder: Path) -> None:
-    whole, one = check_folder(folder), row(observed())
+    whole = check_folder(folder)
+    one = row(observed())
     known = {"server_cpu_ms": Figure(100.0), "matcher_cpu_ms": Figure(1.0), "server_u": Figure(2.0)}
     through = "line through 100 and 1,100 entries"
     line = {"server_growth_u": Figure(4_000.0, through, 2_000.0, 8_000.0, 10)}
@@ -367,7 +370,9 @@ def test_between_two_lengths_cores_are_on_a_line_with_its_band_and_not_told_beyo
 
 
 def test_a_picture_to_a_group_and_the_busiest_hour_are_told_for_each_design(folder: Path) -> None:
-    whole, one, model = check_folder(folder), row(observed()), read_inputs(None).activity
+    whole = check_folder(folder)
+    one = row(observed())
+    model = read_inputs(None).activity
     known = {"server_cpu_ms": Figure(100.0), "matcher_cpu_ms": Figure(1.0), "server_u": Figure(2.0)}
     known |= {"server_growth_u": Figure(0.0, "a line", 0.0, 0.0, 10), "query_up_bytes": Figure(60.0)}
     groups = {"to_group": ToGroup(5, 5, 41, 42, 43, 44), "to_large_group": ToGroup(30, 30, 51, 52, 53, 54)}

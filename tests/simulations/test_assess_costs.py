@@ -143,7 +143,8 @@ def timed(alone_after: Reading) -> Observed:
 
 
 def test_times_of_a_part_that_other_work_disturbed_are_marked_and_no_others() -> None:
-    quiet, shared = row(timed(QUIET)), row(timed(SHARED))
+    quiet = row(timed(QUIET))
+    shared = row(timed(SHARED))
     assert not [name for name, one in quiet.figures.items() if one.why.startswith("disturbed")]
     marked = {name for name, one in shared.figures.items() if one.why.startswith("disturbed")}
     wanted = {name for name, kind in FIGURES.items() if kind.timed == costs.ALONE}

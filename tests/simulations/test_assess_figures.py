@@ -168,7 +168,8 @@ def test_the_inputs_of_the_scale_lie_within_their_bounds_and_say_where_they_are_
 
 
 def test_the_page_supposes_of_a_year_what_population_does() -> None:
-    page, year = {one.ident: one.value for one in inputs()}, read_inputs(None)
+    page = {one.ident: one.value for one in inputs()}
+    year = read_inputs(None)
     volume = model(year, literature(year), year.accounts.number.value, YEAR).volume
     assert page["volume"] == volume == 720_000_000
     assert (page["devices"], page["items"]) == (year.accounts.number.value, volume * YEAR / page["devices"])
@@ -188,7 +189,8 @@ def test_recall_of_all_edited_pictures_and_of_pdqs_own_pairs_stand_apart() -> No
 
 def test_an_advantage_says_what_as_many_runs_can_show() -> None:
     check = Check("games", "", "passed", "", {"m": game_figures(0.4135, 48)}, 1.0)
-    figure, of_48 = row(observed(), (check,), "").figures["advantage"], advantage(24, 48)
+    figure = row(observed(), (check,), "").figures["advantage"]
+    of_48 = advantage(24, 48)
     assert (figure.value, figure.n, figure.resolution) == (
         0.4135,
         48,
@@ -237,7 +239,8 @@ def test_what_is_depicted_follows_from_whose_files_have_the_hashes() -> None:
 
 
 def test_all_entries_are_endorsed_however_many_batches_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes, shown = list[int](), list[EndorsementProof]()
+    sizes = list[int]()
+    shown = list[EndorsementProof]()
 
     def counted(action: Action, epochs: tuple[int, int], leaves: list[bytes]) -> Batch:
         sizes.append(len(leaves))
@@ -250,10 +253,8 @@ def test_all_entries_are_endorsed_however_many_batches_they_take(monkeypatch: py
     monkeypatch.setattr(epochs, "BATCH", 8)
     monkeypatch.setattr(epochs, "build_batch", counted)
     monkeypatch.setattr(epochs, "verify_proof", watched)
-    design, entries = (
-        oprf_psi.DESIGN,
-        batches_of(random_hashes(20), np.arange(1, 21, dtype=np.uint64), salts_of(20)),
-    )
+    design = oprf_psi.DESIGN
+    entries = batches_of(random_hashes(20), np.arange(1, 21, dtype=np.uint64), salts_of(20))
     made = opened(build(design, random_hashes(20)))
     proven(
         made, CURATOR.sign(manifest_of(design, made.build.setup_files, 1)), entries, None, seeded("session")

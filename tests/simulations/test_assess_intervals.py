@@ -81,11 +81,15 @@ def figures(lengths: Lengths) -> dict[str, Figure]:
 def test_a_mean_of_skewed_repeats_covers_the_truth_as_often_as_it_says() -> None:
     """Student's t at 95 %, which lies within it, covers the mean of a busy machine's times too seldom. It is
     not bought by width: half of the runs are at most 1.7 times as wide as by Student's t."""
-    rng, runs = np.random.default_rng(26), 1_500
+    rng = np.random.default_rng(26)
+    runs = 1_500
     for repeats in (5, 6, 10):
-        covered, student, widths = 0, 0, list[float]()
+        covered = 0
+        student = 0
+        widths = list[float]()
         for values in (2 + rng.exponential(3, (runs, repeats))).tolist():
-            found, reach = mean(values), 0.9999 * stdtrit(repeats - 1, 0.975) * stdev(values) / repeats**0.5
+            found = mean(values)
+            reach = 0.9999 * stdtrit(repeats - 1, 0.975) * stdev(values) / repeats**0.5
             assert found.low is not None and found.high is not None and found.value == fmean(values)
             assert found.low <= found.value - reach < found.value + reach <= found.high
             covered += found.low <= 5 <= found.high
@@ -101,7 +105,8 @@ def test_a_mean_of_skewed_repeats_covers_the_truth_as_often_as_it_says() -> None
 def test_the_line_through_two_lengths_covers_the_slope_that_was_planted() -> None:
     """8 ms more over 800 entries more: 10 ms a thousand, 200 u. Both ends spread by 1 ms: by Student's t it
     would be 47 u wide; half of these are no wider than half as much again."""
-    covered, widths = 0, list[float]()
+    covered = 0
+    widths = list[float]()
     for seed in range(200):
         found = figures(timed(2.0, 10.0, spread=1.0, seed=seed))["server_growth_u"]
         assert found.low is not None and found.high is not None and found.n == 10

@@ -143,7 +143,8 @@ def test_every_number_opens_what_it_stands_on(sample: Drawn) -> None:
             fold.clear()
         for cell in cells(part):
             for link in [*cell.iter("a"), *cell.iter("code"), *cell.iter("span")]:
-                link.text, link[:] = "", []
+                link.text = ""
+                link[:] = []
             assert not re.search(r"\d", "".join(cell.itertext())), ElementTree.tostring(cell)
 
 
@@ -352,7 +353,8 @@ def test_the_page_says_in_plain_words_what_programmers_call_otherwise(sample: Dr
         tree = fromstring(f"<div>{view}</div>")
         for one in tree.iter():
             if one.tag == "details":
-                one.text, one[:] = "", []
+                one.text = ""
+                one[:] = []
         words = " ".join(tree.itertext())
         assert not re.search(r"SSIM|distinguisher|\b\w+-psi\b|he-hamming|hash-upload|prefix-bucket", words)
     assert "SSIM" not in sample.main and re.search(r"likeness 0\.\d+ of 1", sample.words("topics"))
@@ -394,7 +396,8 @@ def test_the_first_screen_can_be_saved_as_a_picture() -> None:
 
 
 def test_the_readmes_picture_is_a_moment_of_the_samples_recordings() -> None:
-    runs, picture = sample_runs(), (SAMPLE / PICTURE).read_text("utf-8")
+    runs = sample_runs()
+    picture = (SAMPLE / PICTURE).read_text("utf-8")
     assert moment(runs) == picture, "make picture"
     words = " ".join("".join(fromstring(picture).itertext()).split())
     nothing = "nothing of it that can be read."
@@ -456,7 +459,8 @@ CORPUS = {
 
 def test_what_the_reference_corpus_says_of_a_design_stands_before_the_runs_own_few(folder: Path) -> None:
     """In every view the same number; the run's own count is beside it, and whether it agrees."""
-    whole, seen = check_folder(folder), row(observed())
+    whole = check_folder(folder)
+    seen = row(observed())
     own = {"recall": Figure(0.75, low=0.1, high=0.9, n=8), "false_matches": Figure(0.0, low=0, high=0.3, n=9)}
     agreeing = {"wrong_outcomes": Figure(0.0, low=0.0, high=0.2, n=17)}
     one = replace(seen, figures={**seen.figures, **own, **CORPUS, **agreeing})
@@ -468,7 +472,8 @@ def test_what_the_reference_corpus_says_of_a_design_stands_before_the_runs_own_f
         and "18 000 pictures of 10 kinds" in matrix
     )
     assert "25 %" not in matrix and "30 %" not in matrix
-    missed, flagged = made.words("missed"), made.words("flagged")
+    missed = made.words("missed")
+    flagged = made.words("flagged")
     assert "28 % (27.5\u201328.5)" in missed and "99 % (98.5\u201399.5 %)" in missed
     assert "0.8 % (0.4\u20131.4)" in flagged and "20 % (19\u201321 %)" in flagged and "0 of 350" in flagged
     card = made.opened("quoted.corpus_recall")
@@ -485,7 +490,8 @@ def test_what_the_reference_corpus_says_of_a_design_stands_before_the_runs_own_f
 
 
 def test_a_design_without_evidence_shows_the_runs_own_figure_and_of_how_many_it_is(folder: Path) -> None:
-    whole, seen = check_folder(folder), row(observed())
+    whole = check_folder(folder)
+    seen = row(observed())
     own = {"recall": Figure(0.75, low=0.1, high=0.9, n=8), "false_matches": Figure(0.0, low=0, high=0.3, n=9)}
     lacking = {name: Figure(None, "the committed evidence is of another way to match") for name in CORPUS}
     made = drawn(folder, replace(whole, rows=(replace(seen, figures={**seen.figures, **own, **lacking}),)))

@@ -69,7 +69,8 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_a_set_that_is_kept_is_not_built_again(entries: HashList, tmp_path: Path) -> None:
-    design, built = load_design("oprf-psi"), list[int]()
+    design = load_design("oprf-psi")
+    built = list[int]()
     first = kept_set(design, entries, 7, tmp_path, lambda done, total: built.append(done))
     assert built
     built.clear()

@@ -148,7 +148,8 @@ def test_the_code_of_an_entry_is_that_of_pictures_and_hashes_and_of_no_design(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whoever works on a design finds what was kept; whoever works on PDQ does not."""
-    seen, file_of = list[str](), keeping._file_of
+    seen = list[str]()
+    file_of = keeping._file_of
 
     def noted(name: str) -> Path | None:
         seen.append(name)

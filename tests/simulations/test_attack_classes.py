@@ -133,8 +133,10 @@ def test_requests_that_show_nothing_single_out_nobody(monkeypatch: pytest.Monkey
 
 
 def test_kinds_told_without_a_link_are_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
-    exchange, send = EXCHANGE.path, SEND.path
-    pictures, calls = [True, False, True, True, False, True], []
+    exchange = EXCHANGE.path
+    send = SEND.path
+    pictures = [True, False, True, True, False, True]
+    calls = []
     for number, picture in enumerate(pictures):
         methods = [exchange, send] if picture else [send]
         calls += [metadata._Call(metadata.SENDERS[number % 2], method, number) for method in methods]
@@ -224,7 +226,8 @@ def test_crops_of_one_photograph_are_no_independent_trials(monkeypatch: pytest.M
 
 
 def test_the_better_of_two_shares_is_held_to_bonferronis_level() -> None:
-    found, low, high = figure("one-share", "split-psi"), *advantage(20, 40, 0.995).figures()["interval"]
+    found = figure("one-share", "split-psi")
+    low, high = advantage(20, 40, 0.995).figures()["interval"]
     assert found.interval == (low, high)
 
 

@@ -259,7 +259,8 @@ def test_an_interrupted_run_keeps_what_finished_and_goes_on_from_there(
     broken: str, only: Callable[..., None], tmp_path: Path
 ) -> None:
     only("membership-probing", "downgrade")
-    kept, path = tmp_path / "kept.json", tmp_path / "attacks.json"
+    kept = tmp_path / "kept.json"
+    path = tmp_path / "attacks.json"
     designs = ["--design", EXACT_UPLOAD, "--design", f"{broken}:INTERRUPTED"]
     made = in_process(tmp_path, "attack", "run", *designs, "--keep", kept, "--json", path)
     assert made.code == 130
@@ -321,7 +322,8 @@ def test_what_was_kept_of_other_code_or_with_another_weakness_is_played_again(
 
 
 def test_what_another_process_kept_meanwhile_stays_and_a_link_stays_one(tmp_path: Path) -> None:
-    real, link = tmp_path / "real.json", tmp_path / "kept.json"
+    real = tmp_path / "real.json"
+    link = tmp_path / "kept.json"
     link.symlink_to(real)
     (pair,) = (one for one in pairs([load_design(EXACT_UPLOAD)]) if one.attack.name == "downgrade")
     ours, theirs = (keeping.Keeping(link, weakened) for weakened in (False, True))

@@ -236,7 +236,8 @@ def test_a_plug_in_that_does_not_verify_what_it_says_is_bound_has_a_listed_hash_
     tmp_path: Path,
 ) -> None:
     assert run(["design", "new", "mine", "--base", "voprf", "--folder", str(tmp_path)]) == 0
-    path, out = tmp_path / "mine.py", tmp_path / "found.json"
+    path = tmp_path / "mine.py"
+    out = tmp_path / "found.json"
     verified = "oprf.verified(session.blinding, made, setup.public_key, None, Told.NAME, session.certify)"
     assert verified in path.read_text()
     path.write_text(path.read_text().replace(verified, "made.elements"))

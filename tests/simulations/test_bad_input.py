@@ -53,7 +53,8 @@ def test_missing_certificates_are_named(home: Path) -> None:
 
 
 def test_bad_lines_are_left_out_and_their_numbers_kept(home: Path, tmp_path: Path) -> None:
-    good, twice = "3c" * 32, "a5" * 32
+    good = "3c" * 32
+    twice = "a5" * 32
     lines = [f"pdq {good}", "pdq zz", f"pdq {twice}", "", "nonsense", f"pdq {twice}", f"pdq {'0' * 64}"]
     source = tmp_path / "mixed.pdq"
     source.write_text("\n".join(lines) + "\n")

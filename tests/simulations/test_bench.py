@@ -372,7 +372,8 @@ def test_accounts_that_open_below_the_threshold_or_not_from_the_other_on_are_cou
         vouchers._around(meter, vouchers.Sizes(1, accounts=10))
         return {row.id.rsplit("/")[-1]: row.figures["count"].value for row in meter.rows}
 
-    opens, shares = vouchers.recovered, vouchers.DeviceShares
+    opens = vouchers.recovered
+    shares = vouchers.DeviceShares
     monkeypatch.setattr(vouchers, "recovered", lambda made, t: iter(()))
     assert counted() == {"below": 0, "from": 10}
     monkeypatch.setattr(vouchers, "recovered", lambda made, t: opens(made, max(1, t - 3)))
@@ -436,7 +437,8 @@ def test_make_flood_measures_every_kind_of_hostile_client(
     ended = [(scene, kind) for scene, kind in kinds if "came to an end" not in rows[f"{scene}/{kind}"]["why"]]
     assert {scene for scene, _ in ended} == {"flood", "flood/matcher"}, "a busy machine loses kinds, not all"
     for scene, kind in ended:
-        row, quiet = rows[f"{scene}/{kind}"], rows[f"{scene}/quiet"]["figures"]
+        row = rows[f"{scene}/{kind}"]
+        quiet = rows[f"{scene}/quiet"]["figures"]
         figures = row["figures"]
         assert figures["times"] == max(figures["p50_times"], figures["p95_times"]) > 0
         assert figures["attempts_per_second"] > 0 and row["why"].startswith("attempts ended in ")
@@ -454,7 +456,8 @@ def test_a_ratio_is_that_of_the_worse_percentile_and_of_undisturbed_rounds() -> 
 
 
 def test_hostile_clients_that_get_nowhere_measure_nothing() -> None:
-    quiet, meter = Outcome(1, 1.0, [1.0], None, 0.0), Meter()
+    quiet = Outcome(1, 1.0, [1.0], None, 0.0)
+    meter = Meter()
     scene = Scene("flood", "texts", ["calls"], lambda: quiet, {"pairs": 1}, [])
     flood._record(meter, scene, "calls", [Round(quiet, quiet, a_run(), 1.0, {})], Flood())
     assert str(meter.rows[0].verdict) == "not measured" and "came to an end" in meter.rows[0].why

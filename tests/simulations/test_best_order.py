@@ -49,7 +49,8 @@ class Few:
 def few() -> Few:
     chosen = np.random.default_rng(7).permutation(len(reference.read().prints))[:SMALL]
     hashes = np.ascontiguousarray(reference.read().prints[chosen, :32])
-    bits, places = np.unpackbits(hashes, axis=1), band_bits(K, 2)
+    bits = np.unpackbits(hashes, axis=1)
+    places = band_bits(K, 2)
     halves = splits(hashes)[0]
     known = bits[halves.known]
     models = [HashModel.fit(known[:, part], np.random.default_rng(n)) for n, part in enumerate(places)]
@@ -93,7 +94,9 @@ def test_the_forecast_is_what_the_real_design_opens_of_real_entries(few: Few, gu
 
 def test_an_oracle_hits_as_often_as_drawn_flips_do() -> None:
     rng = np.random.default_rng(5)
-    apart, within, trials = 34, 31, 400_000
+    apart = 34
+    within = 31
+    trials = 400_000
     drawn = [rng.hypergeometric(apart, 256 - apart, flips, trials) for flips in range(1, apart)]
     hits = [(apart - x + (f - x) <= within).mean() for f, x in enumerate(drawn, 1)]
     assert chance_of_hit(apart, within) == pytest.approx(max(hits), rel=0.1)
@@ -107,13 +110,15 @@ def test_what_opened_leads_to_what_resembles_it() -> None:
     hashes[2, :6] = 255  # 48 and 32 bits from them: look-alikes
     hashes[3] = 255  # resembles none
     opened = np.array([[True, False, False, False]])
-    never, always = np.zeros((1, 4)), np.ones((1, 4))
+    never = np.zeros((1, 4))
+    always = np.ones((1, 4))
     assert best_order._followed(hashes, opened, never, 31).tolist() == [[1, 1, 0, 0]]
     assert best_order._followed(hashes, opened, always, 31).tolist() == [[1, 1, 1, 0]]
 
 
 def test_the_committed_curves_are_of_the_committed_corpus_and_of_the_built_in_parameters() -> None:
-    held, t = best_order.measured(), Tokening()
+    held = best_order.measured()
+    t = Tokening()
     assert held.corpus == reference.about()["arrays_sha256"], "run make best-order"
     assert held.exponents == best_order.EXPONENTS
     tokens = held.find(band_bits(t.k, t.bands), t.needed, 31)
@@ -143,12 +148,14 @@ def test_one_wide_token_has_a_committed_curve_and_look_alikes_open_first() -> No
 
 def test_curves_of_hidden_parts_are_told_by_pictures_and_never_taken_for_those_of_parts_that_show() -> None:
     s = Slotting()
-    held, places = best_order.measured(), band_bits(s.k, s.bands)
+    held = best_order.measured()
+    places = band_bits(s.k, s.bands)
     own = held.find(places, 2, 31, s.slot_bits, s.tokens)
     assert own is not None and held.find(places, 2, 31) is None
     assert held.find(places, 2, 31, s.slot_bits, s.tokens - 1) is None
     by_distance = {one.distance: one for one in own.curves if one.kind == ALL_KINDS}
-    near, alone = by_distance[NEAR], by_distance[best_order.NEAR_ALONE]
+    near = by_distance[NEAR]
+    alone = by_distance[best_order.NEAR_ALONE]
     assert near.entries == alone.entries > 1_000
     assert all(both >= less for both, less in zip(near.opened, alone.opened, strict=True))
     assert by_distance[best_order.FAR_ALONE].opened[-1] == 0

@@ -83,7 +83,8 @@ def test_the_figures_are_of_the_results_and_leave_out_what_was_not_measured(resu
 
 def test_the_page_has_the_scatter_of_the_briefing(results: Results) -> None:
     """The same designs, by the same most that is seen, with both figures, each of which opens."""
-    made, spec = drawn(SAMPLE, results), briefing(results)["2-found-against-cost"]
+    made = drawn(SAMPLE, results)
+    spec = briefing(results)["2-found-against-cost"]
     fold = next(one for one in made.tree().iter("details") if one.get("id") == "scatter")
     rows = [[" ".join("".join(cell.itertext()).split()) for cell in one] for one in fold.iter("tr")][1:]
     drawn_ = {re.sub(r"^[A-Z] ", "", one[0]): one for one in rows}

@@ -137,7 +137,8 @@ def compared_by_both(home: Path) -> None:
         (one,) = done(in_process(home, "device", "fingerprint", name, peer, "--json", "-")).json
         return dict(one)
 
-    hers, his = seen("alice", "bob"), seen("bob", "alice")
+    hers = seen("alice", "bob")
+    his = seen("bob", "alice")
     assert hers["number"] == his["number"] and not hers["verified"]
     other = hers["number"][:-1] + str((int(hers["number"][-1]) + 1) % 10)
     refused(in_process(home, "device", "trust", "alice", "bob", "--number", other), 6, "Nothing was changed")

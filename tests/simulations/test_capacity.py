@@ -160,7 +160,8 @@ def test_wide_psi_runs_at_a_large_volume_and_its_leak_is_linear_in_phones_and_ke
 
 def test_limits_of_keys_that_live_nine_days_allow_a_thousand_phones_a_quarter_of_far_entries() -> None:
     """docs/designs/wide-psi.md: a full set, and so a new key, is due after eight deltas."""
-    pictures, end = 20_000 * 365 / 9, 1_000_000 + 9 * told.DAY_SECONDS
+    pictures = 20_000 * 365 / 9
+    end = 1_000_000 + 9 * told.DAY_SECONDS
     assumed = replace(EU, phone_pictures=pictures)
     found = of("wide-psi", assumed, now=1_000_000.0, key_expires=end)
     shares = [found.find(1_000, *row) for row in ((UNIFORM, ANY), (ALL_KINDS, FAR), (ALL_KINDS, NEAR))]
@@ -170,8 +171,10 @@ def test_limits_of_keys_that_live_nine_days_allow_a_thousand_phones_a_quarter_of
 def test_guesses_of_wide_tokens_add_up_under_another_key_of_the_same_list() -> None:
     """Runs wide-psi whole, with tokens of 8 bits: what halves of the tokens open under a key each is what all
     of them open under one, since no two have to be asked for under the same key."""
-    hashes, values = uniform_list(150, 5), {"k": 8, "bands": 2, "probes": 16}
-    design, tokens = load_design("wide-psi"), WideTokening(**values)
+    hashes = uniform_list(150, 5)
+    values = {"k": 8, "bands": 2, "probes": 16}
+    design = load_design("wide-psi")
+    tokens = WideTokening(**values)
     lost = plan(hashes, tokens.k, tokens.bands, tokens.order).lost
     own = entry_tokens(hashes, tokens.k, tokens.bands, tokens.order)
     opened_under = []
@@ -233,7 +236,8 @@ def test_a_key_that_ends_is_followed_by_others() -> None:
 
 def test_the_share_of_accounts_that_notice_a_limit_is_that_of_drawn_accounts(tokens: Capacity) -> None:
     activity = read_inputs(None).activity
-    mean, spread = activity.pictures_a_day.value * YEAR, activity.spread.value
+    mean = activity.pictures_a_day.value * YEAR
+    spread = activity.spread.value
     drawn_rates = np.random.default_rng(3).lognormal(np.log(mean) - spread**2 / 2, spread, 4_000_000)
     allowed = (1 << 20) // 160
     assert tokens.refused_year == pytest.approx((drawn_rates > allowed).mean(), rel=0.03)

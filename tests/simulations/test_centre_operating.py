@@ -143,7 +143,8 @@ def _withdrawn(home: Path) -> None:
 
 def _reported(home: Path) -> None:
     """Counts by month: in figures and rows, with nothing about anybody."""
-    year, out = datetime.now(UTC).year, home / "transparency"
+    year = datetime.now(UTC).year
+    out = home / "transparency"
     done(centre(home, "report", year, "--out", out))
     found = json.loads((out / "report.json").read_text())
     assert sum(month["now"]["reports"] for month in found["months"]) == 2

@@ -44,7 +44,8 @@ def test_a_rate_of_one_in_a_million_takes_three_million_pictures() -> None:
 
 
 def test_crops_are_scored_with_and_without_captions_and_after_every_other_edit() -> None:
-    of, samples = Category("bright", 0.0, bright, minimum_quality=0), crops(2, 11)
+    of = Category("bright", 0.0, bright, minimum_quality=0)
+    samples = crops(2, 11)
     found = scored(of, samples)
     assert set(found.captioned) == set(CAPTIONS)
     assert [len(held) for held in (*found.without.values(), *found.captioned.values())] == [2] * 6

@@ -26,7 +26,8 @@ from blindmatch_simulations.testbed.deployment.operators import centre_list
 from msgspec.structs import replace
 
 TEXT = "words that anybody could read"
-CLEAR, E2EE = provider_scan.DESIGN, hash_upload.DESIGN
+CLEAR = provider_scan.DESIGN
+E2EE = hash_upload.DESIGN
 
 
 def said(records: list[EgressRecord]) -> Iterator[pb.SendRequest]:
@@ -93,7 +94,8 @@ def test_a_device_with_end_to_end_encryption_takes_no_message_in_the_clear() -> 
         return reply
 
     with loopback(Arena(E2EE)) as held:
-        bob, alice = held.device("bob", tampered), held.device("alice")
+        bob = held.device("bob", tampered)
+        alice = held.device("alice")
         alice.device.send_text("bob", TEXT)
         (message,) = bob.device.receive(200)
         assert message.text == "" and message.problem

@@ -19,7 +19,8 @@ from support.command import in_process
 
 DUMMIES = f"{Path(__file__).parents[1] / 'dummy_designs.py'}:SHARES"
 INFO = SHARES.info
-A, B = Party("party_a"), Party("party_b")
+A = Party("party_a")
+B = Party("party_b")
 
 
 def info(**fields: Any) -> Info:
@@ -81,7 +82,8 @@ def test_a_deployment_without_operators_has_each_party_run_by_itself(tmp_path: P
 
 
 def test_a_pack_has_the_files_of_its_own_roles_alone_and_can_be_served_from(tmp_path: Path) -> None:
-    home, design = tmp_path / "home", ("--design", DUMMIES.replace("SHARES", "CARRIED"))
+    home = tmp_path / "home"
+    design = ("--design", DUMMIES.replace("SHARES", "CARRIED"))
     for command in (["certs", "init"], ["list", "random", "5", "known"], ["list", "build", "known", *design]):
         assert in_process(home, *command).code == 0
     held = {}
@@ -89,7 +91,8 @@ def test_a_pack_has_the_files_of_its_own_roles_alone_and_can_be_served_from(tmp_
         folder = tmp_path / server
         assert in_process(home, "certs", "pack", server, folder, *design).code == 0
         held[server] = {path.name for path in (folder / "curator/published/dummy-carried/1").iterdir()}
-        packed, party = Deployment.open(folder), Party.of_server(server)
+        packed = Deployment.open(folder)
+        party = Party.of_server(server)
         source = PublishedSource(
             CARRIED, packed.published("dummy-carried"), party, packed.curator_public_key()
         )
@@ -100,7 +103,8 @@ def test_a_pack_has_the_files_of_its_own_roles_alone_and_can_be_served_from(tmp_
 
 
 def test_serve_pack_and_doctor_refuse_one_operator_unless_told_otherwise(tmp_path: Path) -> None:
-    home, design = tmp_path / "home", ("--design", DUMMIES)
+    home = tmp_path / "home"
+    design = ("--design", DUMMIES)
     told = [word for name in ("party_a", "party_c") for word in ("--operator", f"{name}=acme")]
     assert in_process(home, "certs", "init", *told).code == 0
     for command in (

@@ -224,7 +224,8 @@ class Shelf:
     shared: ClassVar[dict[str, bytes]] = {}
 
     def __init__(self) -> None:
-        self.last, self.queue = b"", deque[bytes](maxlen=1)
+        self.last = b""
+        self.queue = deque[bytes](maxlen=1)
 
     @lru_cache(maxsize=4)  # noqa: B019
     def cached(self, value: bytes) -> bytes:
@@ -287,7 +288,8 @@ def test_each_way_out_of_a_step_is_noted() -> None:
 
 
 def test_windows_of_files_are_keys_if_they_look_drawn() -> None:
-    drawn, text = np.random.default_rng(5).integers(0, 256, 300, np.uint8).tobytes(), b"a rule in plain words"
+    drawn = np.random.default_rng(5).integers(0, 256, 300, np.uint8).tobytes()
+    text = b"a rule in plain words"
     few = bytes(range(11)) * 4
     part = drawn + text + bytes(20) + few + drawn[:40]
     windows = {part[at : at + 16] for at in range(len(part) - 15)}

@@ -53,7 +53,8 @@ def test_a_request_is_explained_by_any_other_picture(
     tape = Recording(seeded(f"coins/{shown}"))
     started = DESIGN.start(NoState(), deployed.setup, one.item, UNBOUND, tape.rng)
     assert isinstance(started.step, Send)
-    filler, uniform = tape.tape()[:FILLER], np.frombuffer(tape.tape()[FILLER:], np.uint8).reshape(1, 64)
+    filler = tape.tape()[:FILLER]
+    uniform = np.frombuffer(tape.tape()[FILLER:], np.uint8).reshape(1, 64)
     blind = group.reduce_scalars(uniform)
 
     ratio = group.multiply_scalars(_log_of(one, filler), group.invert_scalars(_log_of(other, filler)))

@@ -66,7 +66,8 @@ def test_an_interval_holds_its_estimate_and_narrows_with_less_confidence(
     trials: int, data: st.DataObject
 ) -> None:
     right = data.draw(st.integers(0, trials))
-    wide, narrow = advantage(right, trials, 0.999), advantage(right, trials, 0.9)
+    wide = advantage(right, trials, 0.999)
+    narrow = advantage(right, trials, 0.9)
     assert wide.low <= narrow.low <= wide.value <= narrow.high <= wide.high
 
 
@@ -92,7 +93,8 @@ def test_every_scenario_is_played_against_a_matcher_that_is_told_nothing_of_the_
 
 
 def test_a_coalition_that_is_not_named_learns_what_its_parts_do() -> None:
-    alone, both = frozenset({Party.PROVIDER}), frozenset({Party.PROVIDER, Party.CURATOR})
+    alone = frozenset({Party.PROVIDER})
+    both = frozenset({Party.PROVIDER, Party.CURATOR})
     design = provider_scan.DESIGN
     assert told(design, alone, Adversary.MALICIOUS)
     assert told(design, both, Adversary.MALICIOUS) == told(design, alone, Adversary.MALICIOUS)
@@ -228,7 +230,8 @@ LARGE_GAMES.held_out = GAMES[1]
 
 def planted(counts: tuple[int, int], leaks: Callable[[int], float], seed: int) -> list[Finding]:
     """A finding for each class, whose views have one byte that is the coin with the class's advantage."""
-    rng, findings = np.random.Generator(np.random.PCG64(seed)), []
+    rng = np.random.Generator(np.random.PCG64(seed))
+    findings = []
     for at in range(CLASSES):
         coins = rng.integers(2, size=sum(counts)).astype(bool)
         kept = rng.random(sum(counts)) < (1 + leaks(at)) / 2

@@ -175,7 +175,8 @@ def test_fields_of_varying_length_are_compared_from_both_ends(ending: bytes) -> 
     def sent(tail: bytes) -> list[Fields]:
         return [{"field": rng.take(1 + at % 7) + tail + ending} for at in range(DRAWS)]
 
-    same, other = sent(b"one"), sent(b"two")
+    same = sent(b"one")
+    other = sent(b"two")
     assert told_apart(same, sent(b"one")) is None
     found = told_apart(same, other)
     assert found is not None and found.field == "field"

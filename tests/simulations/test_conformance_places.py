@@ -87,7 +87,8 @@ def test_a_place_that_is_the_coin_is_found_by_the_question_that_asks_for_it() ->
         rows = rows[turn:] + rows[:turn]
         return Run([Event(Party.MATCHER, "request", 0, b"".join(rows), places=places_of(rows))], None, coin)
 
-    training, held = [run() for _ in range(32)], [run() for _ in range(48)]
+    training = [run() for _ in range(32)]
+    held = [run() for _ in range(48)]
     finding = judge("planted", training, held, Guesses({}, {}), 1, DISTINGUISHERS[:3])
     assert (finding.best, finding.measured.value) == (PLACE, 1.0)
 

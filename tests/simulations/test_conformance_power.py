@@ -44,7 +44,8 @@ def planted(looks: Looks, told: float, seed: int) -> Finding:
             for coin, number in zip(coins, numbers, strict=True)
         ]
 
-    training, first = runs(TRAINING), runs(looks.first)
+    training = runs(TRAINING)
+    first = runs(looks.first)
     rest = looks.runs - looks.first
     more = Rest(rest, lambda: runs(rest)) if rest else None
     return judge("planted", training, first, NO_GUESSES, CLASSES, DISTINGUISHERS[:3], more)
@@ -84,8 +85,10 @@ def test_the_stated_advantage_is_the_least_that_is_caught_with_95_percent(looks:
 
 def test_the_chance_of_two_looks_is_that_of_every_way_in_which_runs_can_go() -> None:
     """By enumeration of the first look and the whole, weighing each by binomial coefficients."""
-    looks, told = Looks(16, 7, 0.9), 0.6
-    p, least = (1 + told) / 2, looks.least_right
+    looks = Looks(16, 7, 0.9)
+    told = 0.6
+    p = (1 + told) / 2
+    least = looks.least_right
     assert least is not None
     ways = 0.0
     for first in range(looks.least_first, looks.first + 1):

@@ -38,7 +38,9 @@ from msgspec.structs import replace
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
-PUBLIC_KIND, SECRET_KIND, KEY_FILE = 0x190, 0x191, "key.bin"
+PUBLIC_KIND = 0x190
+SECRET_KIND = 0x191
+KEY_FILE = "key.bin"
 MATCHES = frozenset({bm.Learner.DEVICE})
 
 
@@ -223,7 +225,8 @@ class FirstRowProved(OprfPsi):
         return bm.Answer([replace(one, proof=of.proof) for one, of in zip(replies, firsts, strict=True)])
 
     def receive(self, session: Any, setup: Any, replies: Any, rng: Any) -> bm.Step[Any]:
-        held, reply = session.blinding, replies[MATCHER]
+        held = session.blinding
+        reply = replies[MATCHER]
         first = Blinding(Mode.VOPRF, held.inputs[:1], held.blinds[:1], held.blinded[:1])
         verified(first, Evaluation(reply.evaluated[:1], reply.proof), setup.public_key)
         if len(reply.evaluated) != len(held):

@@ -67,7 +67,8 @@ def test_a_label_that_was_altered_under_right_digests_does_not_open(design: AnyD
     fixtures = Fixtures(design, values=SMALL if design is token_psi.DESIGN else {})
     game = game_of(fixtures)
     (one,) = game.pool.of("unopened")
-    played, whole = game.table.deployed, opened(game.table.deployed.build)
+    played = game.table.deployed
+    whole = opened(game.table.deployed.build)
     assert isinstance(run_session(whole, one.item, fixtures.rng("a")).outcome, Match)
     assert run_session(played, one.item, fixtures.rng("a")).outcome == NoMatch()
     design.check_setup(played.setup)
@@ -103,10 +104,12 @@ def test_entries_of_the_stage_are_those_of_the_pool_and_a_few_more() -> None:
 def test_an_opponent_with_a_device_finds_its_own_request_again(make: Callable[[], AnyDesign]) -> None:
     fixtures = Fixtures(make())
     game = game_of(fixtures)
-    a, b = game.pool.of("listed")[0], game.pool.of("other")[0]
+    a = game.pool.of("listed")[0]
+    b = game.pool.of("other")[0]
     with_device = next(one for one in opponents(fixtures.design, Adversary.SEMI_HONEST) if one.has_device)
     assert with_device.name == "semi-honest device with matcher"
-    pair, values = Pair((Move(a),), (Move(b),)), []
+    pair = Pair((Move(a),), (Move(b),))
+    values = []
     for side in (pair.left, pair.right):
         view = Play(game.table, Behaviour.HONEST, fixtures.rng("victim")).run(side)
         seen = seen_by(with_device, game, Run(view, pair, False))

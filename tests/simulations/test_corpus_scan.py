@@ -91,7 +91,8 @@ def tallied(made: pairs.Prints) -> pairs.Tally:
 
 def test_blocks_count_what_all_pairs_at_once_give() -> None:
     made = planted()
-    tally, upper = tallied(made), np.triu_indices(len(made), 1)
+    tally = tallied(made)
+    upper = np.triu_indices(len(made), 1)
     apart = np.bitwise_count(made[:, None, :32] ^ made[None, :, :32]).sum(axis=2, dtype=np.int64)
     second = np.bitwise_count(made[:, None, 32:] ^ made[None, :, 32:]).sum(axis=2, dtype=np.int64)
     assert tally.blocks == 2
@@ -163,7 +164,8 @@ def test_an_interval_is_over_pictures_however_many_pairs_there_are(
     scanned: tuple[scan.Scan, list[str], Path],
 ) -> None:
     made, _, _ = scanned
-    part, bound = made.counts, made.bounds[31]
+    part = made.counts
+    bound = made.bounds[31]
     assert bound.pair.n == (part.listed + part.items) // 2 and bound.pair.pairs == sum(part.once)
     assert bound.item.n == part.items and bound.item.pairs == part.items * part.listed
     assert bound.pair.high is not None and bound.pair.high > 100 * clopper_pearson(0, sum(part.histogram))[1]
@@ -184,7 +186,8 @@ def test_what_is_handed_on_has_no_name_and_no_hash(
     folder: Path, scanned: tuple[scan.Scan, list[str], Path]
 ) -> None:
     made, _, state = scanned
-    handed, kept = msgspec.json.encode(made), (state / NAME).read_bytes()
+    handed = msgspec.json.encode(made)
+    kept = (state / NAME).read_bytes()
     files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".txt"]
     for path in files:
         assert path.stem.encode() not in handed + kept and str(folder).encode() not in handed + kept
@@ -213,7 +216,8 @@ def test_a_second_scan_hashes_nothing_again_and_a_changed_picture_is(
 def test_an_interrupted_scan_goes_on_where_it_was(
     folder: Path, scanned: tuple[scan.Scan, list[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls, fingerprints = iter(range(100)), hashing.fingerprints
+    calls = iter(range(100))
+    fingerprints = hashing.fingerprints
 
     def interrupted(paths: Any) -> Any:
         if next(calls) == 2:
@@ -233,7 +237,9 @@ def test_an_interrupted_scan_goes_on_where_it_was(
 def test_an_interrupted_count_of_pairs_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, asked, block_of = planted(), list[int](), counting.block_of
+    made = planted()
+    asked = list[int]()
+    block_of = counting.block_of
 
     def interrupted(one: pairs.Prints, number: int) -> pairs.Block:
         asked.append(number)
@@ -282,7 +288,8 @@ def test_a_state_of_another_version_in_use_or_no_state_is_refused(tmp_path: Path
 
 
 def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
-    kept, found = Cache(tmp_path), Print(bytes(32), bytes(32), 50)
+    kept = Cache(tmp_path)
+    found = Print(bytes(32), bytes(32), 50)
     kept.put([(bytes(16), found)])
     kept._do("PRAGMA max_page_count = 5")
     with pytest.raises(StateError, match="full"):
@@ -334,7 +341,8 @@ def test_edited_copies_do_not_move_the_bound_and_the_one_with_none_set_apart_cou
 ) -> None:
     """Of two pictures near each other, one has a hundred edited copies: each picture is in the bound once."""
     made = np.concatenate([random_hashes(300, 1), random_hashes(300, 2)], axis=1)
-    made[0, 0], made[0, 1:3] = 0x10, 0  # copies come behind it in order
+    made[0, 0] = 0x10
+    made[0, 1:3] = 0  # copies come behind it in order
     made[1, :32] = made[0, :32] ^ flips(8)[:32]
     copies = np.repeat(made[:1], 100, axis=0)
     copies[:, 1:3] = np.arange(1, 101).astype(">u2").view(np.uint8).reshape(-1, 2)
@@ -342,7 +350,8 @@ def test_edited_copies_do_not_move_the_bound_and_the_one_with_none_set_apart_cou
     more = scan_of(np.concatenate([made, copies]), tmp_path / "2", monkeypatch)
     assert alone.bounds[31].pair.value == 1 / (300 * 299 / 2)
     assert [(one.item, one.pair) for one in more.bounds] == [(one.item, one.pair) for one in alone.bounds]
-    part, ends = more.counts, more.bounds[31]
+    part = more.counts
+    ends = more.bounds[31]
     assert sum(part.same) > 100 * 99 / 2 - 1
     assert ends.pair_all.n == part.pictures // 2 and ends.pair_all.value is not None
     assert ends.pair_all.value == sum(part.histogram[:32]) / sum(part.histogram) > 0.05
@@ -405,7 +414,8 @@ def test_a_scan_that_is_killed_goes_on_and_comes_to_the_same(
 def test_a_worker_that_is_killed_is_an_error_and_the_scan_goes_on(
     folder: Path, scanned: tuple[scan.Scan, list[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    killed, workers = list[int](), hashing.Workers
+    killed = list[int]()
+    workers = hashing.Workers
 
     class Mortal(workers):  # type: ignore[misc, valid-type]
         def submit(self, *arguments: Any) -> Any:

@@ -86,7 +86,8 @@ def _of(results: Results, name: str) -> Measured:
 def test_every_design_and_study_of_the_run_has_a_row_under_its_level(results: Results, made: Drawn) -> None:
     level = {one["id"]: one["level"] for one in committed("options")["options"]}
     tree: Element = fromstring(made.sheet)
-    found, under = {}, ""
+    found = {}
+    under = ""
     for one in tree.iter("tr"):
         if one.find("th[@colspan]") is not None:
             under = _words(one)
@@ -160,7 +161,8 @@ def test_found_is_the_share_of_all_edited_copies_with_that_of_the_providers_besi
 ) -> None:
     for name in ("token-psi", "oprf-psi", "provider-scan"):
         figures = _of(results, name).figures
-        figure, part = figures["corpus_recall"], figures["corpus_recall_pairs"].value
+        figure = figures["corpus_recall"]
+        part = figures["corpus_recall_pairs"].value
         assert figure.value is not None and figure.low is not None and figure.high is not None and part
         value, low, high = (f"{100 * one:.3g}" for one in (figure.value, figure.low, figure.high))
         assert _found(made, name)[0] == f"{value} % ({low}\u2013{high} %); {100 * part:.3g} % of 0a's"
@@ -307,7 +309,8 @@ def test_where_the_centre_gets_vouchers_it_is_said_to_have_one_of_every_innocent
 
 def test_wherever_a_reader_starts_a_voucher_is_said_to_leave_for_every_picture(made: Drawn) -> None:
     vouching = {name for name in all_designs() if load_design(name).info.vouching is not None}
-    readme, sums = (SAMPLE.parents[1] / "README.md").read_text("utf-8"), table_of("follow")["sums"]
+    readme = (SAMPLE.parents[1] / "README.md").read_text("utf-8")
+    sums = table_of("follow")["sums"]
     assert vouching and all(f"`{name}`" in readme.partition("*every* picture")[0] for name in vouching)
     told = [readme, _words(fromstring(made.sheet)), made.words("rights"), *(sums[name] for name in vouching)]
     for words in told:
@@ -327,7 +330,8 @@ def test_cpu_is_told_up_to_the_longest_list_measured_and_noise_is_not_multiplied
         slope = {f"{one}_growth_u": Figure(2.0, line, low=low, high=4.0) for one in ("device", "server")}
         whole = _with(results, slope)
         made = drawn(SAMPLE, whole, given={"list": 2_000_000})
-        row, found = _of(whole, "token-psi"), _rows(made)["token-psi"]
+        row = _of(whole, "token-psi")
+        found = _rows(made)["token-psi"]
         ms, u = (row.figures[name].value or 0 for name in ("matcher_cpu_ms", "server_u"))
         more = 4.0 * ms / u * 21.028 if grows else 0.0
         seconds = ((row.figures["phone_cpu_ms"].value or 0) + more) * GIVEN["items"] / 1000

@@ -108,7 +108,8 @@ def by_processes(folder: Path, design: object, *options: object) -> Demo:
 
 def read(folder: Path) -> Demo:
     """The run whose deployment is in `folder`."""
-    code, result = (folder / "code").read_text(), (folder / "result.json").read_text()
+    code = (folder / "code").read_text()
+    result = (folder / "result.json").read_text()
     return Demo(int(code), json.loads(result), folder / "home")
 
 
@@ -149,7 +150,8 @@ def missed_by_tokens(workload: Workload, design: AnyDesign) -> int:
 
 def check_right(done: Demo, workload: Workload, design: AnyDesign) -> None:
     """The run is right, and its result says so."""
-    result, expected = done.result, matches_in_the_clear(workload, design)
+    result = done.result
+    expected = matches_in_the_clear(workload, design)
     assert result["failures"] == []
     assert done.code == 0
     assert result.keys() >= KEYS

@@ -62,7 +62,8 @@ def demo_run(design: AnyDesign, matches: int, reports: int | None = None, wrong:
 def refusing(found: OutcomeKind, delivered: bool) -> Any:
     """A run of devices that refuse, which sent two pictures: one of no match, and one with this outcome."""
     run = demo_run(oprf_psi.DESIGN, 1, 0)
-    run.consequence, run.oracle = Consequence.REFUSE, [True, False]
+    run.consequence = Consequence.REFUSE
+    run.oracle = [True, False]
     run.sent = [
         SimpleNamespace(outcome=found, delivered=delivered),
         SimpleNamespace(outcome=OutcomeKind.NO_MATCH, delivered=True),
@@ -185,7 +186,8 @@ def test_an_epoch_that_a_witness_did_not_cosign_is_wrong_and_one_without_a_log_i
     run = demo_run(oprf_psi.DESIGN, MATCHING)
     run.witnesses = ("w1",)
     assert failures(run) == ["the epoch was logged, and not cosigned by every witness"]
-    run.logged, run.witnesses = None, ()
+    run.logged = None
+    run.witnesses = ()
     assert failures(run) == []
 
 
@@ -204,7 +206,8 @@ def test_sessions_in_one_process_are_audited(design: AnyDesign, end: Undeclared)
     listed = rows([one.hash for one in crops(2, 9)])
     opened_design = opened(publish(design, listed, seeded("bundled")))
     counterpart = Counterpart.of(opened_design, seeded("audit"))
-    rng, items = seeded("asked"), [Picture.from_bytes(one.data) for one in crops(12, 3)]
+    rng = seeded("asked")
+    items = [Picture.from_bytes(one.data) for one in crops(12, 3)]
     sessions = {}
     for number, item in enumerate(items):
         binding = drawn_binding(design, rng)

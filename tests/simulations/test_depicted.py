@@ -32,7 +32,8 @@ def test_even_a_hash_gives_more_than_chance(scores: dict[str, Score]) -> None:
 
 
 def test_what_is_rebuilt_has_the_coefficients_it_was_rebuilt_from() -> None:
-    usual, one = learnt([detailed(6), detailed(7)]), detailed(5)
+    usual = learnt([detailed(6), detailed(7)])
+    one = detailed(5)
     values = one.coefficients / 4  # so that no level is cut off at black or white
     assert np.allclose(pdq.transform(of_coefficients(values, usual)).ravel()[::-1], values, atol=0.01)
     assert pdq.fingerprint(of_hash(one.hash, usual)).hash == one.hash

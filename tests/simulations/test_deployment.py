@@ -98,7 +98,8 @@ def test_only_servers_that_noted_a_port_have_an_address(deployment: Deployment) 
 def test_a_server_that_ends_while_its_port_is_looked_up_does_not_run(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, read = deployment.port_file(Party.CENTRE), Path.read_text
+    path = deployment.port_file(Party.CENTRE)
+    read = Path.read_text
     path.write_text("1\n")
 
     def ends(file: Path, *more: str) -> str:

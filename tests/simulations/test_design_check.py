@@ -188,7 +188,8 @@ EVERY_PART = [
 def test_a_new_design_is_as_it_declares_beside_a_built_in(
     tmp_path: Path, base: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result, out = tmp_path / "check.json", tmp_path / "kept"
+    result = tmp_path / "check.json"
+    out = tmp_path / "kept"
     assert run(["design", "new", "mine", "--base", base, "--folder", str(tmp_path)]) == exit_codes.OK
     capsys.readouterr()
     command = ["design", "check", str(tmp_path / "mine.py"), "--out", str(out), "--json", str(result)]
@@ -215,7 +216,8 @@ def test_a_new_design_is_as_it_declares_beside_a_built_in(
 def test_a_design_that_declares_nothing_fails_and_every_part_is_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, result = tmp_path / "secretive.py", tmp_path / "check.json"
+    path = tmp_path / "secretive.py"
+    result = tmp_path / "check.json"
     path.write_text(SECRETIVE)
     assert run(["design", "check", str(path), "--json", str(result)]) == exit_codes.WRONG
     shown = " ".join(capsys.readouterr().out.split())

@@ -50,7 +50,8 @@ def deployment(tmp_path: Path) -> Deployment:
 
 @pytest.mark.parametrize("server", ["log", "witness_1", "witness_2", "relay", "matcher", "centre"])
 async def test_a_device_can_connect_to_neither_log_nor_witness(deployment: Deployment, server: str) -> None:
-    party, lines = Party.of_server(server), list[str]()
+    party = Party.of_server(server)
+    lines = list[str]()
     listen = Listen(deployment.server_credentials(party), sink=lines.append)
     async with running(server, listen, nothing) as running_one:
         allowed = party in (Party.PROVIDER, Party.MATCHER, Party.CENTRE)

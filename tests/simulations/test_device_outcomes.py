@@ -293,7 +293,9 @@ def test_an_interrupt_while_the_store_is_at_work_ends_a_run_that_has_shown_every
 ) -> None:
     """In a function that SQLite calls, an exception fails the statement, as if the disk had failed."""
     waiting(home, "busy", "refuse", "bob", listed[0])
-    unseal, has_printed, interrupted = Vault.unseal, list[str](), list[str]()
+    unseal = Vault.unseal
+    has_printed = list[str]()
+    interrupted = list[str]()
 
     def unsealing(vault: Vault, value: bytes | None, place: str, row: Any) -> Any:
         if has_printed and not interrupted:

@@ -309,7 +309,8 @@ def test_the_end_of_an_epoch_is_seen_before_it_comes(prepared: Path, days: int, 
 
 def test_a_clock_that_is_behind_is_found(tmp_path: Path) -> None:
     deployment = Deployment.create(tmp_path / "home", NOW)
-    later, before = NOW + timedelta(hours=1), NOW - timedelta(days=1)
+    later = NOW + timedelta(hours=1)
+    before = NOW - timedelta(days=1)
     assert [one.status for one in clock(deployment, later)] == [Status.OK]
     assert [one.status for one in clock(deployment, before)] == [Status.WRONG]
 

@@ -94,7 +94,8 @@ def test_every_command_line_is_one_the_command_takes(
         command: Any = get_command(app_for(words))
         rest = words
         while rest and rest[0] in getattr(command, "commands", {}):
-            command, rest = command.commands[rest[0]], rest[1:]
+            command = command.commands[rest[0]]
+            rest = rest[1:]
         assert not rest or rest == ["--help"] or not hasattr(command, "commands"), words
         if rest and rest != ["--help"]:
             command.make_context(words[0], list(rest))
@@ -113,7 +114,8 @@ def test_the_reflection_client_of_the_wire_page_runs(served: Path, tmp_path: Pat
 
 def test_the_figures_of_the_conformance_page_are_those_of_the_checks() -> None:
     page = " ".join((ROOT / "docs" / "conformance.md").read_text().split())
-    raw, others = bytes(4096), CROWD + len(SHAPES) + len(CONTRASTS) + len(BEYOND)
+    raw = bytes(4096)
+    others = CROWD + len(SHAPES) + len(CONTRASTS) + len(BEYOND)
     of_sets, of_updates = (len(list(altered_copies(raw, seeded("copies"), *n))) for n in ((), (16, 16)))
     for words in (
         f"all checks on {len(CHEATS)} planted cheats",
@@ -198,7 +200,8 @@ def test_the_page_of_a_design_has_its_declaration(design: AnyDesign) -> None:
 
 
 def test_a_declaration_as_markdown_has_every_party_role_parameter_and_fact() -> None:
-    split, bright = markdown(SHARES), markdown(BRIGHT)
+    split = markdown(SHARES)
+    bright = markdown(BRIGHT)
     for party in ("party_a", "party_b", "party_c", "party_a with party_b with party_c"):
         assert f"| {party} |" in split
     assert "| must not collude | party_a and party_b and party_c |" in split

@@ -194,7 +194,8 @@ def test_what_was_drawn_serves_one_thing(pictures: list[Picture]) -> None:
 
 
 def test_two_pictures_under_one_key_are_found(pictures: list[Picture]) -> None:
-    device, key = _matched(pictures), seeded("attachment 0").take(32)
+    device = _matched(pictures)
+    key = seeded("attachment 0").take(32)
     device.messages[1] = replace(device.messages[0], item=1)
     for number in (0, 1):
         device.record(

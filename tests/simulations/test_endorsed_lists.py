@@ -158,7 +158,8 @@ def test_a_device_keeps_its_policy_until_it_is_told_to_take_the_deployments(home
 
 
 def test_a_device_that_does_not_open_keeps_its_policy(home: Path) -> None:
-    deployment, options = Deployment.open(home), Options(passphrase=True)
+    deployment = Deployment.open(home)
+    options = Options(passphrase=True)
     create_device(deployment, "alice", "oprf-psi", HOLD, options, "right").device.close()
     before = Settings.read(deployment, "alice")
     make_policy(deployment, 1, NAMES)
@@ -371,7 +372,8 @@ def test_strangers_and_bad_policies_are_refused(home: Path) -> None:
 def test_an_entry_slipped_into_the_set_is_found_by_count_and_by_building_again(home: Path) -> None:
     deployment = Deployment.open(home)
     records = endorsing.records_of(deployment, DESIGN)
-    record, terms = records.record(1).batches, terms_of(deployment, DESIGN)
+    record = records.record(1).batches
+    terms = terms_of(deployment, DESIGN)
     extra = replace_first(record.listed(1), PICTURES[5])
     (deployment.published("oprf-psi")).rename(home / "honest")
     endorsement = record.endorsement(DESIGN.info, terms)
@@ -391,8 +393,11 @@ def test_an_audit_finds_another_leaf_another_list_in_the_clear_and_an_epoch_with
     home: Path,
 ) -> None:
     deployment = Deployment.open(home)
-    records, epoch = endorsing.records_of(deployment, DESIGN), deployment.published("oprf-psi") / "1"
-    record, raw, whole = records.record(1), (epoch / LEAF).read_bytes(), open_publication(epoch.parent, 1)
+    records = endorsing.records_of(deployment, DESIGN)
+    epoch = deployment.published("oprf-psi") / "1"
+    record = records.record(1)
+    raw = (epoch / LEAF).read_bytes()
+    whole = open_publication(epoch.parent, 1)
     audited = Audited(DESIGN, terms_of(deployment, DESIGN), whole)
     moved = replace(record.batches, held=record.batches.held[::-1])
     assert isinstance(audited.recorded(replace(record, batches=moved)), Failed)
@@ -461,7 +466,8 @@ def test_kept_trees_stand_beside_the_set_for_nobody_but_who_makes_proofs_and_cha
 ) -> None:
     deployment = Deployment.open(home)
     publication = open_publication(deployment.published("oprf-psi"), 1)
-    tree, entries = publication.folder / TREE_FILE, endorsing.records_of(deployment, DESIGN).record(1)
+    tree = publication.folder / TREE_FILE
+    entries = endorsing.records_of(deployment, DESIGN).record(1)
     assert tree.is_file() and TREE_FILE not in publication.every_file()
     assert TREE_FILE not in {one.name for one in publication.manifest.files}
     listed = entries.batches.listed(1)
@@ -528,7 +534,8 @@ def test_a_publication_that_was_cut_off_is_finished_under_the_seed_of_its_record
 
 
 def test_a_proof_of_absence_is_made_and_verified_by_the_command_line(world: World, tmp_path: Path) -> None:
-    home, proof = world.deployment.home, tmp_path / "absent.proof"
+    home = world.deployment.home
+    proof = tmp_path / "absent.proof"
     paths = [tmp_path / f"{row}.png" for row in (0, 1)]
     for path, row in zip(paths, (0, 1), strict=True):
         path.write_bytes(PICTURES[row])

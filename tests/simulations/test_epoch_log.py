@@ -149,8 +149,10 @@ def test_a_proof_is_renewed_while_the_epoch_is_served(world: World) -> None:
 
 def aged(world: World, days: float) -> Path:
     """The served epoch's proof as if it had been cosigned so long ago; its file."""
-    deployment, path = world.deployment, world.published / "1" / "epoch.proof"
-    proof, at = TlogProof.parse(path.read_bytes()), int((now() - timedelta(days=days)).timestamp())
+    deployment = world.deployment
+    path = world.published / "1" / "epoch.proof"
+    proof = TlogProof.parse(path.read_bytes())
+    at = int((now() - timedelta(days=days)).timestamp())
     text = proof.note.text
     old = (witness_signer(deployment, party).sign(text, at) for party in world.log_parties[1:])
     path.chmod(0o600)
@@ -159,7 +161,8 @@ def aged(world: World, days: float) -> Path:
 
 
 def renewing_of(world: World, **changes: object) -> Renewing:
-    log, deployment = read_log(world.deployment), world.deployment
+    log = read_log(world.deployment)
+    deployment = world.deployment
     assert log is not None
     find = partial(getattr, deployment.endpoints()[LOG], "address")
     credentials = deployment.server_credentials(Party.MATCHER)
@@ -168,7 +171,8 @@ def renewing_of(world: World, **changes: object) -> Renewing:
 
 
 def test_the_server_of_the_set_renews_a_proof_in_time_and_not_before(world: World) -> None:
-    at, renewing = int(now().timestamp()), renewing_of(world)
+    at = int(now().timestamp())
+    renewing = renewing_of(world)
     assert asyncio.run(renewing.renewed(1, at)) is False
     for days in (4, 8):
         path = aged(world, days)
@@ -213,7 +217,8 @@ def test_a_deployment_that_nobody_looks_after_keeps_its_proof_fresh(world: World
 
 
 def test_a_split_view_that_a_message_shows_is_evidence_for_anyone(world: World, tmp_path: Path) -> None:
-    alice, bob = world.device("alice").device, world.device("bob").device
+    alice = world.device("alice").device
+    bob = world.device("bob").device
     assert 2 * 256 < len(alice._sender.choose_checkpoint("nobody")) < 3 * 256
     world.send_text("alice", "bob", "as it is")
     assert [one.text for one in world.receive("bob", 1)] == ["as it is"]
@@ -288,7 +293,8 @@ def tell(world: World, alice: Device, note: bytes) -> None:
 @pytest.mark.parametrize("size", [1, 2, 1 << 40])
 @pytest.mark.parametrize("cosigned", [0, 1])
 def test_a_log_and_a_peer_stop_no_device(world: World, size: int, cosigned: int) -> None:
-    alice, bob = world.device("alice").device, world.device("bob").device
+    alice = world.device("alice").device
+    bob = world.device("bob").device
     for root in range(3):
         tell(world, alice, forged(world, size, *world.log_parties[1 : 1 + cosigned], root=bytes([root] * 32)))
     assert [one.kind for one in bob.standing().evidence] == [Kind.SPLIT] * (size == 1)
@@ -301,7 +307,8 @@ def test_a_log_and_a_peer_stop_no_device(world: World, size: int, cosigned: int)
 def test_who_trusts_again_goes_on_whatever_a_quorum_cosigned_and_evidence_is_kept(
     world: World, size: int
 ) -> None:
-    alice, bob = world.device("alice").device, world.device("bob").device
+    alice = world.device("alice").device
+    bob = world.device("bob").device
     tell(world, alice, note := forged(world, size, *world.log_parties[1:]))
     next_epoch(world, 4)
     with pytest.raises((DistrustError, EpochRefusedError)):
@@ -321,7 +328,8 @@ def test_who_trusts_again_goes_on_whatever_a_quorum_cosigned_and_evidence_is_kep
 def test_who_forgives_the_matcher_launders_no_forked_log(world: World) -> None:
     """A bad reply is what `device forgive` is for: a checkpoint that a peer told of outlives it, and so does
     the doubt of a log that showed two histories, whatever came after it."""
-    alice, bob = world.device("alice").device, world.device("bob").device
+    alice = world.device("alice").device
+    bob = world.device("bob").device
     tell(world, alice, note := forged(world, 2, *world.log_parties[1:]))
     bob._matcher.record.add_doubt(Doubt.ROLES, "a bad reply")
     bob.forgive(Doubt.ROLES)
@@ -349,7 +357,8 @@ def test_who_forgives_the_matcher_launders_no_forked_log(world: World) -> None:
 def test_a_second_history_that_was_held_when_the_user_went_on_is_evidence_whatever_was_told_before(
     world: World, first: bool
 ) -> None:
-    alice, bob = world.device("alice").device, world.device("bob").device
+    alice = world.device("alice").device
+    bob = world.device("bob").device
     if first:
         tell(world, alice, forged(world, 1, root=bytes([7] * 32)))  # the log alone signed it
     tell(world, alice, note := forged(world, 2, *world.log_parties[1:]))
@@ -368,7 +377,8 @@ def test_a_second_history_that_was_held_when_the_user_went_on_is_evidence_whatev
 def test_hashes_of_leaves_are_those_under_the_checkpoint(world: World) -> None:
     held = read_logged(world.published / "1")
     assert held is not None
-    leaf, proof = EpochLeaf.decode(held.leaf), TlogProof.parse(held.proof)
+    leaf = EpochLeaf.decode(held.leaf)
+    proof = TlogProof.parse(held.proof)
     good = b"".join(held.tree.levels[0])
     assert Logged.of(leaf, proof, good) == held
     for wrong in (good[:-1] + bytes([good[-1] ^ 1]), good + bytes(32), b""):
@@ -423,7 +433,9 @@ def test_evidence_of_two_leaves_says_whose_doing_they_are(tmp_path: Path) -> Non
 def test_absence_is_shown_of_an_epoch_that_a_quorum_has_seen_if_the_verifier_has_a_policy(
     tmp_path: Path,
 ) -> None:
-    file, policy, other = tmp_path / "absent.proof", tmp_path / "policy.txt", tmp_path / "other.txt"
+    file = tmp_path / "absent.proof"
+    policy = tmp_path / "policy.txt"
+    other = tmp_path / "other.txt"
     (tmp_path / "picture.png").write_bytes(picture(7))
     with World.create(tmp_path / "home", "oprf-psi", witnesses=2) as world:
         world.start(world.log_parties, threads=True)
@@ -448,7 +460,8 @@ def test_absence_is_shown_of_an_epoch_that_a_quorum_has_seen_if_the_verifier_has
 def test_the_log_of_another_designs_epochs_proves_nothing(tmp_path: Path, design: str, code: int) -> None:
     leaf = CURATOR.leaf(EpochManifest("dummy", 1, 1, 0, bytes(32), 5, 6, 1, (), (), ()))
     held = MemoryLog([leaf.encode()], signer(f"log.example/epochs/{design}", ED25519))
-    policy, proof = tmp_path / "policy.txt", tmp_path / "epoch.proof"
+    policy = tmp_path / "policy.txt"
+    proof = tmp_path / "epoch.proof"
     policy.write_text(build_policy([held.key.key], {"one": [WITNESSES[0].key]}, 1).text)
     proof.write_bytes(held.proof(0).encode())
     proof.with_suffix(".leaf").write_bytes(leaf.encode())
@@ -505,7 +518,8 @@ def test_a_deployment_without_a_log_says_so(tmp_path: Path) -> None:
 
 
 def test_the_example_verifies_an_epoch_without_our_packages(world: World, tmp_path: Path) -> None:
-    epoch, policy = world.published / "1", tmp_path / "policy.txt"
+    epoch = world.published / "1"
+    policy = tmp_path / "policy.txt"
     log = read_log(world.deployment)
     assert log is not None
     policy.write_text(log.pinned(DESIGN).policy.text)

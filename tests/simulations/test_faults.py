@@ -80,8 +80,10 @@ def reported(watched: Watched) -> list[EgressRecord]:
 def test_a_matcher_with_another_key_gets_one_request_and_nothing_else(
     cheated: World, mode: FailureMode, delivered: bool, outcome: OutcomeKind
 ) -> None:
-    sender, recipient = f"from-{mode}", f"to-{mode}"
-    alice, bob = cheated.device(sender, mode=mode), cheated.device(recipient)
+    sender = f"from-{mode}"
+    recipient = f"to-{mode}"
+    alice = cheated.device(sender, mode=mode)
+    bob = cheated.device(recipient)
     sent = [alice.device.send_picture(recipient, data) for data in (LISTED, SECOND, OTHER)]
     assert [(one.delivered, one.outcome) for one in sent] == [(delivered, outcome)] * 3
     assert all(one.report_id is None and one.notice for one in sent)
@@ -100,7 +102,8 @@ def test_a_matcher_with_another_key_gets_one_request_and_nothing_else(
 
 def test_what_waited_for_an_honest_matcher_is_matched_once_the_user_trusts_it(world: World) -> None:
     with served(world, CHEATING):
-        alice, bob = world.device("alice"), world.device("bob")
+        alice = world.device("alice")
+        bob = world.device("bob")
         alice.device.send_picture("bob", LISTED)
         alice.device.close()
         bob.device.close()
@@ -116,7 +119,8 @@ def test_what_waited_for_an_honest_matcher_is_matched_once_the_user_trusts_it(wo
 
 def test_pictures_wait_while_the_matcher_is_dead_and_leave_when_it_is_back(world: World) -> None:
     with served(world):
-        alice, bob = world.device("alice"), world.device("bob")
+        alice = world.device("alice")
+        bob = world.device("bob")
         assert alice.device.send_picture("bob", LISTED).reported
         world.kill(Party.MATCHER)
         held = [alice.device.send_picture("bob", data) for data in (SECOND, OTHER)]
@@ -160,7 +164,8 @@ def test_a_device_goes_on_with_the_new_epoch_by_itself(world: World) -> None:
 def hurried(world: World, name: str) -> Device:
     """The device called `name`, which gives a matcher half a second, once."""
     once = partial(Egress, retry=Retry(attempts=1))
-    design, options = load_design(DESIGN), {"create": False, "way_out": once, "round_deadline_s": 0.5}
+    design = load_design(DESIGN)
+    options = {"create": False, "way_out": once, "round_deadline_s": 0.5}
     return connect(world.deployment, name, Recorder(), design=design, **options)
 
 

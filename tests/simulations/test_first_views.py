@@ -86,7 +86,8 @@ def test_a_folder_without_results_is_refused_by_what_is_missing(
 @pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="no browser")
 def test_a_browser_shows_what_the_check_reads_without_one(drawn_again: Path) -> None:
     for place, idents in (("", ["sheet"]), ("year", ["year", "matrix"])):
-        shown, read = rendered(drawn_again, place), drawn_by_script(drawn_again, place)
+        shown = rendered(drawn_again, place)
+        read = drawn_by_script(drawn_again, place)
         for ident in idents:
             mine, other = (one.all("section", id=ident)[0].words for one in (shown, read))
             assert mine == other

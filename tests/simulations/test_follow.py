@@ -24,7 +24,9 @@ from support.command import in_process
 from support.drawn import engine
 from support.pages import every_design
 
-INNOCENT, EDITED, LISTED = "not listed", "edited copy of a listed one", "listed"
+INNOCENT = "not listed"
+EDITED = "edited copy of a listed one"
+LISTED = "listed"
 ORDER = (INNOCENT, EDITED, LISTED)
 
 
@@ -78,7 +80,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     @cache
     def make(design: str, attack: str = "nobody") -> Run:
-        path, home = folder / f"{design}-{attack}.jsonl", folder / f"{design}-{attack}"
+        path = folder / f"{design}-{attack}.jsonl"
+        home = folder / f"{design}-{attack}"
         record(path, design, attack, home=home)
         recording = read_recording(path)
         return Run(path, home, recording, followed(recording))
@@ -121,8 +124,11 @@ def _all_bytes(text: str) -> bytes:
 
 def _leaked(run: Run, told: Followed) -> tuple[set[str], int]:
     """Names of secrets of which 16 bytes stand in the export or on the page, and how many were looked for."""
-    export, page = msgspec.json.encode(told).decode(), follow_page([told])
-    blob, found, count = _all_bytes(export) + _all_bytes(page), set[str](), 0
+    export = msgspec.json.encode(told).decode()
+    page = follow_page([told])
+    blob = _all_bytes(export) + _all_bytes(page)
+    found = set[str]()
+    count = 0
     for name, secret in _secrets(run):
         if len(set(secret)) < 8:
             continue  # an empty state, a flag
@@ -168,7 +174,8 @@ def test_observed_facts_are_filled_and_declared_unseen_ones_grey(exact: Run) -> 
 
 
 def test_the_state_is_reduced_by_a_pure_function_and_a_step_back_is_the_state_before(exact: Run) -> None:
-    run, length = to_builtins(exact.told), exact.told.scenes[2].end - exact.told.scenes[2].first
+    run = to_builtins(exact.told)
+    length = exact.told.scenes[2].end - exact.told.scenes[2].first
     pure = """(run) => {
       const scene = run.scenes[2], freeze = (one) => {
         Object.values(one || {}).forEach((part) => typeof part === "object" && freeze(part));
@@ -218,7 +225,8 @@ def test_a_coalition_has_the_union_of_its_panes(exact: Run) -> None:
       const {seen, unseen} = follow.union(run, follow.stateOf(run, scene, 99), parties);
       return [names(seen), names(unseen)];
     }"""
-    run, parts = to_builtins(exact.told), [["matcher"], ["provider"], ["matcher", "provider"]]
+    run = to_builtins(exact.told)
+    parts = [["matcher"], ["provider"], ["matcher", "provider"]]
     (matcher, _), (provider, _), (both, unseen) = (call(union, run, one) for one in parts)
     assert {*both} == {*matcher, *provider} and {"query_time", "recipient"} <= {*both}
     assert not {*both} & {*unseen}
@@ -376,7 +384,8 @@ NOTICED = {
 def test_an_attack_is_recorded_and_the_page_says_who_notices_and_with_what(
     attack: str, recorded: Any
 ) -> None:
-    told, (what, says, never) = recorded("oprf-psi", attack).told, NOTICED[attack]
+    told = recorded("oprf-psi", attack).told
+    what, says, never = NOTICED[attack]
     stages = shown(told, what=what)["stages"]
     assert f"The attack: {attack.replace('-', ' ')}" in stages and says in stages and never not in stages
     assert "In this recording nobody" not in shown(told, what=what, at=0)["stages"]
@@ -411,7 +420,8 @@ def has(told: Followed, what: str, at: int = 99) -> dict[str, str]:
 
 
 def test_boxes_say_what_is_had_of_the_picture_and_count_nothing(exact: Run, recorded: Any) -> None:
-    listed, other = has(exact.told, LISTED), has(exact.told, INNOCENT)
+    listed = has(exact.told, LISTED)
+    other = has(exact.told, INNOCENT)
     assert {
         "provider": "sealed only",
         "matcher": "blinded only",
@@ -544,7 +554,8 @@ def test_where_a_carrier_hands_a_request_on_the_page_says_that_this_was_not_reco
 def test_nothing_is_seen_by_a_coalition_of_which_somebody_got_nothing(recorded: Any) -> None:
     told = recorded("carried-token-psi").told
     scene = told.scenes[0]
-    got, seen = set[str](), set[str]()
+    got = set[str]()
+    seen = set[str]()
     for one in told.steps[scene.first : scene.end]:
         got |= {one.target}
         seen |= {party for names in one.facts for party in names.split("+")}
@@ -586,7 +597,8 @@ def test_the_command_does_not_write_over_a_recording_and_names_what_there_is(
     assert read_recording(exact.path).events
     unknown = in_process(tmp_path, "record", tmp_path / "new.jsonl", "--attack", "magic")
     assert unknown.code == 2 and "split-view" in unknown.err and not (tmp_path / "new.jsonl").exists()
-    page, export = tmp_path / "page.html", tmp_path / "page.json"
+    page = tmp_path / "page.html"
+    export = tmp_path / "page.json"
     done = in_process(tmp_path, "follow", exact.path, "--out", page, "--json", export)
     assert done.code == 0 and page.read_text("utf-8") == follow_page([exact.told])
     assert json.loads(export.read_text()) == [json.loads(msgspec.json.encode(exact.told))]

@@ -34,10 +34,8 @@ def test_the_run_measured_lists_accounts_designs_and_pictures_at_several_sizes()
 def test_a_table_is_drawn_of_no_edited_run(
     drawn: ModuleType, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edited, draw = (
-        tmp_path / "run.json",
-        {"growth": growth.growth, "FILE": peers.compared, "SCANS": peers.scans},
-    )
+    edited = tmp_path / "run.json"
+    draw = {"growth": growth.growth, "FILE": peers.compared, "SCANS": peers.scans}
     edited.write_bytes(getattr(drawn, where).read_bytes().replace(b'"id": "', b'"id": "b', 1))
     monkeypatch.setattr(drawn, where, edited)
     with pytest.raises(ResultsError):

@@ -108,7 +108,8 @@ def test_a_leak_is_reported_by_field_party_and_both_pictures(
     check: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = conformance(tmp_path, LEAKY, "--only", check)
-    evidence, again = result["evidence"][check], result["again"][check]
+    evidence = result["evidence"][check]
+    again = result["again"][check]
     field = evidence["field"]
     assert field.startswith("field `padding[")
     assert evidence["party"] == "matcher"

@@ -38,7 +38,8 @@ def few() -> Few:
     """Known pictures, drawn by chance, and as listed ones look-alikes of them, beyond the distance."""
     hashes = np.unique(np.ascontiguousarray(reference.read().prints[:, :32]), axis=0)
     order = np.random.default_rng(11).permutation(len(hashes))
-    known, others = order[:KNOWN], order[KNOWN:]
+    known = order[:KNOWN]
+    others = order[KNOWN:]
     words = hashes.view(np.uint64)
     nearest = np.concatenate(
         [
@@ -82,7 +83,9 @@ def listed_tokens() -> set[tuple[int, ...]]:
 def test_without_a_guess_those_entries_open_that_were_foretold_and_few_others_seem_to() -> None:
     """Every token of three bands is asked for and no second question. Of about 2^20 triples that read one
     slot those with odds of 1 or more are taken for entries."""
-    slots, split, bits = slots_of_all_tokens(), few().split, few().bits
+    slots = slots_of_all_tokens()
+    split = few().split
+    bits = few().bits
     same = np.argwhere(slots[0][:, None] == slots[1][None]).astype(np.uint32)
     third = [np.flatnonzero(slots[2] == slot) for slot in range(SMALL.slots)]
     rows = np.array(
@@ -112,7 +115,9 @@ def test_without_a_guess_those_entries_open_that_were_foretold_and_few_others_se
 @pytest.mark.parametrize("asked", [64, 256, 1024])
 def test_guessed_pairs_open_as_many_real_entries_as_foretold(asked: int) -> None:
     """Every pair of tokens that reads one slot, the likeliest first; a guess opens an entry that got both."""
-    slots, split, bits = slots_of_all_tokens(), few().split, few().bits
+    slots = slots_of_all_tokens()
+    split = few().split
+    bits = few().bits
     listed = few().hashes[split.listed]
     made = plan(listed, SMALL)
     owner = np.full(slots.shape, NOBODY)

@@ -37,7 +37,8 @@ def known(home: Path, origin: str) -> bytes | None:
 
 
 def test_a_device_takes_an_epoch_that_only_witnesses_of_others_cosigned(tmp_path: Path) -> None:
-    home, pem = tmp_path / "home", tmp_path / "server.pem"
+    home = tmp_path / "home"
+    pem = tmp_path / "server.pem"
     (tmp_path / "roots.pem").write_text(certificate_for(pem))
     with World.create(home, DESIGN) as world, ExitStack() as stack:
         north, south = (HttpWitness(name, lambda origin: known(home, origin)) for name in ("north", "south"))

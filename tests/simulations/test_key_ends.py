@@ -39,7 +39,8 @@ def test_a_set_whose_key_has_ended_gets_no_update(home: Path, capsys: pytest.Cap
     now = datetime.now(UTC)
     end = int(time.time()) + 3600
     assert run([*BUILD, "--set", f"key_expires={end}", "--home", str(home)]) == 0
-    deployment, design = Deployment.open(home), load_design("token-psi")
+    deployment = Deployment.open(home)
+    design = load_design("token-psi")
     check_key_lasts_of_current(deployment, design, now)
     with pytest.raises(DesignError, match="build a full set, without --from"):
         check_key_lasts_of_current(deployment, design, now + timedelta(hours=2))

@@ -14,7 +14,8 @@ from blindmatch_simulations.testbed.deployment.registry import built_in_designs
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError
 from dummy_designs import SHARES
 
-DEVICE, MATCHER = frozenset({Party.DEVICE}), frozenset({Party.MATCHER})
+DEVICE = frozenset({Party.DEVICE})
+MATCHER = frozenset({Party.MATCHER})
 
 
 def test_what_is_known_of_a_list_is_ordered() -> None:

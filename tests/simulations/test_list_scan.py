@@ -35,7 +35,8 @@ def png(number: int) -> bytes:
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """40 listed pictures and 30 others, of which three are edited listed ones and one is a listed file."""
     made = tmp_path_factory.mktemp("holder-of-secrets")
-    listed, asked = made / "list", made / "asked"
+    listed = made / "list"
+    asked = made / "asked"
     for folder in (listed / "photograph", listed / "aunt-mary", asked / "photograph", asked / "clip art"):
         folder.mkdir(parents=True)
     for number in range(40):

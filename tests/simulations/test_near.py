@@ -60,7 +60,8 @@ def test_edited_pictures_match_through_the_protocol_as_the_oracle_says(edit: str
 
 
 def test_captioned_pictures_match_only_where_the_oracle_says(pairs: EditedPairs) -> None:
-    place, seen = built(pairs.originals.hashes, Tokening()), 0
+    place = built(pairs.originals.hashes, Tokening())
+    seen = 0
     for row in (pairs.edit == pairs.names.index("caption")).nonzero()[0]:
         picture = pairs.edited.item(int(row))
         near = bool(DESIGN.info.relation.holds(picture, place.build.entries).any())
@@ -76,7 +77,9 @@ def test_the_token_domain_foretells_the_protocol(pairs: EditedPairs) -> None:
 
 
 def test_ranks_and_recall_are_those_of_a_slow_reference(pairs: EditedPairs) -> None:
-    k, bands, probes = 20, 5, 6
+    k = 20
+    bands = 5
+    probes = 6
     own = entry_tokens(pairs.originals.hashes, k, bands)
     found = ranks(pairs, k, bands, probes)
     hits = []
@@ -95,16 +98,19 @@ def test_ranks_and_recall_are_those_of_a_slow_reference(pairs: EditedPairs) -> N
 
 def test_lost_tokens_lower_recall(pairs: EditedPairs) -> None:
     t = Tokening(k=8, bands=6, probes=2)
-    found, lost = ranks(pairs, 8, 6, 2), lost_tokens(pairs, uniform_list(300, 2), 8, 6)
+    found = ranks(pairs, 8, 6, 2)
+    lost = lost_tokens(pairs, uniform_list(300, 2), 8, 6)
     assert lost.any()
     assert recall(pairs, found, t, np.ones_like(lost)).share == 0
     assert recall(pairs, found, t, lost).share < recall(pairs, found, t).share
 
 
 def test_revealed_pairs_are_those_of_a_slow_reference(pairs: EditedPairs) -> None:
-    t, listed = Tokening(k=6, bands=5, probes=3), uniform_list(200, 3)
+    t = Tokening(k=6, bands=5, probes=3)
+    listed = uniform_list(200, 3)
     sent = pairs.edited.take(np.arange(40))
-    own, counts = entry_tokens(listed, 6, 5), dict[int, int]()
+    own = entry_tokens(listed, 6, 5)
+    counts = dict[int, int]()
     for row in range(40):
         asked = probe_tokens(sent.hashes[row].tobytes(), sent.coefficients[row], 6, 5, 3)
         bands = (own[:, :, None] == asked[None]).any(axis=2).sum(axis=1)
@@ -118,10 +124,12 @@ def test_revealed_pairs_are_those_of_a_slow_reference(pairs: EditedPairs) -> Non
 
 @pytest.mark.parametrize("evaluations", [128, 256, 512])
 def test_the_extraction_attack_opens_what_the_formula_says(evaluations: int) -> None:
-    k, hashes = 8, uniform_list(100, 4)
+    k = 8
+    hashes = uniform_list(100, 4)
     place = built(hashes, Tokening(k=k, bands=3, probes=32))
     opened = extract(place, evaluations, seeded("attack"))
-    own, stored = entry_tokens(hashes, k, 3)[:, :2], ~plan(hashes, k, 3).lost[:, :2]
+    own = entry_tokens(hashes, k, 3)[:, :2]
+    stored = ~plan(hashes, k, 3).lost[:, :2]
     exact = {entry_id(row) for row in ((own < evaluations // 2) & stored).all(axis=1).nonzero()[0].tolist()}
     assert opened.keys() == exact
     kept = float(stored.all(axis=1).mean())
@@ -178,11 +186,14 @@ def test_the_frontier_has_no_point_that_another_beats_and_the_proposal_meets_the
 
 def test_the_least_recall_is_over_photographs_and_not_over_their_copies() -> None:
     """26 copies of a photograph hang together: counted one by one, bounds of 95 % did not hold as often."""
-    rng, held, wrong = np.random.default_rng(26), 0, 0
+    rng = np.random.default_rng(26)
+    held = 0
+    wrong = 0
     for _ in range(100):
         chances = rng.beta(0.9 * 2, 0.1 * 2, 60)
         found = rng.random((60, 26)) < chances[:, None]
-        original, none = np.repeat(np.arange(60), 26), np.zeros(60 * 26, np.int32)
+        original = np.repeat(np.arange(60), 26)
+        none = np.zeros(60 * 26, np.int32)
         made = Recall(found.ravel(), none.astype(np.intp), none, original, ("identical",), 60 * 26, 60)
         meter = Meter()
         made.record(meter, "near/recall/at-160", "")

@@ -61,7 +61,8 @@ def test_tuning_proposes_parameters_that_meet_the_wishes(tmp_path: Path) -> None
     assert run(arguments) == 0
     found = json.loads(result.read_text())
     assert found["proposal"] in found["points"] and found["result_version"] == 2
-    chosen, held_out = found["proposal"]["recall"], found["proposal"]["held_out"]
+    chosen = found["proposal"]["recall"]
+    held_out = found["proposal"]["held_out"]
     assert 0.95 <= chosen["low"] < chosen["value"] and "of 8 pictures, interval by picture" in chosen["why"]
     assert "of 8 pictures" in held_out["why"] and held_out != chosen
     assert found["proposal"]["secrecy"] >= 2**25
@@ -72,7 +73,9 @@ def test_what_wins_on_the_photographs_that_choose_is_told_by_those_that_do_not(
     moved: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Copies of the half that chooses are their originals; the others' are as far as may match."""
-    corpus, result, places = read(), tmp_path / "tune.json", np.arange(256)
+    corpus = read()
+    result = tmp_path / "tune.json"
+    places = np.arange(256)
     pairs = corpus.pairs.of(np.flatnonzero(corpus.photographs)[:20])
     drawn = pairs.of(np.random.Generator(np.random.PCG64(SEED)).permutation(20))
     others = halves(drawn, SEED)[1].originals.hashes

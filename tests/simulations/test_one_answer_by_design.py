@@ -202,7 +202,8 @@ def test_a_server_that_is_sent_hashes_is_said_to_know_matches_that_are_warned_of
     rows = [_words(one) for one in _part(made, "prevention").iter("tr")]
     hashes = [words for words in rows if words.startswith("warn") and "every match, from the hashes" in words]
     others = [words for words in rows if words.startswith("warn") and "0 of 4 matches" in words]
-    (told,), (untold,) = hashes, others
+    (told,) = hashes
+    (untold,) = others
     assert "hash sent" in told and "part sent" in told and "2b" in told
     assert "hash sent" not in untold and "part sent" not in untold and "2b" not in untold
     assert "0 of 4 matches, by calls they get; if sent hashes: every match, from the hashes" in sheet

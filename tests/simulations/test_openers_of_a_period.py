@@ -16,8 +16,10 @@ from support.signed import SIGNER
 
 
 def test_openers_of_the_epochs_before_are_kept_as_far_as_their_period_goes(tmp_path: Path) -> None:
-    folder, hashes = tmp_path / "published", random_hashes(6)
-    how, salts = Publishing(DESIGN, folder, SIGNER), salts_of(6)
+    folder = tmp_path / "published"
+    hashes = random_hashes(6)
+    how = Publishing(DESIGN, folder, SIGNER)
+    salts = salts_of(6)
 
     def part(first: int, last: int) -> object:
         return batches_of(

@@ -39,7 +39,8 @@ def test_devices_that_stay_find_a_relay_that_came_back_on_another_port(
     world: World, ends_with: signal.Signals
 ) -> None:
     port = relay(world)
-    alice, bob = world.device("alice").device, world.device("bob").device
+    alice = world.device("alice").device
+    bob = world.device("bob").device
     alice.send_text("bob", "before")
     assert texts(bob) == ["before"]
     world.servers[Party.PROVIDER].process.send_signal(ends_with)

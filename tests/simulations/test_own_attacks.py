@@ -107,7 +107,8 @@ def test_an_attack_that_misbehaves_is_a_failed_row_and_the_others_are_played(
     move: str, words: str, tmp_path: Path
 ) -> None:
     more = f"ATTACKS = [msgspec.structs.replace(earlier_reply, name='mine', move={move}, needs=())]\n"
-    path, out = written(tmp_path, f"{more}ATTACKS.append(earlier_reply)"), tmp_path / "found.json"
+    path = written(tmp_path, f"{more}ATTACKS.append(earlier_reply)")
+    out = tmp_path / "found.json"
     command = ["attack", "run", f"{path}:ATTACKS", "--design", "oprf-psi", "--json", str(out)]
     assert run(command) == 1
     rows = {one["id"]: one for one in json.loads(out.read_text())["rows"]}

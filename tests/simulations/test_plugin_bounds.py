@@ -324,7 +324,8 @@ def test_a_declaration_that_a_step_changes_fails_the_check_that_runs_it(tmp_path
 def test_an_attack_fails_on_a_broken_plugin_and_the_others_are_played(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, out = written(tmp_path, "start", "os._exit(3)"), tmp_path / "found.json"
+    path = written(tmp_path, "start", "os._exit(3)")
+    out = tmp_path / "found.json"
     command = ["attack", "run", "membership-probing", "--design", f"{path}:DESIGN", "--design", "oprf-psi"]
     assert run([*command, "--json", str(out)]) == 1
     rows = {one["parameters"]["design"]: one for one in json.loads(out.read_text())["rows"]}
@@ -333,7 +334,8 @@ def test_an_attack_fails_on_a_broken_plugin_and_the_others_are_played(
 
 
 def test_a_crash_is_no_success_of_an_attack(tmp_path: Path) -> None:
-    path, out = written(tmp_path, "start", "raise KeyError('lost')"), tmp_path / "found.json"
+    path = written(tmp_path, "start", "raise KeyError('lost')")
+    out = tmp_path / "found.json"
     command = ["attack", "run", "audit-evasion", "--design", f"{path}:DESIGN", "--json", str(out)]
     assert run(command) == 1
     (row,) = json.loads(out.read_text())["rows"]

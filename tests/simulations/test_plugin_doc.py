@@ -76,7 +76,8 @@ def _asked(published: Held, picture: Picture) -> object:
     def exchange(bodies: Mapping[bm.Role, Message]) -> Mapping[bm.Role, Message]:
         return {role: _reply(published, role, body) for role, body in bodies.items()}
 
-    design, rng = published.design, seeded("device")
+    design = published.design
+    rng = seeded("device")
     return bm.Session(design, published.setup, design.enrol(rng), rng).run(picture, exchange).outcome
 
 
@@ -182,7 +183,8 @@ def test_the_design_of_the_page_refuses_a_label_of_another_hash(
     rng = seeded("device")
     asked = bm.Session(design, published.setup, design.enrol(rng), rng)
     other = bm.Session(design, published.setup, design.enrol(rng), rng)
-    bodies, others = asked.start(pictures[1]), other.start(pictures[0])
+    bodies = asked.start(pictures[1])
+    others = other.start(pictures[0])
     assert isinstance(bodies, Mapping)
     assert isinstance(others, Mapping)
     replies = {role: _reply(published, role, body) for role, body in others.items()}

@@ -270,7 +270,8 @@ def test_a_run_takes_what_the_committed_evidence_has_of_a_design_and_says_so() -
     made = run(EU, None, ["token-psi", "oprf-psi"], Options(1000, 5))
     near, exact = sorted(made["designs"], key=lambda one: one["design"], reverse=True)
     for design, recall, within in ((near, 0.917, 31), (exact, 0.502, 0)):
-        told, known = design["behaviour"], design["false_matches"]
+        told = design["behaviour"]
+        known = design["false_matches"]
         assert told["recall"]["value"] == pytest.approx(recall, abs=0.02)
         assert told["recall"]["source"].startswith("committed evidence")
         assert told["unnoticed"]["source"] == "results file, 4 pictures"
@@ -435,7 +436,9 @@ def test_no_more_than_all_pictures_match() -> None:
 
 @pytest.mark.parametrize("pictures", [4, 50])
 def test_the_interval_of_a_mixs_recall_holds_the_truth_as_often_as_it_says(pictures: int) -> None:
-    rng, mix, held = np.random.default_rng(7), EU.edits.mix, 0
+    rng = np.random.default_rng(7)
+    mix = EU.edits.mix
+    held = 0
     for _ in range(200):
         truth = {one.name: rng.choice([0.02, 0.5, 0.97]) for one in BY_NAME.values() if one.name in mix}
         truth |= dict.fromkeys(BY_NAME.keys() - mix.keys(), 0.5)
@@ -465,7 +468,8 @@ def test_designs_differ_only_where_a_design_differs() -> None:
 
 @pytest.mark.usefixtures("quicker")
 def test_designs_that_behave_alike_are_computed_once_and_told_each() -> None:
-    given, computed = Options(1000, 3), list[int]()
+    given = Options(1000, 3)
+    computed = list[int]()
     with pytest.MonkeyPatch.context() as patch:
         real = running.computed
         patch.setattr(running, "computed", lambda *one: computed.append(one[1]) or real(*one))
@@ -511,8 +515,10 @@ def test_what_is_known_is_told_beside_what_is_not_determinable() -> None:
 @pytest.mark.usefixtures("quicker")
 def test_cores_have_the_spread_of_what_was_measured_and_limits_of_a_key_chance() -> None:
     (row,) = run(EU, None, ["token-psi"], Options(450_000_000, 5))["designs"]
-    cores, figures = row["run"]["server_cores"], sample_row("token-psi").figures
-    repeats, growth = figures["matcher_cpu_ms"], figures["server_growth_u"]
+    cores = row["run"]["server_cores"]
+    figures = sample_row("token-psi").figures
+    repeats = figures["matcher_cpu_ms"]
+    growth = figures["server_growth_u"]
     assert repeats.low and repeats.high and repeats.value
     assert growth.low is not None and growth.low < 0, "it does not grow, as far as was resolved"
     assert cores["why"].endswith("entries, the longest list measured; not known beyond")
@@ -520,7 +526,8 @@ def test_cores_have_the_spread_of_what_was_measured_and_limits_of_a_key_chance()
         assert cores[end] / cores["value"] == pytest.approx(of / repeats.value, rel=0.02), end
     assert row["run"]["keys_used"]["low"] == row["run"]["keys_used"]["high"]
     over = row["run"]["accounts_over_key"]
-    rng, limit = np.random.default_rng(1), 1_048_576 // 160
+    rng = np.random.default_rng(1)
+    limit = 1_048_576 // 160
     rates = 1.616 * np.exp(1.5 * rng.normal(size=20_000_000) - 1.5**2 / 2) * 30
     assert over["value"] == pytest.approx(22.5 * (rates > limit).sum(), rel=0.15)
     assert over["low"] < over["value"] < over["high"]
@@ -528,7 +535,8 @@ def test_cores_have_the_spread_of_what_was_measured_and_limits_of_a_key_chance()
 
 
 def test_accounts_that_exceed_a_limit_by_year_or_day_are_counted_by_the_limit_that_most_exceed() -> None:
-    day, year = PeriodUse(86_400, 224 * 1_000), PeriodUse(365 * 86_400, 224 * 2_000)
+    day = PeriodUse(86_400, 224 * 1_000)
+    year = PeriodUse(365 * 86_400, 224 * 2_000)
     rates = 1.616 * np.exp(1.5 * np.random.default_rng(1).normal(size=2_000_000) - 1.5**2 / 2)
     in_a_year = 450_000_000 * float((rates * 365 > 2_000).mean())
     inputs = read_inputs(None)
@@ -646,7 +654,8 @@ def test_the_sensitivity_is_what_a_changed_file_gives() -> None:
 @pytest.mark.parametrize(("design", "assume"), [(LITERATURE, "nothing"), ("oprf-psi", "rate")])
 def test_a_rate_of_the_inputs_has_no_interval_and_is_moved_as_an_input(design: str, assume: Assumed) -> None:
     given = replace(EU, false_matches=replace(EU.false_matches, assume=assume))
-    rate, options = EU.false_matches.rate, Options(1_000_000, 30)
+    rate = EU.false_matches.rate
+    options = Options(1_000_000, 30)
     (row,) = run(given, None, [design], options)["designs"]
     told = dict.fromkeys(("value", "low", "high"), rate.value) | {"source": "inputs"}
     assert row["behaviour"]["false_rate"] == told
@@ -681,7 +690,8 @@ def test_counted_years_are_foretold_with_their_residuals() -> None:
 
 def test_the_causes_that_are_named_of_residuals_have_the_figures_of_the_counts() -> None:
     """Each residual has a cause or is said not to be explained; what a note says moved is what moved."""
-    of, rises = {one.name: one for one in read_inputs(None).calibration}, list[float]()
+    of = {one.name: one for one in read_inputs(None).calibration}
+    rises = list[float]()
     for name, one in of.items():
         received, _, forwarded = one.note.partition("; forwarded: ")
         assert received.startswith("received: ") and "not explained" in received, name
@@ -773,10 +783,12 @@ def test_only_designs_with_vouchers_have_a_threshold_of_matches() -> None:
 
 def test_made_up_vouchers_never_count_and_are_taken_off_once() -> None:
     """A results file has what its opened vouchers gave; the evidence and the inputs know of none."""
-    near, equal = sample_row("threshold-near"), sample_row("threshold-psi")
+    near = sample_row("threshold-near")
+    equal = sample_row("threshold-psi")
     elsewhere = replace(equal, design=replace(equal.design, distance=7))
     for row, own in ((near, 0.99), (equal, 0.99), (elsewhere, 1.0)):
-        plain, made = running._recall(row, EU.edits.mix), running._behaviour(row, EU)
+        plain = running._recall(row, EU.edits.mix)
+        made = running._behaviour(row, EU)
         for end in ("value", "low", "high"):
             assert made.recall.at(end) == pytest.approx(own * plain.at(end))
         assert ("made up" in made.recall.source) is (own < 1)
@@ -806,10 +818,8 @@ def test_a_design_with_a_threshold_says_what_reports_nothing_and_whom_it_opens(
 ) -> None:
     monkeypatch.setattr(bands, "RUNS", 50)
     (row,) = run(EU, None, ["threshold-near"], Options(3_000_000, 45))["designs"]
-    told, (true, missed) = (
-        row["threshold"],
-        (row["run"][name] for name in ("true_reports", "held_by_threshold")),
-    )
+    told = row["threshold"]
+    true, missed = (row["run"][name] for name in ("true_reports", "held_by_threshold"))
     assert 0 < true["value"] < missed["value"]
     assert true["low"] <= true["expected"] <= true["high"]
     words = opened(row)

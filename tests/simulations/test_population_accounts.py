@@ -11,15 +11,21 @@ from blindmatch_simulations.evaluation.population.counts import Count, block_cou
 from blindmatch_simulations.evaluation.population.inputs import read_inputs, with_value
 from blindmatch_simulations.evaluation.population.model import Behaviour, Model, Range, model
 
-ACCOUNTS, DAYS = 20_000, 5
-PICTURES, SPREAD = 1.6, 1.5
-RATE, IN_CASCADES, EXPONENT, LARGEST = 0.004, 0.3, 1.2, 64
+ACCOUNTS = 20_000
+DAYS = 5
+PICTURES = 1.6
+SPREAD = 1.5
+RATE = 0.004
+IN_CASCADES = 0.3
+EXPONENT = 1.2
+LARGEST = 64
 TIMES = 60
 
 
 def accounts_simulated(series: int, threshold: int) -> npt.NDArray[np.float64]:
     """False reports, and accounts with one, of each of `TIMES` populations, (TIMES, 2)."""
-    rng, made = np.random.default_rng(39), np.zeros((TIMES, 2))
+    rng = np.random.default_rng(39)
+    made = np.zeros((TIMES, 2))
     sizes = 2 ** np.arange(1, int(np.log2(LARGEST)) + 1)
     chances = 1 / sizes**EXPONENT
     chances /= chances.sum()
@@ -59,14 +65,16 @@ def near(told: float, drawn: npt.NDArray[np.float64]) -> bool:
 @pytest.mark.parametrize("series", [1, 3, 20])
 def test_series_multiply_an_accounts_own_pictures_and_not_copies_of_a_cascade(series: int) -> None:
     """The model took a copy of a cascade for a series, too: 743 accounts where a simulation gave 1,138."""
-    told, drawn = bands.expected(modelled(series, 1)), accounts_simulated(series, 1)
+    told = bands.expected(modelled(series, 1))
+    drawn = accounts_simulated(series, 1)
     assert near(float(told.false.sum()), drawn[:, 0])
     assert near(float(told.accounts.sum()), drawn[:, 1])
 
 
 @pytest.mark.parametrize("threshold", [1, 4])
 def test_counts_and_bands_of_wrong_accounts_are_those_of_the_simulation(threshold: int) -> None:
-    its, drawn = modelled(3, threshold), accounts_simulated(3, threshold)
+    its = modelled(3, threshold)
+    drawn = accounts_simulated(3, threshold)
     ran = np.array([block_counts(its, seed, 0).sum(axis=1) for seed in range(40)])
     total = bands.totals(its, 1, 2_000)
     for at, (row, sums) in enumerate(((Count.FALSE, total.false), (Count.ACCOUNTS, total.accounts))):

@@ -67,7 +67,8 @@ def small(accounts: int = 400, days: int = 10, **changes: float) -> Model:
 
 def by_chance(its: Model, seed: int) -> Callable[[messages.Message], bool]:
     """What finds a picture in the model: all copies of a benign one match or none; edits differ by send."""
-    rng, alike = stream(seed, "found"), dict[int, bool]()
+    rng = stream(seed, "found")
+    alike = dict[int, bool]()
 
     def find(message: messages.Message) -> bool:
         if message.kind is messages.Kind.KNOWN:
@@ -112,7 +113,8 @@ EXPECTED = {
 
 
 def test_thinned_counts_have_the_means_of_the_closed_form() -> None:
-    expected, ran = bands.expected(small()), runs(1, 120)
+    expected = bands.expected(small())
+    ran = runs(1, 120)
     for row, name in EXPECTED.items():
         assert alike(ran[:, row], float(getattr(expected, name).sum())), row.name
     assert alike(ran[:, Count.ACCOUNTS], float(expected.accounts.sum()))
@@ -121,13 +123,15 @@ def test_thinned_counts_have_the_means_of_the_closed_form() -> None:
 
 @pytest.mark.slow
 def test_explicit_messages_come_to_the_same_as_thinned_counts() -> None:
-    one, other = small(), small(centre__threshold=5)
+    one = small()
+    other = small(centre__threshold=5)
     assert messages.messages(one, messages.people(one, 0), 0) == messages.messages(
         other, messages.people(other, 0), 0
     )
     every = np.array([explicit(seed, 1, 5) for seed in range(60)])
     for at, threshold in enumerate((1, 5)):
-        told, thinned = every[:, at], runs(threshold, 120)
+        told = every[:, at]
+        thinned = runs(threshold, 120)
         for row in Count:
             assert alike(told[:, row], thinned[:, row]), (row.name, threshold)
             if thinned[:, row].std() > 2:
@@ -145,7 +149,8 @@ def test_a_few_runs_of_explicit_messages_lie_where_the_bands_are() -> None:
 
 
 def test_ninety_five_percent_bands_hold_as_many_runs() -> None:
-    totals, ran = bands.totals(small(), 3, 1000), runs(1, 120)
+    totals = bands.totals(small(), 3, 1000)
+    ran = runs(1, 120)
     for row, total in (
         (Count.TRUE, totals.true),
         (Count.FALSE, totals.false),
@@ -162,7 +167,8 @@ def test_series_of_false_matches_leave_reports_and_gather_them_in_fewer_accounts
 ) -> None:
     its = small(false_matches__series=series, centre__threshold=threshold, material__sharers=0.01)
     ran = np.array([block_counts(its, seed, 0).sum(axis=1) for seed in range(30)], float)
-    drawn, told = bands.totals(its, 2, 2000), bands.expected(its)
+    drawn = bands.totals(its, 2, 2000)
+    told = bands.expected(its)
     for row, total in ((Count.FALSE, drawn.false), (Count.ACCOUNTS, drawn.accounts)):
         assert alike(ran[:, row], total.sum(axis=1)), row.name
     if threshold == 1:
@@ -177,7 +183,8 @@ def test_bands_above_a_threshold_of_one_hold_what_sharers_false_matches_do() -> 
     its = small(accounts=2_000, days=20, centre__threshold=10, material__sharers=0.05, material__files=60)
     its = replace(its, behaviour=behaviour(false=0.01))
     ran = np.array([block_counts(its, seed, 0).sum(axis=1) for seed in range(50)], float)
-    drawn, told = bands.totals(its, 5, 2_000), bands.expected(its)
+    drawn = bands.totals(its, 5, 2_000)
+    told = bands.expected(its)
     for row, total in (
         (Count.TRUE, drawn.true),
         (Count.FALSE, drawn.false),
@@ -194,10 +201,13 @@ def test_sharers_true_and_false_matches_together_are_what_a_simulation_of_accoun
     its = small(false_matches__series=series, centre__threshold=5, clients__modified=0.0)
     given = average_environment(its)
     found = bands.mixed_crossing(its, given)
-    rng, shape, n = np.random.default_rng(7), its.inputs.material.shape.value, 400_000
+    rng = np.random.default_rng(7)
+    shape = its.inputs.material.shape.value
+    n = 400_000
     rates = rng.choice(its.rates, n, p=its.sharers / its.sharers.sum())
     sent = rng.gamma(shape, its.sends / shape, n) * given.listed.sum() * its.recall
-    true, false = rng.poisson(sent), series * rng.poisson(rates * given.own.sum() / series)
+    true = rng.poisson(sent)
+    false = series * rng.poisson(rates * given.own.sum() / series)
     false += rng.poisson(rates * given.copies.sum())
     over = true + false >= 5
     for at, drawn in enumerate((over, true * over, false * over, over & (false > 0))):
@@ -237,9 +247,13 @@ def test_without_cascades_bands_would_be_too_narrow_for_what_cascades_do() -> No
 
 def test_a_band_holds_what_happens_though_rates_are_only_measured() -> None:
     """Chance of the assessment and of the year together: true rates are drawn, measured, and run."""
-    rng, held, tries = np.random.default_rng(3), np.zeros(2), 30
+    rng = np.random.default_rng(3)
+    held = np.zeros(2)
+    tries = 30
     for at in range(tries):
-        recall, false, ends = rng.uniform(0.3, 0.95), rng.uniform(0.001, 0.1), []
+        recall = rng.uniform(0.3, 0.95)
+        false = rng.uniform(0.001, 0.1)
+        ends = []
         for rate, pictures in ((recall, 40), (false, 100)):
             found = share(int(rng.binomial(pictures, rate)), pictures)
             assert found.value is not None and found.low is not None and found.high is not None
@@ -251,7 +265,8 @@ def test_a_band_holds_what_happens_though_rates_are_only_measured() -> None:
         year = block_counts(model(inputs(), behaviour(recall, false), 400, 10), 1000 + at, 0).sum(axis=1)
         for kind, name in enumerate(("true", "false")):
             totals = [getattr(one, name).sum(axis=1) for one in sets]
-            low, high = np.quantile(totals[0], 0.025), np.quantile(totals[1], 0.975)
+            low = np.quantile(totals[0], 0.025)
+            high = np.quantile(totals[1], 0.975)
             held[kind] += low <= year[Count.TRUE if name == "true" else Count.FALSE] <= high
     assert (held >= 0.92 * tries).all(), held
 
@@ -259,7 +274,8 @@ def test_a_band_holds_what_happens_though_rates_are_only_measured() -> None:
 @pytest.mark.parametrize("end", ["low", "high"])
 def test_a_band_holds_what_happens_at_either_end_of_what_goes_unnoticed(end: str) -> None:
     """Reasons to miss a picture, too: most unrecognised ones come of a low recall with few unnoticed."""
-    held, whole = inputs(clients__modified=0.9), Range(0.8, 0.3, 0.9)
+    held = inputs(clients__modified=0.9)
+    whole = Range(0.8, 0.3, 0.9)
     seen = replace(behaviour(recall=0.5), recall=whole, unnoticed=Range(0.9, 0.4, 1.0))
     found = outputs.banded(model(held, seen, 4000, 10), 1)
     names = ("true_reports", "missed_modified", "missed_unrecognised")
@@ -284,7 +300,9 @@ def test_the_sensitivity_moves_what_goes_unnoticed_the_other_way() -> None:
 
 @pytest.mark.parametrize("threshold", [1, 2, 5])
 def test_crossings_are_the_sums_that_they_stand_for(threshold: int) -> None:
-    numbers, mean, shape = np.arange(2000), 3.7, 0.6
+    numbers = np.arange(2000)
+    mean = 3.7
+    shape = 0.6
     poisson = np.exp(numbers * np.log(mean) - mean - gammaln(numbers + 1))
     ways = gammaln(numbers + shape) - gammaln(shape) - gammaln(numbers + 1)
     binomial = np.exp(ways + shape * np.log(shape / (shape + mean)) + numbers * np.log(mean / (shape + mean)))
@@ -334,7 +352,9 @@ def test_accounts_are_divided_among_blocks_without_a_rest(monkeypatch: pytest.Mo
 
 def queue(true: list[int], false: list[int], able: int) -> tuple[list[int], list[int]]:
     """A day's reports decided one by one, `able` a day: backlog and age of the oldest."""
-    waiting, backlog, oldest = deque[int](), [], []
+    waiting = deque[int]()
+    backlog = []
+    oldest = []
     for day, (a, b) in enumerate(zip(true, false, strict=True)):
         waiting.extend([day] * (a + b))
         for _ in range(min(able, len(waiting))):
@@ -377,7 +397,8 @@ def test_complaints_take_reviewers_time_from_reports() -> None:
 def test_real_devices_count_what_the_model_and_the_plaintext_oracle_say(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    design, wrong = load_design("device-list"), list[int]()
+    design = load_design("device-list")
+    wrong = list[int]()
     real = messages.World.asks
 
     def asks(world: messages.World, account: int, item: Picture, epoch: int = 1) -> bool:
@@ -493,11 +514,14 @@ def opening(days: int = 15, **changes: float) -> Model:
 def simulated(its: Model, times: int, seed: int) -> Floats:
     """True reports, false ones, accounts with a false one in a period, true matches, and sharers seen at all,
     (times, 5): account by account and period by period, by nothing of the model but its rates."""
-    rng, given, found = np.random.default_rng(seed), average_environment(its), np.zeros((times, 5))
+    rng = np.random.default_rng(seed)
+    given = average_environment(its)
+    found = np.zeros((times, 5))
     classes = np.repeat(np.arange(len(its.counts)), its.counts)
     shares = np.concatenate([np.arange(n) < of for n, of in zip(its.counts, its.sharers, strict=True)])
     for at in range(times):
-        shape, n = its.inputs.material.shape.value, len(classes)
+        shape = its.inputs.material.shape.value
+        n = len(classes)
         sends = shares * rng.gamma(shape, its.sends / shape, n)
         asks = np.where(shares & (rng.random(n) < its.modified), 1 - its.unnoticed, 1.0)
         seen = np.zeros(n, bool)
@@ -521,8 +545,10 @@ def simulated(its: Model, times: int, seed: int) -> Floats:
 
 def test_a_threshold_in_periods_reports_what_a_simulation_of_accounts_does() -> None:
     its = opening(12)
-    told, ran = simulated(its, 150, 5), np.array([block_counts(its, s, 0).sum(axis=1) for s in range(25)])
-    drawn, told_of = bands.totals(its, 2, 500), bands.expected(its)
+    told = simulated(its, 150, 5)
+    ran = np.array([block_counts(its, s, 0).sum(axis=1) for s in range(25)])
+    drawn = bands.totals(its, 2, 500)
+    told_of = bands.expected(its)
     rows = (Count.TRUE, Count.FALSE, Count.ACCOUNTS, Count.MATCHED)
     for at, (row, total) in enumerate(zip(rows, (drawn.true, drawn.false, drawn.accounts), strict=False)):
         assert alike(told[:, at], ran[:, row].astype(float)), row.name
@@ -574,8 +600,11 @@ def test_sharers_that_a_threshold_sees_are_those_of_a_simulation() -> None:
 
 def test_accounts_that_false_matches_open_are_those_of_a_simulation_with_bursts() -> None:
     its = opening(365)
-    told, rng, opened = opened_accounts(its), np.random.default_rng(8), np.zeros((60, 2))
-    bursts, mean = told["bursts"], its.inputs.activity.pictures_a_day.value
+    told = opened_accounts(its)
+    rng = np.random.default_rng(8)
+    opened = np.zeros((60, 2))
+    bursts = told["bursts"]
+    mean = its.inputs.activity.pictures_a_day.value
     pictures = np.maximum(1, np.round(np.repeat(its.rates, its.counts) * 5)).astype(int)
     events = bursts["events"] * np.repeat(its.rates, its.counts) / mean
     for at in range(60):

@@ -116,7 +116,8 @@ def test_programs_are_forked_off_one_process_that_has_loaded_them_and_run_into_n
 ) -> None:
     (tmp_path / "born.py").write_text(FORKED)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    said, left = tmp_path / "said", tmp_path / "left"
+    said = tmp_path / "said"
+    left = tmp_path / "left"
     with Nursery("born", True) as nursery, said.open("wb") as out, (tmp_path / "errors").open("wb") as errors:
         ended = [nursery.start([word], out, errors).wait() for word in ("0", "raise", "closed", "7")]
         waiting = nursery.start(["wait", str(left)], out, errors)

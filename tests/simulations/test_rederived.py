@@ -98,7 +98,8 @@ CHANGES = [
 
 def test_every_part_of_every_figure_that_is_altered_and_sealed_again_is_named(copy: Path) -> None:
     """One after the other: what was altered before stays so, and every one must be named."""
-    rng, expected = random.Random(31), set()
+    rng = random.Random(31)
+    expected = set()
     before = json.loads((copy / "results.json").read_bytes())
 
     def edit(results: Any) -> None:
@@ -328,10 +329,12 @@ def test_random_edits_of_any_number_are_named(copy: Path) -> None:
     whole = json.loads((copy / "results.json").read_bytes())
     for _ in range(6):
         held = json.loads(json.dumps(whole))
-        leaf, where = row_of(held, rng.choice(KEPT)), []
+        leaf = row_of(held, rng.choice(KEPT))
+        where = []
         while isinstance(leaf, dict | list) and leaf:
             key = rng.choice(sorted(leaf)) if isinstance(leaf, dict) else rng.randrange(len(leaf))
-            parent, leaf = leaf, leaf[key]
+            parent = leaf
+            leaf = leaf[key]
             where.append(key)
         parent[key] = "altered"
         seal(copy, held)

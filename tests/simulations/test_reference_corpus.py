@@ -202,7 +202,8 @@ def test_fingerprints_of_a_corpus_are_those_of_the_pictures_and_of_their_copies(
         assert small.prints[at].tobytes() == seen.hash + seen.second
         sent = making._as_sent(data)
         for place, edit in enumerate(FEW):
-            row, copy = number * len(FEW) + place, Picture.from_bytes(edit.apply(sent)).fingerprint
+            row = number * len(FEW) + place
+            copy = Picture.from_bytes(edit.apply(sent)).fingerprint
             assert small.pairs.edited.hashes[row].tobytes() == copy.hash
             assert small.pairs.edited.qualities[row] == copy.quality
             kept = small.pairs.edited.coefficients[row]
@@ -398,7 +399,8 @@ def test_near_pairs_are_all_pairs_within_reach() -> None:
 
 
 def test_an_interval_over_clusters_is_as_wide_as_clusters_are_alike() -> None:
-    alike, spread = [8, 0] * 50, [4] * 100
+    alike = [8, 0] * 50
+    spread = [4] * 100
     low, high = clustered_share(alike, [8] * 100)
     exact = clopper_pearson(50, 100)
     assert abs(low - exact[0]) < 0.03 and abs(high - exact[1]) < 0.03
@@ -411,14 +413,16 @@ def test_an_interval_over_clusters_is_as_wide_as_clusters_are_alike() -> None:
 
 def test_two_ways_to_match_are_compared_on_the_same_copies(small: Reference) -> None:
     every = np.ones((len(small.edited), len(FEW)), np.bool_)
-    some, same = every.copy(), every.copy()
+    some = every.copy()
+    same = every.copy()
     some[:, 0] = False
     figures = evidence.difference_row(small, ("a", every), ("b", some)).figures
     assert figures["found"].value == pytest.approx(1 / len(FEW))
     assert {"found", "of_pdq"} <= figures.keys()
     assert figures["found"].low is not None and figures["found"].low < 0, "four pictures are too few to tell"
     alike = evidence.difference_row(small, ("a", every), ("b", same)).figures
-    low, high = alike["found"].low, alike["found"].high
+    low = alike["found"].low
+    high = alike["found"].high
     assert alike["found"].value == 0 and low is not None and high is not None
     assert low == -high < 0, "that none of a few differs does not show that none does"
     assert alike["found_needed"].value == NONE_DIFFERS
@@ -454,7 +458,8 @@ def test_a_difference_that_is_not_resolved_says_how_many_pictures_would_tell() -
 
 
 def test_the_committed_corpus_holds_what_its_page_says() -> None:
-    corpus, said = reference.read(), about()
+    corpus = reference.read()
+    said = about()
     kinds = corpus.kinds
     edited = kinds[corpus.edited]
     assert said["edits"] == list(corpus.pairs.names) and len(set(said["edits"])) == len(said["edits"])
@@ -482,7 +487,8 @@ def test_the_committed_corpus_holds_what_its_page_says() -> None:
 
 @pytest.mark.slow
 def test_the_committed_evidence_is_of_the_committed_corpus_and_sessions_agree_with_it() -> None:
-    corpus, rows = reference.read(), evidence.committed()
+    corpus = reference.read()
+    rows = evidence.committed()
     path = Path(str(files("blindmatch_simulations.data").joinpath(evidence.FILE)))
     assert read(path, Results[ResultRow]).options["corpus"] == about()["arrays_sha256"]
     fill = evidence.others_of(corpus, false_matches.near_pairs(corpus.prints))
@@ -502,7 +508,8 @@ def test_the_committed_evidence_is_of_the_committed_corpus_and_sessions_agree_wi
             for key, figure in row.figures.items():
                 held = kept.figures[key]
                 for part in ("value", "low", "high", "n"):
-                    seen, told = getattr(held, part), getattr(figure, part)
+                    seen = getattr(held, part)
+                    told = getattr(figure, part)
                     assert seen == told or seen == pytest.approx(told, rel=1e-5)
     agreed = [one.figures["agreed"] for one in rows if one.id == evidence.SESSIONS]
     assert all(one.value in (1, None) for one in agreed)
@@ -528,7 +535,8 @@ def test_the_committed_evidence_counts_no_picture_of_one_package_against_another
     near = {
         row.parameters["source"]: row for row in evidence.committed() if row.id == "evidence/near-duplicates"
     }
-    kinds, rows = reference.read().kinds, reference.read().rows
+    kinds = reference.read().kinds
+    rows = reference.read().rows
     for kind in (PHOTOGRAPH, ALL):
         figures = false_committed(kind, ALL)
         assert figures["item_all"].n == (len(rows) if kind == ALL else (kinds == kind).sum())

@@ -56,7 +56,8 @@ def test_each_step_is_done_once_its_file_is_of_what_is_there(
 def test_a_wheel_is_run_elsewhere_again_for_another_lock_or_metadata_and_not_for_a_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text, lock = (ROOT / "pyproject.toml").read_text(), tmp_path / "lock.txt"
+    text = (ROOT / "pyproject.toml").read_text()
+    lock = tmp_path / "lock.txt"
     shutil.copy(wheel_check.LOCK, lock)
     monkeypatch.setattr(wheel_check, "ROOT", tmp_path)
     monkeypatch.setattr(wheel_check, "LOCK", lock)

@@ -33,7 +33,8 @@ from dummy_designs import ECHO
 from msgspec.structs import replace
 from support.fakes import STAMP_KEY, World, hashes_with, picture
 
-LISTED, OTHER = picture(1), picture(2)
+LISTED = picture(1)
+OTHER = picture(2)
 SIZE = SLOT_SIZES[0]
 TEXT = "words that are nobody's business"
 
@@ -114,7 +115,8 @@ def test_a_report_that_names_none_of_a_group_opens_what_it_may(tmp_path: Path) -
 
 def in_slots(run: Run, slots: Sequence[Slot]) -> tuple[set[str], int]:
     """Rules that are broken, and how many reports there are, where these slots left in the report's place."""
-    key, records = run.centre.public_key().public_bytes_raw(), []
+    key = run.centre.public_key().public_bytes_raw()
+    records = []
     for number, slot in enumerate(slots):
         name = number.to_bytes(16, "big")
         requests = (_part(name, seal_slot(slot, name, key)),)
@@ -137,7 +139,8 @@ def test_a_report_in_slots_is_put_together_and_opened(honest: Run) -> None:
 
 def test_what_a_slot_bears_beside_a_whole_report_is_found(honest: Run) -> None:
     """A picture that matches nothing goes to the centre by pieces, in slots that no report comes of."""
-    slots, room = fragments(honest), capacity(SIZE)
+    slots = fragments(honest)
+    room = capacity(SIZE)
     told = hashlib.sha256(OTHER).digest()
     empty = "an empty slot bears something"
     assert in_slots(honest, [*slots, Slot(told[:16], 0, 0, b"", bytes(room))]) == ({empty}, 1)

@@ -189,7 +189,8 @@ def test_any_results_type_takes_the_marked_file() -> None:
 
 
 def test_a_declaration_holds_marks_as_words_of_one_cell() -> None:
-    (leak, *_), info = load_design("oprf-psi").leakage(), load_design("oprf-psi").info
+    leak, *_ = load_design("oprf-psi").leakage()
+    info = load_design("oprf-psi").info
 
     class Marked(Psi):
         def leakage(self) -> tuple[Leak, ...]:

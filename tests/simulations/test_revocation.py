@@ -28,11 +28,9 @@ from cryptography import x509
 from support.command import in_process
 from support.memory import random_hashes
 
-ALICE, OLGA, RELAY = (
-    Identity(Kind.DEVICE, "alice"),
-    Identity(Kind.OPERATOR, "olga"),
-    Identity.of(Party.PROVIDER),
-)
+ALICE = Identity(Kind.DEVICE, "alice")
+OLGA = Identity(Kind.OPERATOR, "olga")
+RELAY = Identity.of(Party.PROVIDER)
 REFUSED = grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -79,7 +77,8 @@ def status(call: Any, request: Any) -> grpc.StatusCode:
 def test_every_server_refuses_a_stolen_certificate_once_it_is_renewed_on_open_connections_too(
     world: World, identity: Identity
 ) -> None:
-    held, asked = stolen(world.deployment, identity), pb.CountersRequest()
+    held = stolen(world.deployment, identity)
+    asked = pb.CountersRequest()
     known = {"relay", "centre", "third_party", "log", "witness_1", "witness_2"}
     assert known <= {party.server for party in world.running}
     # devices cannot connect to the log and its witnesses at all

@@ -38,7 +38,8 @@ def everything(home: Path) -> list[Path]:
 def test_a_registration_that_fails_leaves_nothing_and_can_be_made_right(
     name: str, options: list[str], code: int, served: Path, tmp_path: Path
 ) -> None:
-    key, noted = tmp_path / "key", served / "addresses.json"
+    key = tmp_path / "key"
+    noted = served / "addresses.json"
     if not options:
         addresses.write(noted, {Party.PROVIDER: "127.0.0.1:1"})
     before = everything(served)
@@ -98,7 +99,9 @@ def test_devices_are_listed_and_a_removed_one_is_gone_with_its_name(
 
 def test_a_device_says_that_another_key_was_named_in_its_account_s_name(served: Path) -> None:
     assert in_process(served, "certs", "issue", "device", "kim").code == 0
-    deployment, kim, secret = Deployment.open(served), Identity(Kind.DEVICE, "kim"), b"k" * 32
+    deployment = Deployment.open(served)
+    kim = Identity(Kind.DEVICE, "kim")
+    secret = b"k" * 32
     credentials = deployment.caller_credentials(kim, deployment.folder_of(kim))
     key = FrankingKey.signed(amf.public_key(amf.secret_key(secret)), secret, bytes(64))
     own = X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()

@@ -79,7 +79,8 @@ class Played(Struct, frozen=True):
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     folder = tmp_path_factory.mktemp("scenario")
     with World.create(folder / "home", "oprf-psi") as world:
-        writer, events = Writer(folder / "run.jsonl", world.design), list[Event]()
+        writer = Writer(folder / "run.jsonl", world.design)
+        events = list[Event]()
         world.tell = writer.request
         for event in play(world, OPERATIONS, threads=True):
             writer.event(event)
@@ -148,7 +149,8 @@ def test_requests_stand_before_the_event_they_left_in_and_are_those_of_the_recor
     assert asked and all(ends[4] < at < ends[5] for at in asked)
     bodies = [one.body for one in recording.lines if isinstance(one, Request) and one.account == "alice"]
     assert sorted(bodies) == sorted(body for record in played.seen.records for body in record.requests)
-    check, received = recording.events[11], recording.events[9]
+    check = recording.events[11]
+    received = recording.events[9]
     assert (check.reports, received.received) == (
         (("checked", "passed"),),
         (("alice", 0), ("alice", 1), ("alice", 1)),

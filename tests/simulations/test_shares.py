@@ -76,7 +76,8 @@ def config(home: Path, design: str = "token-psi", party: Party = Party.MATCHER) 
 
 
 async def _asked(path: Path, limits: Any, parts: int, accounts: int) -> list[int]:
-    store, granted = MatcherStore(path), [0] * accounts
+    store = MatcherStore(path)
+    granted = [0] * accounts
     budget = Budget(store, lambda: 0.0, EventLog("matcher", lambda line: None), parts)
     for account in range(accounts):
         for _ in range(15):
@@ -347,7 +348,8 @@ def test_packs_of_two_parties_at_once_lose_neither_note(
 ) -> None:
     curator = _made(tmp_path / "curator", "split-token-psi", *SET, *LIMITS)
     options = ("--design", "split-token-psi")
-    write_packs, others = hosting.write_packs, list[Ran]()
+    write_packs = hosting.write_packs
+    others = list[Ran]()
 
     def write_amid(deployment: Deployment, packs: shares.Packs) -> None:
         if not others:

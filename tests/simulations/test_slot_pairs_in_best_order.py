@@ -18,7 +18,8 @@ from blindmatch_simulations.evaluation.studies import reference
 
 SMALL = Slotting(k=10, bands=8, probes=4, slot_bits=6, relatives=0)
 ASKED = 256
-LISTED, KNOWN = 1_000, 4_000
+LISTED = 1_000
+KNOWN = 4_000
 FLIP = 0.15
 """How likely an entry's bit is taken to differ from a known picture's that it resembles."""
 
@@ -29,7 +30,8 @@ def halves() -> tuple[Rows, Rows]:
     corpus = reference.read()
     hashes = np.unique(np.ascontiguousarray(corpus.prints[:, :32]), axis=0)
     order = np.random.default_rng(1).permutation(len(hashes))
-    known, rest = hashes[order[:KNOWN]], hashes[order[KNOWN : KNOWN + 2 * LISTED]]
+    known = hashes[order[:KNOWN]]
+    rest = hashes[order[KNOWN : KNOWN + 2 * LISTED]]
     far = [int(np.bitwise_count(known ^ row).sum(axis=1).min()) > MATCH_DISTANCE for row in rest]
     return rest[far][:LISTED], known
 

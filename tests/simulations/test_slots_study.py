@@ -22,8 +22,10 @@ def broken(own: bytes, bands: int) -> bytes:
 
 def test_the_calculator_finds_what_whole_sessions_find() -> None:
     """Copies that agree in 0 to 3 bands; chance pairs may part the two in one of 78 copies."""
-    held, listed = world(HASHES, RARE), Listed(HASHES, RARE, 1)
-    found, foretold = [], []
+    held = world(HASHES, RARE)
+    listed = Listed(HASHES, RARE, 1)
+    found = []
+    foretold = []
     for number in range(24):
         own = broken(HASHES[number].tobytes(), 5 + number % 4)
         label = ask(held, own, coefficients_of(own), f"copy {number}")
@@ -39,9 +41,11 @@ def test_chance_pairs_compete_with_a_match_of_two_bands() -> None:
     bands does not."""
     crowded = Slotting(k=16, bands=8, probes=2, slot_bits=4)
     listed = Listed(HASHES, crowded, 1)
-    whole, two = 0, 0
+    whole = 0
+    two = 0
     for number, row in enumerate(HASHES):
-        own, copy = row.tobytes(), broken(row.tobytes(), 6)
+        own = row.tobytes()
+        copy = broken(row.tobytes(), 6)
         whole += number in listed.opened_by(own, coefficients_of(own))
         two += number in listed.opened_by(copy, coefficients_of(copy))
     assert whole == 30

@@ -96,7 +96,8 @@ def test_an_impossible_sweep_is_refused_before_anything_is_measured(
 
 
 def test_impossible_figures_of_a_workload_or_an_option_are_named(tmp_path: Path) -> None:
-    workload, told = tmp_path / "w.toml", ("assess", "--out", tmp_path / "out", "--designs", "prefix-bucket")
+    workload = tmp_path / "w.toml"
+    told = ("assess", "--out", tmp_path / "out", "--designs", "prefix-bucket")
     for text, words in (
         ("[sweep]\nrandom = [-1]\n", "$.sweep.random[0]"),
         ('[sweep]\nset = { bits = ["many"] }\n', "$.sweep.set"),
@@ -118,7 +119,8 @@ def test_a_set_with_other_parameters_is_another_set() -> None:
     class Held:
         footer = None
 
-    entries, design = Held(), load_design("prefix-bucket")
+    entries = Held()
+    design = load_design("prefix-bucket")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("blindmatch_simulations.evaluation.assess.keeping.list_digest", lambda _: "list")
         keys = [key_of(design, entries, 1, given) for given in ({}, {"bits": 4}, {"bits": 5})]  # type: ignore[arg-type]
@@ -179,7 +181,8 @@ def test_no_cell_of_a_table_is_a_formula_to_a_spreadsheet(start: str, tmp_path: 
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_workers")
 def test_a_sweep_is_measured_point_by_point_resumed_and_read_as_one_table(tmp_path: Path) -> None:
-    workload, out = tmp_path / "w.toml", tmp_path / "out"
+    workload = tmp_path / "w.toml"
+    out = tmp_path / "out"
     workload.write_text(TINY + "[sweep]\nset = { bits = [4, 12] }\n")
     told = ("assess", "--designs", "prefix-bucket", "--workload", workload, "--out", out)
     assert in_process(tmp_path, *told).code == 0

@@ -78,7 +78,8 @@ def test_an_authority_notes_what_it_opened_and_opens_nothing_without_a_warrant()
 @pytest.mark.parametrize(("n", "k"), [(2, 2), (5, 3), (7, 4)])
 def test_any_k_shares_open_a_message(n: int, k: int) -> None:
     held = world(Scheme(n=n, k=k, accounts=1, messages=1))
-    (kept,), (text,) = held.kept, held.texts
+    (kept,) = held.kept
+    (text,) = held.texts
     given = {at: share for at in range(n) if (share := held.by_theft(kept, at)) is not None}
     for first in range(n - k + 1):
         assert read(kept, {at: given[at] for at in range(first, first + k)}, k) == text
@@ -89,7 +90,8 @@ def test_any_k_shares_open_a_message(n: int, k: int) -> None:
 
 def test_one_authority_that_gives_a_wrong_share_keeps_no_others_from_opening() -> None:
     held = world(Scheme(n=5, k=3, accounts=1, messages=1))
-    (kept,), (text,) = held.kept, held.texts
+    (kept,) = held.kept
+    (text,) = held.texts
     given = {at: held.by_theft(kept, at) or b"" for at in range(5)}
     assert read(kept, {**given, 0: bytes(16), 3: bytes(16)}, 3) == text
     assert read(kept, {**given, 0: bytes(16), 3: bytes(16), 4: bytes(16)}, 3) is None
@@ -120,7 +122,8 @@ def test_fewer_than_k_shares_leave_every_secret_as_likely() -> None:
 def test_a_share_of_another_length_is_none() -> None:
     held = world(SCHEME)
     held.grant(SCHEME.n)
-    kept, publics = held.kept[0], [one.public(0) for one in held.authorities]
+    kept = held.kept[0]
+    publics = [one.public(0) for one in held.authorities]
     odd = hpke.seal(publics[0], kept.info, b"odd", seeded("odd").take(32))
     altered = replace(kept, sealed=(odd, *kept.sealed[1:]))
     assert held.by_warrant(altered, 0) is None

@@ -46,7 +46,9 @@ def test_bursts_decide_the_threshold_where_independence_gives_twelve() -> None:
 
 @pytest.mark.parametrize("scale", [1, 300])  # the second begins below the smallest float64
 def test_chances_with_bursts_are_those_of_drawn_accounts(scale: int) -> None:
-    draws, rate, bursts = 100_000, 1 / 400, Bursts(0.2 * scale, 4.0)
+    draws = 100_000
+    rate = 1 / 400
+    bursts = Bursts(0.2 * scale, 4.0)
     pictures = 1662 * scale
     rng = np.random.default_rng(23)
     events = rng.poisson(bursts.events, draws)
@@ -60,7 +62,8 @@ def test_chances_with_bursts_are_those_of_drawn_accounts(scale: int) -> None:
 
 def test_with_bursts_besides_no_fewer_accounts_open_than_without() -> None:
     """A Poisson number of matches reaches four less often than the binomial one, where six are expected."""
-    few, seldom = alone(100, 0.06), Bursts(1e-3, 10)
+    few = alone(100, 0.06)
+    seldom = Bursts(1e-3, 10)
     assert few[4] == pytest.approx(0.857, abs=5e-4)
     assert (with_bursts(100, 0.06, seldom) >= few).all()
     given = read_inputs(None)
@@ -82,7 +85,8 @@ def test_a_threshold_beyond_what_is_looked_for_is_not_given() -> None:
 
 
 def test_what_synthetic_vouchers_hide_is_what_counting_says() -> None:
-    pictures, share = 100, 0.01
+    pictures = 100
+    share = 0.01
     masses = [comb(pictures, k) * share**k * (1 - share) ** (pictures - k) for k in range(pictures + 1)]
     found = hiding(30, pictures, share, 32)
     assert found.advantage == pytest.approx(max(masses))

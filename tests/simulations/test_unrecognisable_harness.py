@@ -58,7 +58,8 @@ def test_the_demo_finds_what_behaves_for_its_photographs_alone(
 
 
 def test_the_order_and_the_generated_pictures_of_the_demo_are_drawn() -> None:
-    one, other = demo_workload(1), demo_workload(2)
+    one = demo_workload(1)
+    other = demo_workload(2)
     assert [sending.name for sending in one.sendings] != [sending.name for sending in other.sendings]
     assert {s.data for s in one.sendings if s.name == "phone"} != {
         s.data for s in other.sendings if s.name == "phone"

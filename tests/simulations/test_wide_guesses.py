@@ -80,7 +80,9 @@ def test_the_hash_of_a_mirrored_picture_follows_from_its_hash_but_for_some_bits(
 
 
 def test_one_phone_that_turns_its_pictures_opens_ten_times_the_far_entries_that_the_curve_foretells() -> None:
-    asked_in_all, far_entries, opened = [], 0, 0
+    asked_in_all = []
+    far_entries = 0
+    opened = 0
     for split in best_order.splits(hashes()):
         far = tokens_of(hashes()[split.listed[split.nearest > best_order.ALIKE]])
         images = [tokens_of(rows) for rows in turned(hashes()[split.known])]
@@ -142,7 +144,8 @@ class TurnedModel:
 def kernels(pictures: Bits, values: Bits, chances: tuple[float, ...]) -> list[best_order.Floats]:
     """Return the log-density of each value under a kernel of each chance, from a histogram of distances."""
     unique, counts = np.unique(best_order.pack(pictures), axis=0, return_counts=True)
-    wanted, distances = best_order.pack(values), np.arange(T.k + 1)
+    wanted = best_order.pack(values)
+    distances = np.arange(T.k + 1)
     tables = [chance**distances * (1 - chance) ** (T.k - distances) for chance in chances]
     found = np.empty((len(chances), len(values)))
     for start in range(0, len(values), 64):
@@ -191,7 +194,8 @@ class Copies:
 
     def __init__(self, count: int) -> None:
         self.pairs = reference.read().pairs
-        bits, quality = self.pairs.distances(), self.pairs.edited.qualities
+        bits = self.pairs.distances()
+        quality = self.pairs.edited.qualities
         found = np.flatnonzero((bits > MATCH_DISTANCE) & (bits <= 64) & (quality >= 50))
         self.rows = np.random.default_rng(1).permutation(found)[:count]
 
@@ -233,7 +237,8 @@ def test_the_likeliest_flips_open_what_the_count_of_them_foretells_in_whole_sess
 
 def asked(place: Held, copies: Copies, row: int) -> Rows:
     """Return the OPRF outputs of the tokens that the device asks for of a copy."""
-    own, coefficients = copies.pairs.edited.hashes[row].tobytes(), copies.pairs.edited.coefficients[row]
+    own = copies.pairs.edited.hashes[row].tobytes()
+    coefficients = copies.pairs.edited.coefficients[row]
     probes = probe_tokens(own, coefficients, T.k, T.bands, 128, T.order)
     return _outputs(place, oprf_inputs(probes.T), seeded("device"))
 
@@ -243,7 +248,8 @@ def asked(place: Held, copies: Copies, row: int) -> Rows:
 
 def chimera(rows: Rows) -> Rows:
     """Return a hash whose every band has the token that most of the pictures not yet reached have there."""
-    tokens, bits = tokens_of(rows), np.zeros(256, np.uint8)
+    tokens = tokens_of(rows)
+    bits = np.zeros(256, np.uint8)
     is_reached = np.zeros(len(rows), np.bool_)
     for band in range(T.bands):
         values, counts = np.unique(tokens[~is_reached, band], return_counts=True)

@@ -32,7 +32,9 @@ def made(tmp_path: Path) -> Any:
 
 def test_a_link_stays_one_and_the_file_it_names_is_written(made: Any, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
-    kept, link, chain = tmp_path / "there/kept.json", tmp_path / "link.json", tmp_path / "chain.json"
+    kept = tmp_path / "there/kept.json"
+    link = tmp_path / "link.json"
+    chain = tmp_path / "chain.json"
     link.symlink_to(kept)
     chain.symlink_to(link)
     for path in (link, chain):
@@ -44,7 +46,8 @@ def test_a_link_stays_one_and_the_file_it_names_is_written(made: Any, tmp_path: 
 
 
 def test_a_pipe_gets_what_is_written_and_stays_one(made: Any, tmp_path: Path) -> None:
-    pipe, read = tmp_path / "pipe", list[str]()
+    pipe = tmp_path / "pipe"
+    read = list[str]()
     os.mkfifo(pipe)
     reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
     reader.start()

@@ -142,7 +142,8 @@ def test_bands_are_those_of_population(design: str, volume: float, files: float,
     held = with_value(with_value(held, "material", "files", files), "false_matches", "rate", rate)
     behaviour = literature(held) if rate else _subjects()[design]
     its = model(held, behaviour, 450_000_000, 120)
-    there, here = banded(its, 1), year_bands(_asked(its, behaviour, 120))
+    there = banded(its, 1)
+    here = year_bands(_asked(its, behaviour, 120))
     assert ("false_reports" in here["bands"]) is ("false_reports" in there) is bool(rate)
     for name, (low, high) in here["bands"].items():
         drawn = [one[0] for one in there[name]["run"]]
@@ -191,7 +192,8 @@ def test_the_page_shows_bands_where_the_command_does_and_what_is_not_known_as_th
     names = [row["name"] for row in year_behaviours(results)]
     assert "token-psi" in names and "none" not in names, "which lacks a figure"
     made = drawn(SAMPLE, results)
-    words, lines = made.words("year"), _lines(made)
+    words = made.words("year")
+    lines = _lines(made)
     assert "Wrong matches: not known." in words and "against a list of 1.21 million entries" in words
     waiting = ("wrong matches, before checks", "reviewers needed, without checks", "matches left waiting")
     assert [lines[name] for name in waiting] == [["not known", "", ""]] * 3
@@ -243,9 +245,12 @@ def test_the_break_even_follows_the_sliders_by_the_commands_equation() -> None:
 def test_a_rate_of_lists_is_scaled_by_the_page_as_by_the_command() -> None:
     """The slider scaled in proportion and the command not at all: two bands for one length, disjoint."""
     rng = np.random.default_rng(39)
-    rates, wanted, told = list[dict[str, Any]](), list[float](), list[Figure]()
+    rates = list[dict[str, Any]]()
+    wanted = list[float]()
+    told = list[Figure]()
     for _ in range(200):
-        n, hits = int(rng.integers(50, 30_000)), int(rng.integers(0, 5))
+        n = int(rng.integers(50, 30_000))
+        hits = int(rng.integers(0, 5))
         item = replace(share(hits, n, n * int(rng.integers(100, 50_000))), why="drawn")
         low, own = sorted(rng.uniform(0.5, 1.0, 2).tolist())
         exponent = Figure(own, "", low, 1.0) if rng.integers(3) else Figure(None, "none")
@@ -260,12 +265,14 @@ def test_a_rate_of_lists_is_scaled_by_the_page_as_by_the_command() -> None:
 
 def test_a_design_with_a_threshold_has_what_it_holds_and_whom_it_opens_wrongly_as_the_command() -> None:
     """The page counted each match: 805,000 right ones where the command had 57,000, and 759,000 held."""
-    results, held = check_folder(SAMPLE), read_inputs(None)
+    results = check_folder(SAMPLE)
+    held = read_inputs(None)
     first = drawn(SAMPLE, results)
     for design in ("threshold-psi", "threshold-near"):
         made = drawn(SAMPLE, results, given={"design": first.behaviours.index(design)})
         its = model(held, _subjects()[design], 450_000_000, 365)
-        told, lines = of_expected([its]), _lines(made)
+        told = of_expected([its])
+        lines = _lines(made)
         for name, words in (
             ("true_reports", "right matches, which this design reports"),
             ("held_by_threshold", "right matches held below the threshold"),
@@ -304,7 +311,8 @@ def _fates(made: Drawn) -> dict[str, list[str]]:
 
 
 def test_of_100_known_files_the_page_says_what_the_command_says() -> None:
-    made, held = drawn(SAMPLE, check_folder(SAMPLE)), read_inputs(None)
+    made = drawn(SAMPLE, check_folder(SAMPLE))
+    held = read_inputs(None)
     shown_at = _fates(made)
     for design in ("provider-scan", "token-psi", "oprf-psi", "threshold-psi"):
         told = declared(model(held, _subjects()[design], 450_000_000, 365))

@@ -55,7 +55,8 @@ def logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Deployment,
     deployment = Deployment.create(tmp_path / "home", NOW)
     make_log(deployment, 1, 1)
     leaves: list[tuple[int, bytes]] = []
-    memory, witness = MemoryLog(at=int(time.time())), witness_signer(deployment, Party("witness_1"))
+    memory = MemoryLog(at=int(time.time()))
+    witness = witness_signer(deployment, Party("witness_1"))
 
     def append(deployment: Deployment, origin: str, index: int, leaf: bytes) -> bytes:
         leaves.append((index, leaf))
@@ -170,7 +171,8 @@ def test_the_log_takes_a_months_counts_from_the_centre_alone_and_once(tmp_path: 
         world.start(world.log_parties)
         log = read_log(world.deployment)
         assert log is not None
-        origin, leaf = log.origin(COUNTS), leaf_of(NOVEMBER, {"reports": 2})
+        origin = log.origin(COUNTS)
+        leaf = leaf_of(NOVEMBER, {"reports": 2})
         proof = append_counts(world.deployment, origin, 0, leaf)
         assert append_counts(world.deployment, origin, 0, leaf)[:20] == proof[:20]
         with pytest.raises(OperatorError, match="ALREADY_EXISTS"):

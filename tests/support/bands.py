@@ -63,11 +63,13 @@ def _exchanged(squared: Matrix, steps: int, seed: int) -> npt.NDArray[np.intp]:
     band = (np.argsort(draw[: len(squared)], kind="stable") % BANDS).astype(np.intp)
     within = np.stack([squared[:, band == number].sum(axis=1) for number in range(BANDS)])
     for one, other in (draw[len(squared) :] % len(squared)).astype(np.intp).reshape(-1, 2):
-        a, b = band[one], band[other]
+        a = band[one]
+        b = band[other]
         change = within[b, one] + within[a, other] - within[a, one] - within[b, other]
         if a == b or change - 2 * squared[one, other] >= 0:
             continue
-        band[one], band[other] = b, a
+        band[one] = b
+        band[other] = a
         within[a] += squared[other] - squared[one]
         within[b] += squared[one] - squared[other]
     return band

@@ -51,7 +51,8 @@ def of_designs() -> str:
         )
     ]
     lasts = group_alike({name: (describe_life(own), _notice(own)) for name, own in hidden.items()})
-    shares, keys = _table(head, rows), _table(("design", "key lasts", "honest users notice"), lasts)
+    shares = _table(head, rows)
+    keys = _table(("design", "key lasts", "honest users notice"), lasts)
     return (
         "Percent of the list that modified phones open in a year; where honest users use up a limit on all\n"
         "accounts within a year, under limits by account alone. After `<`, the upper end of 95 % where none\n"

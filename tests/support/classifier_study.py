@@ -91,7 +91,8 @@ def after_edits(of: Category, samples: Sequence[SamplePicture]) -> dict[str, Sha
 
 def false_flags(measured: Share) -> list[tuple[str, float, float]]:
     """Photos of the EU that would be flagged in a day though they show nothing: by rate, from and to."""
-    year, cited = table_of("population"), volumes()["fpr_classifier"]
+    year = table_of("population")
+    cited = volumes()["fpr_classifier"]
     photos = year["accounts"]["number"]["value"] * year["activity"]["pictures_a_day"]["value"]
     low, high = clopper_pearson(measured.hits, measured.trials)
     return [
@@ -107,7 +108,8 @@ def negatives_for(rate: float) -> float:
 
 
 def main() -> None:
-    of, samples = category(), crops(int(sys.argv[1]) if sys.argv[1:] else PICTURES, SEED)
+    of = category()
+    samples = crops(int(sys.argv[1]) if sys.argv[1:] else PICTURES, SEED)
     found = scored(of, samples)
     for threshold, text, none in found.roc():
         print(f"| {threshold:g} | {text.words()} | {none.words()} |")

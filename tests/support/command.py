@@ -18,8 +18,12 @@ from msgspec import Struct
 
 COMMAND = (sys.executable, "-m", "blindmatch_simulations")
 SECONDS = 600
-USAGE, PORT_TAKEN, BAD_STATE, REFUSED, UNREACHABLE = 2, 3, 4, 6, 7
-"""Exit codes as the command documents them."""
+# exit codes as the command documents them
+USAGE = 2
+PORT_TAKEN = 3
+BAD_STATE = 4
+REFUSED = 6
+UNREACHABLE = 7
 
 
 class Ran(Struct, frozen=True):
@@ -55,7 +59,8 @@ def blindmatch(home: Path, *arguments: object) -> Ran:
 
 def in_process(home: Path, *arguments: object) -> Ran:
     """Run the command to its end in this process."""
-    out, err = io.StringIO(), io.StringIO()
+    out = io.StringIO()
+    err = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setenv("BLINDMATCH_HOME", str(home))
         code = run([*map(str, arguments)])

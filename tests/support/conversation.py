@@ -34,7 +34,8 @@ def deliver(sender: Account, recipient: Account, text: str) -> None:
 
 
 def conversation() -> tuple[Account, Account]:
-    alice, bob = account("alice"), account("bob")
+    alice = account("alice")
+    bob = account("bob")
     deliver(alice, bob, "hello")
     deliver(bob, alice, "hello yourself")
     return alice, bob

@@ -118,7 +118,8 @@ def _named(kind: type[Message]) -> str:
 def _parameters(info: Info) -> str:
     rows = []
     for p in info.parameters:
-        least, most = _count(p.least), _count(p.most)
+        least = _count(p.least)
+        most = _count(p.most)
         rows.append((f"`{p.name}`", _count(p.default), f"{least} to {most}", p.unit, p.says))
     return (
         "## Parameters\n" + markdown_table(("parameter", "default", "range", "unit", ""), rows)

@@ -47,7 +47,8 @@ class Points:
 
     def __init__(self, point: str) -> None:
         self.when, _, number = point.partition(":")
-        self.number, self.seen = int(number or 0), 0
+        self.number = int(number or 0)
+        self.seen = 0
 
     def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*args: Any, **named: Any) -> Any:

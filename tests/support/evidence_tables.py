@@ -60,7 +60,8 @@ def claims() -> str:
 def contents() -> str:
     """Originals and edited ones by kind."""
     corpus = reference.read()
-    kinds, edited = corpus.kinds.tolist(), corpus.kinds[corpus.edited].tolist()
+    kinds = corpus.kinds.tolist()
+    edited = corpus.kinds[corpus.edited].tolist()
     rows = []
     for kind in sorted(set(kinds), key=lambda one: (one != PHOTOGRAPH, -kinds.count(one))):
         packages = {row.package for row in corpus.rows if row.kind == kind}
@@ -192,7 +193,8 @@ def growth() -> str:
     lines = []
     for row in committed():
         if row.id == GROWTH and row.parameters["within"] == 31:
-            exponent, whole = row.figures["exponent"], row.figures["part_1"]
+            exponent = row.figures["exponent"]
+            whole = row.figures["part_1"]
             assert whole.pairs and whole.n and exponent.value is not None
             shown = f"{exponent.value:.2f}"
             if exponent.low is not None:
@@ -280,7 +282,8 @@ def _row_of(name: str) -> Measured:
 def known_of_false_matches() -> str:
     """The three parts, of a design for near copies."""
     inputs = read_inputs(None)
-    known, even = known_false(_row_of("token-psi")), break_even(inputs)
+    known = known_false(_row_of("token-psi"))
+    even = break_even(inputs)
     assert known is not None and known.seen.value is not None and known.seen.n and known.seen.pairs
     most = 100 * (known.seen.high or 1)
     excluded = "" if known.seen.value else f" This excludes only rates above {most:.2f} %."
@@ -314,7 +317,8 @@ def measured_ratio() -> str:
     found = {one.design: one.behaviour for one in subjects(read_results(None), inputs, [])}
 
     def mixed(name: str) -> float:
-        one, whole = found[name], found["provider-scan"]
+        one = found[name]
+        whole = found["provider-scan"]
         assert one is not None and whole is not None
         return 100 * one.recall.value / whole.recall.value
 

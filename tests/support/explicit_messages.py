@@ -67,7 +67,8 @@ class People(Struct, frozen=True):
 
 def people(model: Model, seed: int) -> People:
     """The accounts of a seed; sharers come first in each class."""
-    rng, rates = stream(seed, "people"), np.repeat(model.rates, model.counts)
+    rng = stream(seed, "people")
+    rates = np.repeat(model.rates, model.counts)
     starts = np.cumsum(model.counts) - model.counts
     sharers = np.concatenate([start + np.arange(n) for start, n in zip(starts, model.sharers, strict=True)])
     shape = model.inputs.material.shape.value
@@ -80,8 +81,12 @@ def people(model: Model, seed: int) -> People:
 
 def messages(model: Model, everybody: People, seed: int) -> list[Message]:
     """Every send of the run, by day."""
-    rng, given, made = stream(seed, "messages"), model.inputs, list[Message]()
-    video, share, known = given.material.video.value, given.cascades.benign.value, given.cascades.known.value
+    rng = stream(seed, "messages")
+    given = model.inputs
+    made = list[Message]()
+    video = given.material.video.value
+    share = given.cascades.benign.value
+    known = given.cascades.known.value
     numbers = iter(range(1 << 62))
 
     def send(days: list[int], senders: Iterable[Any], picture: int | None, kind: Kind | None) -> None:
@@ -125,14 +130,17 @@ def counted(
     model: Model, everybody: People, sent: list[Message], find: Callable[[Message], bool], seed: int
 ) -> Counts:
     """What comes of every message, int64 (rows, days) as the thinned counts are."""
-    rng, made = stream(seed, "fates"), np.zeros((len(Count), model.days), np.int64)
+    rng = stream(seed, "fates")
+    made = np.zeros((len(Count), model.days), np.int64)
     outages = model.inputs.outages
     down = (rng.random(model.days) < outages.chance.value) * outages.part.value * model.behaviour.asks
     matched: list[tuple[int, Message]] = []
-    last, hit = None, 0.0
+    last = None
+    hit = 0.0
     for message in sent:
         row = _lost_early(model, message, rng)
-        hit, last = (hit if message is last else rng.random()), message  # a series is cut off as one
+        hit = hit if message is last else rng.random()
+        last = message  # a series is cut off as one
         cut = row is None and hit < down[message.day]
         day = message.day + cut
         if cut and (not model.held_over or day == model.days):
@@ -162,7 +170,8 @@ def _lost_early(model: Model, message: Message, rng: np.random.Generator) -> Cou
 def _report(model: Model, made: Counts, matched: list[tuple[int, Message]]) -> None:
     """Each account's matches wait until there are enough of them."""
     waiting: dict[int, list[Message]] = defaultdict(list)
-    open_accounts, wrong = set[int](), set[int]()
+    open_accounts = set[int]()
+    wrong = set[int]()
     for day, message in matched:
         true = message.kind is Kind.KNOWN
         made[Count.MATCHED, day] += true
@@ -234,12 +243,14 @@ class World(Struct):
         if self.deployed is None or epoch != self.epoch:
             rng = seeded(f"population/{self.seed}/epoch/{epoch}")
             self.deployed = opened(publish(self.design, entries(epoch, self.seed), rng, epoch))
-            self.epoch, self.states = epoch, {}
+            self.epoch = epoch
+            self.states = {}
         rng = seeded(f"population/{self.seed}/session/{self.sessions}")
         if account not in self.states:
             self.states[account] = enrolled(self.deployed, rng)
         ran = run_session(self.deployed, item, rng, self.states[account])
-        self.states[account], self.sessions = ran.state, self.sessions + 1
+        self.states[account] = ran.state
+        self.sessions = self.sessions + 1
         return ran.found
 
     def finds(self, message: Message) -> bool:
@@ -247,7 +258,8 @@ class World(Struct):
         known, benign = pictures()
         here = known if message.kind is Kind.KNOWN else benign
         chosen = here[int(stream(self.seed, "shows", message.picture).integers(len(here)))]
-        mix, edit = self.inputs.edits.mix, "identical"
+        mix = self.inputs.edits.mix
+        edit = "identical"
         if message.kind is Kind.KNOWN:
             edit = str(stream(self.seed, "edit", self.sessions).choice(list(mix), p=list(mix.values())))
         epoch = 2 + message.day // int(self.inputs.list.epoch_days.value)
@@ -262,7 +274,8 @@ class World(Struct):
         }
         recall = sum(share * found[edit] for edit, share in self.inputs.edits.mix.items())
         false = sum(self.asks(-1, edited(one.data, "identical")) for one in benign) / BENIGN
-        one, asks = Range.exactly(1), bool(self.design.info.roles)
+        one = Range.exactly(1)
+        asks = bool(self.design.info.roles)
         return Behaviour(Range.exactly(min(1.0, recall)), Range.exactly(false), one, asks)
 
 

@@ -51,7 +51,8 @@ def _of_failures(info: Info) -> Iterator[tuple[Party, str, Fact]]:
 def of_designs(designs: Iterable[AnyDesign]) -> str:
     """What each design discloses beyond that: who learns which facts, and what those say. A coalition is
     left out that learns what one of its members does."""
-    rows, said = list[tuple[str, ...]](), dict[str, dict[str, str]]()
+    rows = list[tuple[str, ...]]()
+    said = dict[str, dict[str, str]]()
     for design in designs:
         name = design.info.name
         shown = {frozenset[Party](): ["nothing"] * len(Adversary)}

@@ -130,13 +130,15 @@ class OnLine:
 
     def __init__(self, context: Any) -> None:
         self.refused = pb.Refused()
-        self.auth_context, self.is_active = context.auth_context, context.is_active
+        self.auth_context = context.auth_context
+        self.is_active = context.is_active
 
     def set_trailing_metadata(self, trailing: Any) -> None:
         self.refused.retry_after_ms = int(dict(trailing).get("retry-after-ms", 0))
 
     def abort(self, code: grpc.StatusCode, detail: str) -> None:
-        self.refused.status, self.refused.text = code.name, detail
+        self.refused.status = code.name
+        self.refused.text = detail
         raise OnLine.Aborted
 
 
@@ -282,7 +284,8 @@ class Epoch:
 
 def publish(design: AnyDesign, hashes: np.ndarray[Any, Any], number: int, purpose: str = "publish") -> Epoch:
     made = opened(build(design, hashes, number, purpose=f"{purpose}{number}"))
-    files, stated = made.build.files, design.stated(made.setup)
+    files = made.build.files
+    stated = design.stated(made.setup)
     opener = {name: files[name] for name in made.build.published.opener}
     return Epoch(number, made.build.setup_files, made.states, opener, stated)
 
@@ -342,7 +345,8 @@ class FakeMatcher(Fake, rpc.MatchingServicer):
         self.enter("ExchangeLarge", context)
         whole = self.alter(self._answer(first, context))
         body = whole.body
-        whole.body_size, whole.body = len(body), body[: 1 << 19]
+        whole.body_size = len(body)
+        whole.body = body[: 1 << 19]
         yield whole
         for at in range(1 << 19, len(body), 1 << 19):
             yield pb.Envelope(body=body[at : at + (1 << 19)])
@@ -384,7 +388,8 @@ class FakeMatcher(Fake, rpc.MatchingServicer):
         role = Role(request.role)
         try:
             body = decode_any(self.design.requests[role], request.body, "fake")
-            state, rng = self.epoch.states[role], system_randomness()
+            state = self.epoch.states[role]
+            rng = system_randomness()
             reply, _ = answered(self.design, role, state, Request(body, self._enrolment(role, context)), rng)
         except ProtocolError as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
@@ -516,7 +521,9 @@ class World:
         for one in () if beside else self.devices:
             if one.account == name:
                 one._base.store._unclaim()
-        recorder, traced, slept = Recorder(), Traces(), list[float]()
+        recorder = Recorder()
+        traced = Traces()
+        slept = list[float]()
         egress = self.egress(name, recorder, slept)
         clock = iter(range(1_700_000_000_000, 1_800_000_000_000))
         open_it = Device.create if fresh else Device.open

@@ -37,7 +37,8 @@ class ForeignMatcher(stubs.MatchingServicer):
     wants_certificates: ClassVar[bool] = True
 
     def __init__(self, build: Build, party: Party = Party.MATCHER) -> None:
-        self.build, self.design = build, build.design
+        self.build = build
+        self.design = build.design
         roles = [role for role, plays in self.design.info.roles.items() if plays == party]
         self.states: Mapping[Role, Any] = {r: self.design.open_role(r, build.role_files(r)) for r in roles}
         self.manifest = manifest_of(self.design, build.setup_files, build.epoch)

@@ -29,7 +29,8 @@ class ForkedServer:
     """What `subprocess.Popen` is of a program that was started, of one that was forked."""
 
     def __init__(self, process: ForkServerProcess, stdin: Connection) -> None:
-        self._process, self.stdin = process, stdin
+        self._process = process
+        self.stdin = stdin
 
     @property
     def pid(self) -> int:

@@ -67,7 +67,8 @@ def years(folder: Path) -> Iterator[tuple[str, int, Task]]:
             lambda o=options: run(inputs, None, ["oprf-psi"], o),
         )
     for count in (1, 2, 4):
-        options, chosen = Options(10**6, DAYS), list(DESIGNS[:count])
+        options = Options(10**6, DAYS)
+        chosen = list(DESIGNS[:count])
         yield (
             "designs: five days of population, a million accounts",
             count,
@@ -109,7 +110,8 @@ def measured() -> list[Row]:
             for what, size, task in part(Path(work)):
                 took = []
                 for _ in range(repeats):
-                    before, began = used(), time.monotonic()
+                    before = used()
+                    began = time.monotonic()
                     task()
                     took.append((used() - before, time.monotonic() - began))
                 cpu, wall = (statistics.median(one) for one in zip(*took, strict=True))

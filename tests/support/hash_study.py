@@ -66,7 +66,8 @@ def _overlap(left: SamplePicture, right: SamplePicture) -> bool:
     """Whether two crops share pixels of a photograph."""
     if left.source != right.source:
         return False
-    (t, x, h, w), (t2, x2, h2, w2) = left.box, right.box
+    t, x, h, w = left.box
+    t2, x2, h2, w2 = right.box
     return t < t2 + h2 and t2 < t + h and x < x2 + w2 and x2 < x + w
 
 

@@ -26,9 +26,12 @@ SLOTS = 512
 
 def entry_at(hash_: bytes, distance: int, seed: int = 1) -> bytes:
     """A hash that many bits away: as many ones as zeros flipped, and one zero more if it is odd."""
-    bits, rng = np.unpackbits(np.frombuffer(hash_, np.uint8)), np.random.default_rng(seed)
-    ones, zeros = rng.permutation(np.flatnonzero(bits)), rng.permutation(np.flatnonzero(bits == 0))
-    bits[ones[: distance // 2]], bits[zeros[: distance - distance // 2]] = 0, 1
+    bits = np.unpackbits(np.frombuffer(hash_, np.uint8))
+    rng = np.random.default_rng(seed)
+    ones = rng.permutation(np.flatnonzero(bits))
+    zeros = rng.permutation(np.flatnonzero(bits == 0))
+    bits[ones[: distance // 2]] = 0
+    bits[zeros[: distance - distance // 2]] = 1
     return np.packbits(bits).tobytes()
 
 
@@ -131,7 +134,8 @@ def label_of(place: Held, row: int) -> bm.Label:
 
 def unencrypted(place: Held, entry_hash: bytes) -> Reply:
     """What a matcher sends that looks at no query: the key of one entry, at its slot, as a plaintext."""
-    ring, slots = place.setup.ring, np.zeros((8, SLOTS), np.uint64)
+    ring = place.setup.ring
+    slots = np.zeros((8, SLOTS), np.uint64)
     for batch in place.states[MATCHER].batches:
         (found,) = (batch.hashes == np.frombuffer(entry_hash, np.uint8)).all(axis=1).nonzero()
         slots[:, found] = (

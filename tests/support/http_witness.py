@@ -92,7 +92,9 @@ class HttpWitness:
         first, *proof = head.split("\n")
         text, _, signed = note.rpartition("\n\n")
         origin, size, root = text.split("\n")
-        old, new, hashed = int(first.removeprefix("old ")), int(size), base64.b64decode(root)
+        old = int(first.removeprefix("old "))
+        new = int(size)
+        hashed = base64.b64decode(root)
         public = self.logs(origin)
         if public is None:
             return 404, "unknown origin\n"
@@ -163,7 +165,8 @@ class HttpWitness:
 
 def certificate_for(path: Path, address: str = "127.0.0.1") -> str:
     """Write key and a self-signed certificate of a server at `address` into `path`; the certificate, PEM."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "witness")])
     made = (
         x509.CertificateBuilder()

@@ -27,7 +27,8 @@ LIMITS = {"account_evaluations": ALLOWED * COST, "all_evaluations": 5 * COST, "k
 
 def source(epoch: int = 1, seed: str = "publish", **limits: int) -> HeldSource:
     """A published set of four entries; one seed gives one key."""
-    out, hashes = MemoryWorkspace(), LISTED[:4]
+    out = MemoryWorkspace()
+    hashes = LISTED[:4]
     entries = batches_of(hashes, np.arange(1, 5, dtype=np.uint64), np.ones((4, 16), np.uint8))
     values = SMALL | LIMITS | limits
     made = DESIGN.publish(entries, SetParameters(epoch, values), seeded(seed), None, out)

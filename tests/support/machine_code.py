@@ -65,7 +65,8 @@ class State(Struct, frozen=True):
 def dependent(code: bytes) -> list[str]:
     """Instructions of an object file in which something that must be public depends on data."""
     listed = _listed(code)
-    seen, broken = dict[int, State](), set[int]()
+    seen = dict[int, State]()
+    broken = set[int]()
     for one in listed.values():
         if one.ip not in seen and one.mnemonic not in (Mnemonic.NOP, Mnemonic.INT3):
             general = range(Register.RAX, Register.R15 + 1)
@@ -95,7 +96,8 @@ def _follow(
         met = state.met(seen.get(at))
         if seen.get(at) != met:
             seen[at] = met
-            one, info = listed[at], _info.info(listed[at])
+            one = listed[at]
+            info = _info.info(listed[at])
             if _breaks(one, info, met):
                 broken.add(at)
             waiting += [(following, _after(one, info, met)) for following in _following(one)]
@@ -160,7 +162,8 @@ def _breaks(one: Instruction, info: InstructionInfo, state: State) -> bool:
 
 
 def _after(one: Instruction, info: InstructionInfo, state: State) -> State:
-    data, public = _of_data(one, info, state), set(state.public)
+    data = _of_data(one, info, state)
+    public = set(state.public)
     written: set[object] = {FLAGS} if one.rflags_modified else set()
     for used in info.used_registers():
         full = RegisterExt.full_register(used.register)

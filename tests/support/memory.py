@@ -19,7 +19,8 @@ __all__ = [
 
 def counting(seed: str) -> tuple[Randomness, list[int]]:
     """Seeded randomness, and the sizes it was asked for."""
-    source, taken = seeded(seed), list[int]()
+    source = seeded(seed)
+    taken = list[int]()
 
     def draw(count: int) -> bytes:
         taken.append(count)
@@ -51,7 +52,8 @@ def build(
     purpose: str = "publish",
 ) -> Build:
     """Publish `design` for `hashes`, with ids from 1 on and the salts of `salts_of`."""
-    out, ids = MemoryWorkspace(), np.arange(1, len(hashes) + 1, dtype=np.uint64)
+    out = MemoryWorkspace()
+    ids = np.arange(1, len(hashes) + 1, dtype=np.uint64)
     source = batches_of(hashes, ids, salts_of(len(hashes)))
     made = design.publish(source, SetParameters(epoch, values or {}), seeded(purpose), None, out)
     return Build(design, epoch, hashes, out.files(), made)

@@ -109,7 +109,8 @@ def relay_life(plan: RelayPlan) -> None:
 def _tap_relay(tap: Path) -> None:
     """Keep what the relay sees, where no kill takes it back."""
     descriptor = os.open(tap, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    send, fetch = Relay.send, Relay.fetch_bundle
+    send = Relay.send
+    fetch = Relay.fetch_bundle
 
     def keep(*fields: bytes) -> None:
         body = b"".join(struct.pack(">I", len(part)) + part for part in fields)
@@ -124,7 +125,8 @@ def _tap_relay(tap: Path) -> None:
         keep(b"bundle", request.account.encode(), *bundle.one_time_pre_keys)
         return bundle
 
-    Relay.send, Relay.fetch_bundle = tapped_send, tapped_fetch  # type: ignore[method-assign]
+    Relay.send = tapped_send
+    Relay.fetch_bundle = tapped_fetch  # type: ignore[method-assign]
 
 
 def tapped(tap: Path) -> Iterator[tuple[bytes, ...]]:

@@ -43,7 +43,8 @@ def build_life(folder: Path, count: int, point: str, epoch: int = 1, helpers: in
 
     salts = np.frombuffer(seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
     source = batches_of(random_hashes(count), np.arange(1, count + 1, dtype=np.uint64), salts)
-    parameters, workers = SetParameters(epoch, {}), WorkerPool(helpers) if helpers else None
+    parameters = SetParameters(epoch, {})
+    workers = WorkerPool(helpers) if helpers else None
     if workers is not None:
         oprf_psi_build.SHARED = 0
     how = Publishing(DESIGN, folder, SIGNER, workers, progress)
@@ -53,7 +54,8 @@ def build_life(folder: Path, count: int, point: str, epoch: int = 1, helpers: in
 
 def counted(module: Any) -> list[int]:
     """Counts the entries that are evaluated."""
-    total, original = [0], module.evaluated_rows
+    total = [0]
+    original = module.evaluated_rows
 
     def counting(key: Any, batch: Any, *others: Any) -> Any:
         total[0] += len(batch)

@@ -19,7 +19,8 @@ def import_life(source: Path, target: Path, point: str) -> tuple[int, int]:
     `point` is ``before:N`` or ``after:N`` (the N-th fsync or rename), ``block:N`` (after the N-th block was
     read), or ``never``.
     """
-    points, blocks = Points(point), list[int]()
+    points = Points(point)
+    blocks = list[int]()
     os.fsync, os.rename, os.replace = map(points.around, (os.fsync, os.rename, os.replace))
     text._PDQ_BLOCK_BYTES = 8 * text.LINE_BYTES  # type: ignore[misc]
 

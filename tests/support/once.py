@@ -15,7 +15,8 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], obje
     """The folder that `make` filled, in this worker or in another one of the run; nobody may alter it."""
     base = factory.getbasetemp()
     place = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder, done = place / f"once-{name}", place / f"once-{name}.done"
+    folder = place / f"once-{name}"
+    done = place / f"once-{name}.done"
     with (place / f"once-{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():

@@ -163,7 +163,8 @@ def _summed() -> tuple[Any, Any]:
 
 def all_peers(folder: Path) -> list[Peer]:
     """The peers, and what they are compared in."""
-    names, rng = (folder / f"set-{at}" for at in count()), system_randomness()
+    names = (folder / f"set-{at}" for at in count())
+    rng = system_randomness()
     listed = entries(random_hashes(ENTRIES, 1))
     build = lambda: built(DESIGN, listed, next(names), {})  # noqa: E731
     bare, proven = (_primitive(mode, ASKED) for mode in Mode)
@@ -176,7 +177,8 @@ def all_peers(folder: Path) -> list[Peer]:
     files = [encoded(Image.fromarray(one), "JPEG", quality=85) for one in pixels]
     for number, data in enumerate(files):
         (folder / f"{number}.jpeg").write_bytes(data)
-    of_pixels, of_files = partial(_hash_pixels, pixels), partial(_hash_files, files)
+    of_pixels = partial(_hash_pixels, pixels)
+    of_files = partial(_hash_files, files)
     np.save(folder / "pixels.npy", np.stack(pixels), allow_pickle=False)
     held = opened(publish(device_list.DESIGN, random_hashes(LISTED, 2), rng))
     owns = [rng.take(32) for _ in range(20)]
@@ -230,7 +232,8 @@ def multiplications() -> None:
     for _ in range(3):
         LIBSODIUM.multiply(scalars, elements)
         group.sum_products(scalars, elements)
-    one, point = scalars[0].tobytes(), elements[0].tobytes()
+    one = scalars[0].tobytes()
+    point = elements[0].tobytes()
     for _ in range(5):
         sodium.multiply(one, point)
     for _ in range(2):
@@ -270,7 +273,8 @@ def in_u(task: Task, times: int) -> float:
 def turns(peer: Peer, python: Path) -> list[Row]:
     """Theirs and ours, round by round."""
     taken: dict[tuple[str, str], list[float]] = {}
-    why, release = "", ""
+    why = ""
+    release = ""
     for _ in range(ROUNDS):
         try:
             found = peer.run(python)
@@ -295,7 +299,8 @@ def row_of(
     peer: Peer, what: str, release: str, why: str, taken: Mapping[tuple[str, str], list[float]]
 ) -> Row:
     """Medians with lowest and highest; ours over theirs of each round. Nothing of a peer that failed."""
-    figures, theirs = {}, taken.get((what, "theirs"), [])
+    figures = {}
+    theirs = taken.get((what, "theirs"), [])
     for side in ("theirs", *ENGINES) if not why else ():
         costs = taken.get((what, side), [])
         if costs:
@@ -328,7 +333,8 @@ def scans() -> str:
     held: Results[BenchRow] = read(SCANS, Results[BenchRow])
     lines: dict[str, dict[int, str]] = {}
     for row in held.rows:
-        pixels, fast = row.parameters.get("pixels"), int(row.parameters["fast"])
+        pixels = row.parameters.get("pixels")
+        fast = int(row.parameters["fast"])
         what = {307_200: "JPEG 640x480", 12_000_000: "JPEG 4000x3000"}.get(
             int(pixels or 0), "a million pairs"
         )
@@ -363,7 +369,8 @@ def told(figure: Figure | None, scale: float = 1.0) -> str:
 
 def main(python: str) -> None:
     """Measure, and keep it."""
-    meter, rows = Meter(RUNS, 60.0), list[Row]()
+    meter = Meter(RUNS, 60.0)
+    rows = list[Row]()
     bench_scan(meter, 1 << 14)
     SCANS.write_bytes(encode(results(Results[BenchRow], "blindmatch bench scan", {"runs": RUNS}, meter.rows)))
     with tempfile.TemporaryDirectory() as folder:

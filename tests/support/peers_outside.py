@@ -22,7 +22,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-BATCHES, PER_BATCH = 9, 64
+BATCHES = 9
+PER_BATCH = 64
 FALSE_POSITIVES = 1e-9
 
 
@@ -43,7 +44,8 @@ def reading() -> tuple[float, float]:
 
 def timed(task: Callable[[], object]) -> tuple[float, float]:
     """Seconds of wall time and of CPU time of one call."""
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall = time.perf_counter()
+    cpu = time.process_time()
     task()
     return time.perf_counter() - wall, time.process_time() - cpu
 
@@ -62,7 +64,8 @@ def measured(task: Callable[[], object], count: int, runs: int) -> dict[str, Any
 
 def pdqhash(path: str, runs: int) -> dict[str, Any]:
     """PDQ of every photograph in a file of shape (n, h, w, 3)."""
-    numpy, hasher = import_module("numpy"), import_module("pdqhash")
+    numpy = import_module("numpy")
+    hasher = import_module("pdqhash")
     photographs = list(numpy.load(path, allow_pickle=False))
 
     def batch() -> list[Any]:
@@ -81,14 +84,16 @@ def openmined(entries: int, size: int, runs: int) -> dict[str, Any]:
     psi = import_module("private_set_intersection.python")
     listed = [_item("server", number) for number in range(entries)]
     asked = [_item("server" if number % 2 == 0 else "client", number) for number in range(size)]
-    server, wires = psi.server.CreateWithNewKey(True), list[bytes]()
+    server = psi.server.CreateWithNewKey(True)
+    wires = list[bytes]()
 
     def set_up() -> None:
         made = server.CreateSetupMessage(FALSE_POSITIVES, size, listed, psi.DataStructure.GCS)
         wires[:] = [made.SerializeToString()]
 
     building = measured(set_up, entries, max(1, runs // 2))
-    client, setup = psi.client.CreateWithNewKey(True), psi.ServerSetup()
+    client = psi.client.CreateWithNewKey(True)
+    setup = psi.ServerSetup()
     setup.ParseFromString(wires[0])
     request = client.CreateRequest(asked)
     response = server.ProcessRequest(request)
@@ -108,7 +113,8 @@ def secretflow(entries: int, runs: int) -> dict[str, Any]:
     _keep_standard_output()
     psi = import_module("spu.psi")
     with tempfile.TemporaryDirectory() as folder:
-        listed, key = Path(folder) / "listed.csv", Path(folder) / "key"
+        listed = Path(folder) / "listed.csv"
+        key = Path(folder) / "key"
         listed.write_text("id\n" + "\n".join(_item("server", number) for number in range(entries)) + "\n")
         key.write_bytes(os.urandom(32))
         config = psi.UbPsiExecuteConfig(

@@ -81,7 +81,8 @@ def main(folder: Path, work: Path) -> dict[str, Any]:
     told: dict[str, Any] = {}
     try:
         told["scan"] = scan(folder, work / "far", nodes.address) == scan(folder, work / "near", "")
-        here, there = counts(work, ""), counts(work, nodes.address)
+        here = counts(work, "")
+        there = counts(work, nodes.address)
         told["pairs"] = all((getattr(here, name) == getattr(there, name)).all() for name in counting._ARRAYS)
         pool = Cluster(nodes.address, 1)
         try:
@@ -113,5 +114,6 @@ def rows_in(out: Path) -> list[Any]:
 
 
 if __name__ == "__main__":
-    real, sys.stdout = sys.stdout, sys.stderr
+    real = sys.stdout
+    sys.stdout = sys.stderr
     real.write(json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]))))

@@ -11,7 +11,8 @@ from pathlib import Path
 from blindmatch_server.hosting.workers import TaskError
 from blindmatch_simulations.measure.cluster import LOCAL, Cluster
 
-LISTENING, LOOPBACK = "0A", "0100007F:"
+LISTENING = "0A"
+LOOPBACK = "0100007F:"
 
 
 def die_once(mark: str) -> str:
@@ -37,7 +38,8 @@ def elsewhere() -> set[str]:
 
 def main(mark: str) -> None:
     """Run the tasks."""
-    before, cluster = elsewhere(), Cluster(LOCAL, 2)
+    before = elsewhere()
+    cluster = Cluster(LOCAL, 2)
     told = {"elsewhere": sorted(elsewhere() - before)}
     try:
         told["killed"] = cluster.result(cluster.submit(die_once, mark))

@@ -25,7 +25,8 @@ def expand_message_xmd(message: bytes, tag: bytes, length: int) -> bytes:
 
 def derived_key(seed: bytes, info: bytes, mode: Mode) -> SecretKey:
     """`DeriveKeyPair`; RFC 9497, section 3.2.1. That the first counter gives zero is not to be met."""
-    transcript, tag = seed + prefixed(info) + b"\0", b"DeriveKeyPair" + context_string(mode)
+    transcript = seed + prefixed(info) + b"\0"
+    tag = b"DeriveKeyPair" + context_string(mode)
     scalar = int.from_bytes(expand_message_xmd(transcript, tag, 64), "little") % ORDER
     return SecretKey(mode, scalar.to_bytes(32, "little"))
 

@@ -130,7 +130,8 @@ def made_of(folder: Path, wanted: Kinds, fetch: Callable[[Path, str], str], phas
             if it is not served.
     """
     versions = {name: fetch(folder, name) for name in each(wanted.packages, phase("packages"))}
-    x, kept = folder / "x", Cache(folder / "state")
+    x = folder / "x"
+    kept = Cache(folder / "state")
     try:
         every = list(prints(x, kept, 1, phase("pictures hashed")))
     finally:
@@ -165,7 +166,8 @@ def merged(first: Made, second: Made) -> Made:
     order = sorted(
         range(len(every)), key=lambda at: (every[at].package, f"{every[at].package}/{every[at].path}")
     )
-    one, other = first.arrays, second.arrays
+    one = first.arrays
+    other = second.arrays
     arrays = {name: np.concatenate([one[name], other[name]])[order] for name in ("prints", "quality")}
     if len(np.unique(arrays["prints"], axis=0)) < len(order):
         raise ValueError("prints: a picture is in both")
@@ -233,7 +235,8 @@ _ASK: Final = {
 
 def _fetched_elsewhere(folder: Path, name: str, registry: str, package: str) -> str:
     """Download a package of npm or PyPI into a folder of its own, and unpack it."""
-    archives, whole = folder / registry / name.partition(":")[2], folder / "x" / name
+    archives = folder / registry / name.partition(":")[2]
+    whole = folder / "x" / name
     archives.mkdir(parents=True, exist_ok=True)
     if not list(archives.iterdir()):
         subprocess.run([*_ASK[registry], package], cwd=archives, check=False)
@@ -267,7 +270,8 @@ def _stated(whole: Path, what: str) -> str:
 
 
 def _fetched_of_debian(folder: Path, name: str) -> str:
-    debs, whole = folder / "deb", folder / "x" / name
+    debs = folder / "deb"
+    whole = folder / "x" / name
     debs.mkdir(parents=True, exist_ok=True)
     if not list(debs.glob(f"{name}_*.deb")):
         subprocess.run(["apt-get", "download", "-qq", name], cwd=debs, check=False)  # noqa: S607
@@ -287,14 +291,17 @@ def _fetched_of_debian(folder: Path, name: str) -> str:
 
 def _carve(bundle: Path) -> None:
     """Write the WebP files in a Qt resource beside it, by number. Bytes 4 to 7 of RIFF are its length."""
-    data, at, number = bundle.read_bytes(), 0, 0
+    data = bundle.read_bytes()
+    at = 0
+    number = 0
     while (at := data.find(b"RIFF", at)) >= 0:
         end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
         if data[at + 8 : at + 12] != b"WEBP":
             at += 4
             continue
         bundle.with_name(f"{bundle.name}#{number}.webp").write_bytes(data[at:end])
-        at, number = end, number + 1
+        at = end
+        number = number + 1
 
 
 def _originals(
@@ -387,7 +394,9 @@ def _as_sent(data: bytes) -> bytes:
 def _copies(data: bytes) -> dict[str, npt.NDArray[Any]]:
     """Fingerprints of a picture as it is sent and of its copies, (1 + edits, ...)."""
     sent = _as_sent(data)
-    seen, quality, coefficients = list[Prints](), list[int](), list[pdq.Floats]()
+    seen = list[Prints]()
+    quality = list[int]()
+    coefficients = list[pdq.Floats]()
     side = (0, 0)
     for file in _versions(sent):
         plane = Picture.from_bytes(file).luminance if file else np.zeros((5, 5), np.float32)
@@ -436,8 +445,10 @@ def gone(before: Sequence[Row], now: Sequence[Row]) -> list[str]:
 def wanted_of(table: dict[str, list[Any]]) -> tuple[Kinds, Kinds, Kinds]:
     """Return what ``reference.toml`` wants: the whole corpus, its further packages alone, and those that are
     set aside."""
-    kinds, photographs = table["kinds"], [*table["photographs"], *table["further_photographs"]]
-    further, aside = table["further"], table["set_aside"]
+    kinds = table["kinds"]
+    photographs = [*table["photographs"], *table["further_photographs"]]
+    further = table["further"]
+    aside = table["set_aside"]
     return (
         Kinds([*table["packages"], *further], kinds, photographs, further),
         Kinds(further, kinds, photographs, further),
@@ -446,7 +457,8 @@ def wanted_of(table: dict[str, list[Any]]) -> tuple[Kinds, Kinds, Kinds]:
 
 
 def main() -> None:
-    data, what = Path(blindmatch_simulations.__file__).parent / "data", [*sys.argv[2:], "whole"][0]
+    data = Path(blindmatch_simulations.__file__).parent / "data"
+    what = [*sys.argv[2:], "whole"][0]
     whole, further, aside = wanted_of(table_of("reference"))
     name = {"whole": REFERENCE, "further": REFERENCE, "aside": ASIDE}[what]
     before = committed(name) if (data / f"{name}.json").exists() else None

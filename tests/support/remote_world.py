@@ -28,7 +28,8 @@ class World:
     """Credentials, and manifests of builds, in one folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, now = folder, datetime.now(UTC)
+        self.folder = folder
+        now = datetime.now(UTC)
         authority = Authority.create(now)
         self.servers = {
             party: authority.issue(Identity.of(party), now)
@@ -38,7 +39,8 @@ class World:
 
     def manifest(self, build: Build, **fields: Any) -> Path:
         """A manifest of `build`, with other `fields` if any are given."""
-        info, setup = build.design.info, build.design.open_setup(build.setup_files, build.epoch)
+        info = build.design.info
+        setup = build.design.open_setup(build.setup_files, build.epoch)
         for name, raw in build.setup_files.items():
             (self.folder / name).write_bytes(raw)
         key = getattr(setup, "public_key", None)

@@ -54,7 +54,8 @@ def slow(secret: bytes, batch: EntryBatch) -> Rows:
 
 def met(folder: bytes, batch: EntryBatch) -> Rows:
     """As `whose`, once another process has begun to compute, too."""
-    here, until = Path(os.fsdecode(folder)), time.monotonic() + 240
+    here = Path(os.fsdecode(folder))
+    until = time.monotonic() + 240
     (here / str(os.getpid())).touch()
     while len(list(here.iterdir())) < 2 and time.monotonic() < until:
         time.sleep(0.01)

@@ -30,7 +30,9 @@ from support.drawn import engine
 
 SAMPLE: Final = Path(__file__).parents[2] / "docs" / "sample"
 RUN: Final = Path("build/sample-run")
-MADE, PICTURE, PAGE = "made.json", "follow.svg", "follow.html"
+MADE = "made.json"
+PICTURE = "follow.svg"
+PAGE = "follow.html"
 WHOLE: Final = (
     "results.json",
     "attacks.json",
@@ -47,7 +49,10 @@ RECORDINGS: Final = {
 }
 MOMENT: Final = 1
 """The step that the picture shows: the matcher is asked."""
-WIDE, TALL, LINE, LETTERS = 640, 250, 19, 78
+WIDE = 640
+TALL = 250
+LINE = 19
+LETTERS = 78
 DRAW: Final = """(runs, at) => {
   const view = {...follow.opening(runs), at, parties: ["matcher"]}, drawn = follow.draw(runs, view);
   return {stages: markup(drawn.stages), panes: markup(drawn.panes), foot: markup(drawn.foot)};
@@ -62,7 +67,8 @@ def spend(made: dict[str, dict[str, float]], name: str, *words: str) -> None:
     """Run a command, and add its seconds on the clock, and of CPU, to those of earlier tries; it is done when
     it ends well."""
     earlier = made.get(name, {})
-    before, at = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    at = time.monotonic()
     try:
         command(*name.split(), *words)
     finally:
@@ -78,7 +84,8 @@ def spend(made: dict[str, dict[str, float]], name: str, *words: str) -> None:
 def run() -> None:
     """The assessment and all attacks, in a folder that an interrupted call goes on with."""
     RUN.mkdir(parents=True, exist_ok=True)
-    file, made = RUN / MADE, dict[str, Any]()
+    file = RUN / MADE
+    made = dict[str, Any]()
     if file.exists():
         made = json.loads(file.read_text("utf-8"))
     attacks = ("--json", str(RUN / "attacks.json"), "--keep", str(RUN / "attacks-kept.json"))
@@ -118,7 +125,8 @@ def moment(runs: Sequence[Followed]) -> str:
     script = engine(asset("core.js") + asset("follow.js"))
     asked = json.dumps([to_builtins(runs), MOMENT])
     drawn = json.loads(script.eval(f"JSON.stringify(({DRAW})(...{asked}))"))
-    stages, panes = drawn["stages"].split("<section")[1:], drawn["panes"].split("<section")[1:]
+    stages = drawn["stages"].split("<section")[1:]
+    panes = drawn["panes"].split("<section")[1:]
     tall = 62 + TALL + 4 * LINE
     parts = [_side(at, *both, runs[at].design) for at, both in enumerate(zip(stages, panes, strict=True))]
     title = "One innocent picture, followed through two designs: what the matcher has once it is asked"

@@ -62,7 +62,8 @@ def world(
 
 def opened(entries: EntryBatch, made: Built, first: SecretKey = FIRST, second: SecretKey = SECOND) -> World:
     """What a list became, at a device and at both parties."""
-    slotting, count = made.slotting, made.entries
+    slotting = made.slotting
+    count = made.entries
     shares = HALVES.split(second, seeded("slot-psi shares"))
     public = PublicKeys(second.public, {role: share.public for role, share in shares.items()})
     table = open_table(made.table, slotting.slot_bits, count * slotting.bands)

@@ -35,14 +35,16 @@ class Phone:
     """A device with a key of its own."""
 
     def __init__(self, deployed: Deployed, seed: str = "phone") -> None:
-        self.deployed, self.rng = deployed, seeded(seed)
+        self.deployed = deployed
+        self.rng = seeded(seed)
         self.state = deployed.design.enrol(self.rng)
 
     def voucher(
         self, own: Any, quality: int = 100, binding: bm.Binding = bm.UNBOUND, weak: tuple[int, ...] = ()
     ) -> Any:
         item: Any = Picture(own if isinstance(own, bytes) else own.tobytes(), quality, weak)
-        design, setup = self.deployed.design, self.deployed.setup
+        design = self.deployed.design
+        setup = self.deployed.setup
         step: Any = design.start(self.state, setup, item, binding, self.rng).step
         return step.outcome.body
 
@@ -54,7 +56,8 @@ class Operations:
     """Counts what a module's functions are called with: `weigh` says how much a call is."""
 
     def __init__(self, module: Any, names: tuple[str, ...], weigh: Callable[..., int]) -> None:
-        self.patch, self.counted = pytest.MonkeyPatch(), 0
+        self.patch = pytest.MonkeyPatch()
+        self.counted = 0
         for name in names:
             self.patch.setattr(module, name, partial(self._count, getattr(module, name), weigh))
 
@@ -64,7 +67,8 @@ class Operations:
 
     def of(self, design: Any) -> set[int]:
         """For vouchers of listed, other and poor pictures, a tenth of them made up."""
-        phone, found = Phone(built(design, synthetic=100)), set[int]()
+        phone = Phone(built(design, synthetic=100))
+        found = set[int]()
         for quality, rows in ((100, LISTED), (100, OTHERS), (0, LISTED[:2])):
             for row in rows:
                 self.counted = 0

@@ -49,7 +49,10 @@ TOLD_EVERY_S: Final = 30.0
 PATIENCE_S: Final = 5.0
 SET_CHILD_SUBREAPER: Final = 36
 """linux/prctl.h."""
-PASSED, FAILED, NOT_RUN, INTERRUPTED = "passed", "failed", "not run", "interrupted"
+PASSED = "passed"
+FAILED = "failed"
+NOT_RUN = "not run"
+INTERRUPTED = "interrupted"
 COLUMNS: Final = ("target", "result", "CPU", "duration", "log")
 OF_THE_OUTER_MAKE: Final = ("ARGS", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS")
 """Variables that make hands on: a target would take the choice of targets for its own arguments."""
@@ -157,7 +160,8 @@ def _reaped(group: int) -> float:
     They get `PATIENCE_S` to end by themselves, as a fork server does; then they are killed: a server that a
     broken target has left would keep its port from the next one.
     """
-    spent, ends_at = 0.0, time.monotonic() + PATIENCE_S
+    spent = 0.0
+    ends_at = time.monotonic() + PATIENCE_S
     with suppress(ChildProcessError):
         while True:
             ended, _, usage = os.wait4(-group, os.WNOHANG)

@@ -115,7 +115,8 @@ def published(
     **values: int,
 ) -> dict[str, bytes]:
     """The files of a set of `hashes`, with ids from 1 on."""
-    out, parameters = out or MemoryWorkspace(), SetParameters(epoch, VALUES[name] | values)
+    out = out or MemoryWorkspace()
+    parameters = SetParameters(epoch, VALUES[name] | values)
     DESIGNS[name].publish(entries(hashes), parameters, seeded(seed), None, out, progress)
     return out.files()
 
@@ -132,7 +133,8 @@ def updated(
 ) -> dict[str, bytes]:
     """The files of the next epoch, all of which are a device's or the matcher's."""
     out = MemoryWorkspace()
-    adds, rng = entries(hashes, first_id, salts), seeded("update")
+    adds = entries(hashes, first_id, salts)
+    rng = seeded("update")
     made = DESIGNS[name].update(files, adds, removes, out, rng, pool, progress)
     assert {*made.setup, *made.roles[MATCHER]} == out.created.keys()
     return out.files()

@@ -108,7 +108,8 @@ def build(root: Path = ROOT) -> Path:
             if (root / name).is_file():
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(root / name, copy / name)
-        here, there = _built(root, Path(folder, "1"), 0o022), _built(copy, Path(folder, "2"), 0o077)
+        here = _built(root, Path(folder, "1"), 0o022)
+        there = _built(copy, Path(folder, "2"), 0o077)
         if digest(here) != digest(there):
             names = ", ".join(differing(here, there)) or "their order or compression"
             raise WheelError(

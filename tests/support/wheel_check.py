@@ -107,7 +107,9 @@ def check(python: str, wheel: Path, folder: Path) -> None:
     """Install the wheel into an empty environment in `folder` and run it there; raises `CheckError`."""
     outside = {name: os.environ[name] for name in os.environ if name.startswith(("PIP_", "SSL_", "HTTP"))}
     clean = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8", "TMPDIR": str(folder)}
-    place, there, opened = folder / "env", folder / "empty", folder / "opened"
+    place = folder / "env"
+    there = folder / "empty"
+    opened = folder / "opened"
     _run([python, "-m", "venv", place], folder, clean | outside)
     pip = [place / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     _run([*pip, "--only-binary", ":all:", "--require-hashes", "-r", LOCK], folder, clean | outside)
@@ -139,7 +141,9 @@ def try_all(command: Path, there: Path, environment: dict[str, str]) -> None:
 
 
 def main() -> None:
-    wheel, chosen, found = wheel_path(), sys.argv[1:] or VERSIONS, {}
+    wheel = wheel_path()
+    chosen = sys.argv[1:] or VERSIONS
+    found = {}
     for version in chosen:
         python = interpreter(version)
         verdict = f"not run: {NO_PYTHON}" if python is None else "passed"

@@ -131,7 +131,8 @@ def messages() -> str:
 
 
 def _message(kind: type[Message]) -> str:
-    meaning, text = meanings(kind), inspect.cleandoc(kind.__doc__ or "")
+    meaning = meanings(kind)
+    text = inspect.cleandoc(kind.__doc__ or "")
     rows = [(name, words(encoding), meaning.get(name, "")) for name, encoding in layout(kind)]
     told = table(("field", "encoding", "meaning"), rows) if rows else "No fields.\n"
     return f"### `0x{kind.TAG:02x}` {kind.NAME}\n\n{text}\n\n{told}"

@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 HERE: Final = Path(__file__).parent
 ORDER: Final = 2**252 + 27742317777372353535851937790883648493
 FIELD: Final = 2**61 - 1
-BANDS, BITS = 6, 40
+BANDS = 6
+BITS = 40
 WEIGHTS: Final = (445, 85, 23, 22, 44, 381)
 
 
@@ -127,7 +128,8 @@ def value_of(cells: list[bytes], places: list[int]) -> bytes:
 def build(a: bytes, domain: bytes, keys: list[bytes]) -> list[bytes] | None:
     """Cells; None if under this seed some keys have no cell to themselves."""
     places = {key: places_of(domain, len(keys), key) for key in keys}
-    order, rest = [], set(keys)
+    order = []
+    rest = set(keys)
     while rest:
         crowd: dict[int, list[bytes]] = {}
         for key in sorted(rest):
@@ -168,7 +170,8 @@ def band(number: int) -> tuple[int, ...]:
 
 
 def token_of(own: bytes, number: int) -> int:
-    bits, found = bits_of(own), 0
+    bits = bits_of(own)
+    found = 0
     for at in band(number):
         found = found << 1 | bits[at]
     return found
@@ -182,7 +185,8 @@ def probes_of(own: bytes, coefficients: list[float], number: int, probes: int) -
     """The band's token under the cheapest sets of flips, by the sum of their distances from the median."""
     best = [(0.0, 0)]
     for place, at in enumerate(band(number)):
-        cost, bit = abs(coefficients[at]), 1 << (BITS - 1 - place)
+        cost = abs(coefficients[at])
+        bit = 1 << (BITS - 1 - place)
         best = sorted([*best, *((paid + cost, flips | bit) for paid, flips in best)])[:probes]
     return [token_of(own, number) ^ flips for _, flips in best]
 
@@ -273,18 +277,22 @@ def mask(shared: bytes) -> bytes:
 
 def near_voucher(world: dict[str, Any], asked: dict[str, Any], label: str) -> dict[str, Any]:
     """A voucher of an item, with what was drawn for it."""
-    shares, probes, own = world["shares"], asked["probes"], asked["hash"]
+    shares = world["shares"]
+    probes = asked["probes"]
+    own = asked["hash"]
     count = BANDS * probes
     tokens = [
         key_of_token(at, token)
         for at in range(BANDS)
         for token in probes_of(own, asked["coefficients"], at, probes)
     ]
-    b, c = [scalar(f"{label} b{at}") for at in range(count)], scalar(f"{label} c")
+    b = [scalar(f"{label} b{at}") for at in range(count)]
+    c = scalar(f"{label} c")
     r = [scalar(f"{label} r{at}") for at in range(BANDS)]
     ranks = [drawn(f"{label} rank {at}", 8) for at in range(count)]
     order = sorted(range(count), key=lambda at: little(ranks[at]))
-    key, noise = drawn(f"{label} key", 16), [drawn(f"{label} noise {at}", 16) for at in range(count)]
+    key = drawn(f"{label} key", 16)
+    noise = [drawn(f"{label} noise {at}", 16) for at in range(count)]
     other_key = drawn(f"{label} other key", 32)
     is_synthetic = shares.coin(own) < world["synthetic"]
     hits = shares.hits(own) if is_synthetic else 0
@@ -295,7 +303,8 @@ def near_voucher(world: dict[str, Any], asked: dict[str, Any], label: str) -> di
         shared = plus(times(b[at], value_of(world["cells"], places)), times(c, world["public"]))
         masked = noise[at] if is_synthetic else xor(mask(shared), key)
         if at < hits:
-            blinded, masked = base(r[at]), xor(mask(times(r[at], world["public"])), key)
+            blinded = base(r[at])
+            masked = xor(mask(times(r[at], world["public"])), key)
         rows.append(blinded + masked)
     sent = b"".join(rows[at] for at in order)
     data = bound(world["epoch"], world["period"], shares.name, hashlib.sha256(sent).digest())
@@ -319,11 +328,16 @@ def near_voucher(world: dict[str, Any], asked: dict[str, Any], label: str) -> di
 
 def near_looked_at(world: dict[str, Any], raw: bytes) -> dict[str, Any]:
     """Which of a voucher's tokens the centre sees listed, and what is under its outer seal."""
-    name, tokens, commitment, sealed = raw[9:25], raw[29:-1994], raw[-1994:-1962], raw[-1962:]
+    name = raw[9:25]
+    tokens = raw[29:-1994]
+    commitment = raw[-1994:-1962]
+    sealed = raw[-1962:]
     data = bound(world["epoch"], world["period"], name, hashlib.sha256(tokens).digest())
-    listed, key = [], None
+    listed = []
+    key = None
     for at in range(0, len(tokens), 48):
-        blinded, masked = tokens[at : at + 32], tokens[at + 32 : at + 48]
+        blinded = tokens[at : at + 32]
+        masked = tokens[at + 32 : at + 48]
         tried = xor(mask(times(world["a"], blinded)), masked)
         digest = sha512("blindmatch/threshold-near/commitment/v1", data, tried)
         if digest[:32] == commitment:
@@ -359,7 +373,8 @@ def at_zero(points: list[tuple[int, int]]) -> int:
         above = below = 1
         for other, _ in points:
             if other != x:
-                above, below = above * -other % FIELD, below * (x - other) % FIELD
+                above = above * -other % FIELD
+                below = below * (x - other) % FIELD
         total += value * above * pow(below, -1, FIELD)
     return total % FIELD
 
@@ -381,8 +396,11 @@ def made_world() -> dict[str, Any]:
     hashes += [flipped(hashes[0], band(0)[3]), flipped(hashes[0], band(0)[3], band(1)[5])]
     hashes += [flipped(hashes[2], band(5)[0], band(at)[at]) for at in (1, 2, 3)]
     hashes.append(flipped(hashes[2], *(band(at)[at] for at in range(5))))
-    a, epoch = scalar("a"), 3
-    threshold, synthetic, expires = 2, 100, 2_000_000_000
+    a = scalar("a")
+    epoch = 3
+    threshold = 2
+    synthetic = 100
+    expires = 2_000_000_000
     keys = listed_keys(hashes)
     for attempt in range(64):
         seed = bytes([attempt]) + drawn("seed", 31)
@@ -409,7 +427,8 @@ def item(world: dict[str, Any], own: bytes, probes: int, evidence: bytes = b"") 
 def picture(world: dict[str, Any], label: str, is_synthetic: bool) -> bytes:
     """A hash that is on no list, whose coin falls as it should, and which made up has two tokens listed."""
     for at in range(10_000):
-        own, shares = drawn(f"{label} {at}", 32), world["shares"]
+        own = drawn(f"{label} {at}", 32)
+        shares = world["shares"]
         if (shares.coin(own) < world["synthetic"]) is is_synthetic and shares.hits(own) == 2:
             return own
     raise AssertionError
@@ -427,7 +446,8 @@ def copy(world: dict[str, Any], entry: bytes, bits: int) -> bytes:
 def alike_in_one(world: dict[str, Any], entry: bytes) -> bytes:
     """A picture that is near no entry and has one token of one."""
     for at in range(1000):
-        own, wanted = drawn(f"far {at}", 32), bits_of(entry)
+        own = drawn(f"far {at}", 32)
+        wanted = bits_of(entry)
         own = flipped(own, *(place for place in band(2) if bits_of(own)[place] != wanted[place]))
         if world["shares"].coin(own) >= world["synthetic"] and nearest(world, own) is None:
             return own
@@ -489,7 +509,9 @@ def described(world: dict[str, Any]) -> dict[str, Any]:
 
 def section(raw: bytes, kind: int) -> bytes:
     """Of a set file (docs/set-format.md)."""
-    at, count, parameters = little(raw[-72:-64][::-1]), little(raw[-48:-44][::-1]), little(raw[-44:-40][::-1])
+    at = little(raw[-72:-64][::-1])
+    count = little(raw[-48:-44][::-1])
+    parameters = little(raw[-44:-40][::-1])
     for row in range(count):
         begin = at + 40 * parameters + 64 * row
         if little(raw[begin : begin + 4][::-1]) == kind:
@@ -501,9 +523,13 @@ def section(raw: bytes, kind: int) -> bytes:
 def checked_psi() -> int:
     """Sessions of designs/threshold-psi.json, each made again from its tape."""
     held = json.loads((HERE / "designs" / "threshold-psi.json").read_text())
-    file, epoch = bytes.fromhex(held["set"]["files"]["set.bin"]), held["set"]["epoch"]
-    first, raw = section(file, 0x180), section(file, 0x181)
-    public, domain, entries = first[:32], front(epoch, first[32:]), len(held["set"]["entries"])
+    file = bytes.fromhex(held["set"]["files"]["set.bin"])
+    epoch = held["set"]["epoch"]
+    first = section(file, 0x180)
+    raw = section(file, 0x181)
+    public = first[:32]
+    domain = front(epoch, first[32:])
+    entries = len(held["set"]["entries"])
     cells = [raw[at : at + 32] for at in range(0, len(raw), 32)]
     assert len(cells) == table_sizes(entries)[2]
     a = section(bytes.fromhex(held["set"]["files"]["opener.bin"]), 0x182)
@@ -511,14 +537,17 @@ def checked_psi() -> int:
         own = bytes.fromhex(one)
         value = value_of(cells, places_of(domain, entries, own))
         assert value == times(a, element_of(domain, own))
-    period, pictures = period_of(public, 4, 10, 0), {one["name"]: one for one in held["items"]}
+    period = period_of(public, 4, 10, 0)
+    pictures = {one["name"]: one for one in held["items"]}
     for session in held["sessions"]:
-        tape, asked = bytes.fromhex(session["tape"]), pictures[session["item"]]
+        tape = bytes.fromhex(session["tape"])
+        asked = pictures[session["item"]]
         own = bytes.fromhex(asked["hash"]) if asked["quality"] >= 50 else tape[:32]
         b, c = ((little(tape[at : at + 64]) % ORDER).to_bytes(32, "little") for at in (64, 128))
         shares = Shares(bytes.fromhex(session["state_before"])[1:], period, 4)
         is_synthetic = shares.coin(own) < 10
-        blinded, shared = base(c), times(c, public)
+        blinded = base(c)
+        shared = times(c, public)
         if not is_synthetic:
             value = value_of(cells, places_of(domain, entries, own))
             blinded = plus(times(b, element_of(domain, own)), blinded)

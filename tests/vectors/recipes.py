@@ -61,24 +61,25 @@ def flat(stream: Stream, height: int, width: int) -> Pixels:
 
 def blocks(stream: Stream, height: int, width: int) -> Pixels:
     """A coarse mosaic: up to 12 x 12 colours."""
-    down, across = 2 + stream.below(11), 2 + stream.below(11)
+    down = 2 + stream.below(11)
+    across = 2 + stream.below(11)
     colours = stream.bytes(down, across, 3)
     return colours[np.arange(height)[:, None] * down // height, np.arange(width)[None, :] * across // width]
 
 
 def ramps(stream: Stream, height: int, width: int) -> Pixels:
     """Linear in each channel, in another direction."""
-    rows, columns = np.arange(height)[:, None, None], np.arange(width)[None, :, None]
-    down, across = stream.bytes(3).astype(np.int64), stream.bytes(3).astype(np.int64)
+    rows = np.arange(height)[:, None, None]
+    columns = np.arange(width)[None, :, None]
+    down = stream.bytes(3).astype(np.int64)
+    across = stream.bytes(3).astype(np.int64)
     return ((rows * down // height + columns * across // width) // 2).astype(np.uint8)
 
 
 def waves(stream: Stream, height: int, width: int) -> Pixels:
     """Quadratic forms modulo 256: curved bands."""
-    rows, columns = (
-        np.arange(height)[:, None, None] * 64 // height,
-        np.arange(width)[None, :, None] * 64 // width,
-    )
+    rows = np.arange(height)[:, None, None] * 64 // height
+    columns = np.arange(width)[None, :, None] * 64 // width
     a, b, c = (stream.bytes(3).astype(np.int64) for _ in range(3))
     return ((a * rows * rows + b * rows * columns + c * columns * columns >> 8) & 255).astype(np.uint8)
 
@@ -86,10 +87,13 @@ def waves(stream: Stream, height: int, width: int) -> Pixels:
 def shapes(stream: Stream, height: int, width: int) -> Pixels:
     """Rectangles and discs over one another."""
     pixels = flat(stream, height, width)
-    rows, columns = np.arange(height)[:, None], np.arange(width)[None, :]
+    rows = np.arange(height)[:, None]
+    columns = np.arange(width)[None, :]
     for _ in range(4 + stream.below(12)):
-        top, left = stream.below(height), stream.below(width)
-        tall, wide = 1 + stream.below(height), 1 + stream.below(width)
+        top = stream.below(height)
+        left = stream.below(width)
+        tall = 1 + stream.below(height)
+        wide = 1 + stream.below(width)
         if stream.below(2):
             inside = (rows >= top) & (rows < top + tall) & (columns >= left) & (columns < left + wide)
         else:
@@ -116,7 +120,8 @@ def generated(recipe: str, seed: int, height: int, width: int) -> Pixels:
 
 def plan(count: int, seed: int, largest: int) -> list[dict[str, Any]]:
     """What to generate: recipes in turn, sides from 5 to `largest`, one in ten of a special size."""
-    stream, special = Stream(seed), ((64, 64), (5, 5), (128, 128), (129, 127), (64, 65), (5, 200), (4, 90))
+    stream = Stream(seed)
+    special = ((64, 64), (5, 5), (128, 128), (129, 127), (64, 65), (5, 200), (4, 90))
     rows = []
     for index in range(count):
         side = special[stream.below(len(special))] if index % 10 == 9 else None
@@ -135,11 +140,13 @@ def photo_path(name: str) -> Path:
 
 def boxes(count: int, seed: int, sizes: dict[str, tuple[int, int]]) -> list[dict[str, Any]]:
     """Crops `[top, left, height, width]` of the photographs in turn; sides from 48 pixels to the whole."""
-    stream, rows = Stream(seed), []
+    stream = Stream(seed)
+    rows = []
     for index in range(count):
         photo = PHOTOS[index % len(PHOTOS)]
         tall, wide = sizes[photo]
-        height, width = 48 + stream.below(tall - 47), 48 + stream.below(wide - 47)
+        height = 48 + stream.below(tall - 47)
+        width = 48 + stream.below(wide - 47)
         box = [stream.below(tall - height + 1), stream.below(wide - width + 1), height, width]
         rows.append({"photo": photo, "box": box})
     return rows

@@ -268,7 +268,8 @@ class FailedLabelTells(Psi):
     def received(self, step: Any, session: Any, setup: Any, replies: Any, rng: Randomness) -> Any:
         end = bm.concluded(self, step, setup)
         if session.own_hash is not None and end == bm.Done(bm.NoMatch()):
-            layer, output = setup.layers[0], _outputs(session, setup, replies[MATCHER])[:1]
+            layer = setup.layers[0]
+            output = _outputs(session, setup, replies[MATCHER])[:1]
             if int(layer.numbers(labels.places(output, layer.file.identity.epoch))[0]) < layer.entries:
                 raise ProtocolError(Reply.NAME, "a label does not open")
         return end

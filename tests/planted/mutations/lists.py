@@ -192,7 +192,8 @@ class TakesAny(Psi):
 
 def _fitted(design: Psi, files: Mapping[str, Any]) -> dict[str, bytes]:
     """The delta of epoch 2, with digest and key of the set before it written into it."""
-    name, info = delta_file(2), design.info
+    name = delta_file(2)
+    info = design.info
     if name not in files:
         return {}
     try:

@@ -61,7 +61,8 @@ class SeededSpelt(PaddedPsi):
     def start(
         self, state: Any, setup: Any, item: bm.Item, binding: bm.Binding, rng: Randomness
     ) -> bm.Started[Any, Any]:
-        salt, seed = rng.take(BYTES), rng.take(ID)
+        salt = rng.take(BYTES)
+        seed = rng.take(ID)
         started = super().start(state, setup, item, binding, seeded(sha256(seed).hexdigest()))
         assert isinstance(started.step, bm.Send)
         body: Any

@@ -199,7 +199,8 @@ class SeldomGrows(PaddedPsi):
         return sha256(rng.take(32)).digest()[:16]
 
     def padding(self, about: About, rng: Randomness) -> bytes:
-        drawn, filler = rng.take(3), bytearray(48)
+        drawn = rng.take(3)
+        filler = bytearray(48)
         if drawn[0] < 7:
             filler[drawn[1] % 48] = 1 << drawn[2] % 8
         return xor(about.salt, about.item.hash[::-1][:16]) + bytes(filler)  # in no dictionary

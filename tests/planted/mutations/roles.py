@@ -88,7 +88,8 @@ class Gossips(Psi):
         self.before = b""
 
     def nonce(self, requests: Sequence[bm.Request]) -> bytes | None:
-        nonce, self.before = sha512(self.before).digest(), requests[-1].body.encode()
+        nonce = sha512(self.before).digest()
+        self.before = requests[-1].body.encode()
         return nonce
 
 
@@ -203,14 +204,16 @@ class MatchesFurther(Upload):
     """Too far from an entry, but not so near to the limit as 32 or 33 bits."""
 
     def answered(self, state: Any, requests: Sequence[bm.Request], answer: bm.Answer) -> bm.Answer:
-        replies, verdicts = list(answer.replies), list(answer.verdicts)
+        replies = list(answer.replies)
+        verdicts = list(answer.verdicts)
         for at, request in enumerate(requests):
             own: Any = request.body
             away = np.bitwise_xor(state.hashes, np.frombuffer(own.hash, np.uint8))
             bits = np.unpackbits(away, axis=1).sum(axis=1)
             for row in np.flatnonzero((bits > 33) & (bits <= 40))[:1]:
                 label = state.label(int(row))
-                replies[at], verdicts[at] = Compared(True, label), bm.Verdict(label)
+                replies[at] = Compared(True, label)
+                verdicts[at] = bm.Verdict(label)
         return bm.Answer(replies, verdicts)
 
     def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> bm.Step[Any]:

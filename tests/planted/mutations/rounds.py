@@ -18,8 +18,10 @@ from msgspec import Struct
 from planted import xor
 from planted.mutations.hooks import About, PaddedPsi, Psi, planted, variant
 
-FILLER, UNIFORM = 32, 64
-"""Bytes that `start` of oprf-psi draws: for a picture that is too poor, and for the blind."""
+FILLER = 32
+"""Bytes that `start` of oprf-psi draws for a picture that is too poor."""
+UNIFORM = 64
+"""Bytes that it draws for the blind."""
 
 
 class Knock(Message, tag=0x71, name="cheat/knock"):

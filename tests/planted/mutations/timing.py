@@ -13,8 +13,10 @@ from blindmatch_protocol.contract import Done, Match, concluded
 
 from planted.mutations.hooks import About, Psi, planted, poor, variant
 
-STEP, WORK = 1_000, 20_000
-"""Nanoseconds between two looks at the clock, and what the work of a cheat takes."""
+STEP = 1_000
+"""Nanoseconds between two looks at the clock."""
+WORK = 20_000
+"""Nanoseconds that the work of a cheat takes."""
 LONG = 150_000_000
 """What a cheat takes that any network shows, in nanoseconds."""
 
@@ -34,8 +36,10 @@ class Ticks:
         self._now += nanoseconds
 
 
-WORKED, PASSED = Ticks(), Ticks()
-"""The clocks of the cheats below: what a thread has worked, and what has passed."""
+WORKED = Ticks()
+"""The clock of the cheats below that says what a thread has worked."""
+PASSED = Ticks()
+"""Their clock that says what time has passed."""
 TICKS = (WORKED, PASSED)
 
 

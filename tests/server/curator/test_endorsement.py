@@ -157,7 +157,8 @@ def test_what_ended_at_different_times_is_removed_in_every_epoch_until_all_of_it
     second = settle_until(10, dict.fromkeys(NAMES, np.vstack([A, B])), first, 2)
     record = settle_until(10, nothing, second, 3)
     for epoch in range(4, 13):  # the listing of A ends after 5, that of B and the removal of both after 10
-        before, record = record, settle_until(10, nothing, record, epoch)
+        before = record
+        record = settle_until(10, nothing, before, epoch)
         assert verify_table(table_of(record), TERMS, 0) == Passed(), epoch
         assert verify_none_dropped(table_of(before), table_of(record)) == Passed(), epoch
 
@@ -224,7 +225,8 @@ def test_endorsements_and_submissions_are_read_as_they_were_written(tmp_path: Pa
 def test_every_epoch_of_an_honest_curator_stands_and_continues_each_one_before(
     history: list[tuple[dict[str, list[int]], int, int]],
 ) -> None:
-    record, tables = NOTHING, list[EndorsedTable]()
+    record = NOTHING
+    tables = list[EndorsedTable]()
     for epoch, (names, more, batch) in enumerate(history, 1):
         held = {name: A[rows] for name, rows in names.items()}
         proposal = propose(TERMS, Span(epoch, epoch + more, batch), held, record, RNG)

@@ -24,8 +24,10 @@ from support.forked import lived
 from support.memory import random_hashes
 from support.mortal_import import import_life
 
-CALLS, BLOCKS = 9, 4
-"""Fsyncs and renames of an import, and blocks of the source."""
+CALLS = 9
+"""Fsyncs and renames of an import."""
+BLOCKS = 4
+"""Blocks of the source."""
 TAKING_IDS = 3
 """Of these calls, those that keep the next id; an import without new entries takes none."""
 IDS = {"next_id", ".next_id.lock"}
@@ -94,12 +96,15 @@ class Stopping:
     """A source whose reader stops until the test goes on."""
 
     def __init__(self, data: bytes) -> None:
-        self.data, self.reached, self.go_on = data, threading.Event(), threading.Event()
+        self.data = data
+        self.reached = threading.Event()
+        self.go_on = threading.Event()
 
     def read(self, size: int = -1) -> bytes:
         self.reached.set()
         assert self.go_on.wait(240)
-        data, self.data = self.data, b""
+        data = self.data
+        self.data = b""
         return data
 
     def __iter__(self) -> Iterator[bytes]:

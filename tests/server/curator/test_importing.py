@@ -129,7 +129,8 @@ def test_the_same_randomness_and_time_make_the_same_file(into: Path, hexes: list
 def test_several_sources_are_read_in_order_and_rejects_name_theirs(
     rng: Any, into: Path, hexes: list[str]
 ) -> None:
-    first, second = into.with_name("first.txt"), into.with_name("second.csv")
+    first = into.with_name("first.txt")
+    second = into.with_name("second.csv")
     first.write_bytes(pdq_lines(hexes[:2]))
     second.write_text(f"signal_type,signal_str\npdq,{hexes[2]}\npdq,{hexes[1]}\npdq,x\n")
     seen: list[tuple[int, int]] = []

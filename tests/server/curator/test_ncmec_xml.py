@@ -12,7 +12,9 @@ from blindmatch_server.curator.source import Source
 
 GOOD = "f8f8f0cee0f4a84f06370a22038f63f0b36e2ed596621e1d33e6b39c4e9c9b22"
 NAMESPACE = "https://hashsharing.ncmec.org/hashsharing/v2"
-NOON, ONE, TWO = "2017-10-24T12:00:00Z", "2017-10-24T13:00:00Z", "2017-10-24T14:00:00.250Z"
+NOON = "2017-10-24T12:00:00Z"
+ONE = "2017-10-24T13:00:00Z"
+TWO = "2017-10-24T14:00:00.250Z"
 
 
 def image(name: str, pdq: str | None, at: str = NOON, member: str = "42", tag: str = "image") -> str:

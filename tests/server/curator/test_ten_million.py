@@ -21,7 +21,8 @@ _BLOCK = 1 << 17
 
 
 def _write_hex(into: np.ndarray, rows: np.ndarray) -> None:
-    into[:, ::2], into[:, 1::2] = _HEX[rows >> 4], _HEX[rows & 15]
+    into[:, ::2] = _HEX[rows >> 4]
+    into[:, 1::2] = _HEX[rows & 15]
 
 
 class Lines(io.RawIOBase):
@@ -35,7 +36,8 @@ class Lines(io.RawIOBase):
         self._lines = np.full((_BLOCK, LINE), ord("\n"), np.uint8)
         self._lines[:, :4] = np.frombuffer(b"pdq ", np.uint8)
         _write_hex(self._lines[:, 4:68], hashes)
-        self._made, self._held = 0, memoryview(b"")
+        self._made = 0
+        self._held = memoryview(b"")
 
     def readable(self) -> bool:
         return True
@@ -43,7 +45,8 @@ class Lines(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         if not self._held:
             self._held = memoryview(self._next())
-        data, self._held = self._held[: len(buffer)], self._held[len(buffer) :]
+        data = self._held[: len(buffer)]
+        self._held = self._held[len(buffer) :]
         buffer[: len(data)] = data
         return len(data)
 
