@@ -155,8 +155,14 @@ def test_where_growth_was_not_resolved_no_cell_gives_a_longer_list_without_it(
     made: Drawn, sheet: str
 ) -> None:
     """3a stood with 27,700 cores at 3,004 and at 49,152 entries, and a slope of -4,650 to 8,950."""
-    assert "27 700 (49 152 entries; no growth resolved)" in _words(_part(made, "cost-lists"))
-    assert "3a, 49 152 entries, no growth resolved; not known beyond" in _words(_part(made, "cost"))
+    assert (
+        "at least 27 700 (49 152 entries; declared to grow with the list; by how much, not resolved)"
+        in _words(_part(made, "cost-lists"))
+    )
+    assert (
+        "At least 27 700 server cores (3a, 49 152 entries, declared to grow with the list; by how much, not"
+        in _words(_part(made, "cost"))
+    )
     assert "116 (24 032 entries)" in _words(_part(made, "cost-lists"))
     assert "same lists (no growth where none was resolved)" in sheet
 
@@ -332,3 +338,31 @@ def test_every_letter_of_the_page_stands_on_the_sheet(made: Drawn, sheet: str) -
     letters = [_words(row)[0] for row in _table(tree, "Found, by how").iter("tr")][1:]
     assert letters == ["A", "B", "C", "D"]
     assert "D near, 72.1 %" in sheet
+
+
+def test_the_legend_of_who_sees_what_does_not_speak_for_a_design_without_a_centre(made: Drawn) -> None:
+    """It gave the centre of the design without detection picture, account and outcome."""
+    row = next(one for one in _part(made, "matrix").iter("tr") if "E2EE, no detection" in _words(one))
+    assert "centre: none of the four" in "".join(row.itertext())
+
+
+def test_where_no_session_was_audited_no_byte_is_said_to_be_undeclared(made: Drawn, sheet: str) -> None:
+    assert "no session to look at" in made.opened("provider-scan.sees")
+    rows = [_words(one) for one in fromstring(made.sheet).iter("tr")]
+    assert next(one for one in rows if "No E2EE, provider detects" in one).endswith(
+        "an audit of what leaves devices"
+    )
+
+
+def test_what_a_role_can_do_with_its_key_stands_among_the_kinds_of_abuse(made: Drawn) -> None:
+    said = " ".join(_line(_part(made, "topics"), "List opened, or matches hidden, by who answers"))
+    assert "matcher reads the whole list" in said and "matcher tests any guess against the list" in said
+    assert "matcher makes matches go unseen" in said
+
+
+def test_attacks_that_go_for_every_messenger_are_not_said_to_be_unplayed(made: Drawn) -> None:
+    assert "no attacks file beside this run" not in made.opened("none.abuse")
+
+
+def test_who_must_join_includes_whoever_sees_when_messages_leave(made: Drawn, sheet: str) -> None:
+    assert "unless matcher and provider join, or others who see when messages leave help" in sheet

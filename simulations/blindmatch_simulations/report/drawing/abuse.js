@@ -139,6 +139,7 @@ const TOPICS = () => [
   ["Other lists", (row) => listAbuse(row)],
   ["Forced reports", forced],
   ["Search for anything", (row) => withFact(row, (one) => one.fact.topic === "search")],
+  ["List opened, or matches hidden, by who answers", (row) => withFact(row, (one) => ["list", "hide"].includes(one.fact.topic) && one.by.every((parties) => !parties.includes("device")))],
   ["List opened by clients", extraction],
   ["Logs joined", joined],
   ["Listed picture rebuilt from stolen files", (row) => figFull(row, "depicted")],

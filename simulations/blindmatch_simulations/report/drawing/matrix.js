@@ -116,7 +116,7 @@ const abuseEvidence = (row) =>
       ])
       .concat([
         ["other lists", listAbuse(row)],
-        ["attacks of this run", attacksOn(row) || "not measured: no attacks file beside this run"],
+        ["attacks of this run", attacksOn(row) || (attackRows().length ? "none on this design; those that go for all of its kind are below" : "not measured: no attacks file beside this run")],
         ["attacks not played", notPlayedOn(row) || "none"],
         ["row in results.json", h`rows, id <code>${row.id}</code>, design, <code>declared</code>`],
       ]),

@@ -182,10 +182,13 @@ const costEvidence = (row, n) => {
     ["row in results.json", h`rows, id <code>${row.id}</code>, figures`],
   ]);
 };
+// a design that says its work is linear in the list grows, even where these runs cannot tell how much
+const declaresGrowth = (row) => unresolved(row, "server_growth_u") && /work is linear/.test(figureOf(row, "server_growth_u").why || "");
+const NO_GROWTH = (row) => (declaresGrowth(row) ? "declared to grow with the list; by how much, not resolved" : "no growth resolved");
 const coresAt = (row, n, where) => {
   const found = cores(row, n);
-  const grown = n > entries(row) && unresolved(row, "server_growth_u") ? "; no growth resolved" : "";
-  const words = found ? (asksNobody(row) ? "no server asked" : h`${between(found[0], found[1])} (${number(n)} entries${grown})`) : absent("");
+  const grown = n > entries(row) && unresolved(row, "server_growth_u") ? `; ${NO_GROWTH(row)}` : "";
+  const words = found ? (asksNobody(row) ? "no server asked" : h`${declaresGrowth(row) ? "at least " : ""}${between(found[0], found[1])} (${number(n)} entries${grown})`) : absent("");
   return opens(where, withLife(row, words), () => costEvidence(row, n));
 };
 const costAt = (row, n, where) => {

@@ -89,12 +89,16 @@ const seenBy = (row, party) => {
 const sight = (row) =>
   ["device", "provider", ...servers(row), "centre"].filter((party) => takesPart(row, party)).map((party) => ({party, things: seenBy(row, party)}));
 // as drawn: of every picture a centre has the voucher, and whose it is; the picture of those that it opens alone
-const drawnOf_ = (row) =>
-  sight(row).flatMap((box) => {
+// what a legend says of those who are not drawn does not hold where a design has none
+const drawnOf_ = (row) => {
+  const boxes = sight(row),
+    none = boxes.some((box) => box.party === "centre") ? [] : [{party: "centre", things: {}}];
+  return [...boxes, ...none].flatMap((box) => {
     if (box.party !== "centre" || !vouches(row)) return [box];
     const {picture, ...every} = box.things;
     return [{party: box.party, things: every, of: "every voucher"}, ...(picture ? [{party: box.party, things: {picture}, of: "what it opens"}] : [])];
   });
+};
 
 const BOX = 54;
 const icon = (thing, state, x) =>
@@ -149,7 +153,7 @@ const sees = (row) => {
         ])
         .concat([
           ["learns the outcome", row.design.learns.join(", ")],
-          ["undeclared bytes, in an audit", shown("undeclared_bytes", figureOf(row, "undeclared_bytes"))],
+          ["undeclared bytes, in an audit", row.audit.sessions ? shown("undeclared_bytes", figureOf(row, "undeclared_bytes")) : "no session to look at"],
           [
             "row in results.json",
             h`rows, id <code>${row.id}</code>, design, <code>declared</code> and <code>checks</code>, tightness`,

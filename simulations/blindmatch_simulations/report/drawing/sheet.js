@@ -61,7 +61,7 @@ const unlessJoined = (row) => {
   const tells = ({adversary, parties, facts}) =>
     adversary === "semi-honest" && parties.length > 1 && parties.includes("provider") && facts.some(({shows}) => shows.includes("account"));
   const found = smallest(row.design.declared.filter(tells).map((one) => one.parties));
-  return found.length ? `, unless ${found.map((parties) => parties.map(partyName).join(" and ")).join(", or ")} join` : "";
+  return found.length ? `, unless ${found.map((parties) => parties.map(partyName).join(" and ")).join(", or ")} join, or others who see when messages leave help` : "";
 };
 const innocent = (row) => {
   const parties = sight(row)
@@ -223,6 +223,7 @@ const unknown = (row) => {
     open ? `${open} of ${row.checks.length} checks not run` : "",
     ...Object.keys(LOOKED).map((name) => {
       const figure = figureOf(row, name);
+      if (name === "undeclared_bytes" && !row.audit.sessions && row.design.relation !== "nothing") return "an audit of what leaves devices";
       return figure.value === null && !figure.why.startsWith(NOTHING) ? LOOKED[name] : "";
     }),
   ].filter(Boolean);
