@@ -307,8 +307,8 @@ def test_how_long_a_list_a_devices_work_is_known_for_is_said_of_all_designs(made
 def test_what_was_searched_for_and_timed_is_told_alike_in_assumptions_and_sheet(made: Drawn) -> None:
     page = _words(made.tree())
     assert "no collisions are searched for here" not in page
-    assert "of collisions, only grey pictures that the attack on the hash makes match" in page
-    assert "colliding photographs: only grey pictures are made to match here" in page
+    assert "of collisions, grey pictures that the attack on the hash makes match, and generated" in page
+    assert "colliding photographs: grey pictures and generated look-alikes are made to match" in page
     assert "which is counted, not timed" in page
     assert "which was counted, not timed" in _words(fromstring(made.sheet))
 

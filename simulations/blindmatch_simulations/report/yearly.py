@@ -128,7 +128,9 @@ def inputs() -> list[Input]:
             "threshold", "matches before a published design opens anything", 30, 1, 1000, "a published design"
         ),
         Input("items", "pictures an account and year", sent.value * YEAR, 0, 1e9, yearly),
-        Input("rate", "false matches a picture", rate["high"], 0, 1, upper, rate["provenance"]),
+        Input(
+            "rate", "false matches a picture, for a threshold", rate["high"], 0, 1, upper, rate["provenance"]
+        ),
         Input("price", "euro a gigabyte", price["value"], 0, 1e6, price["source"], price["provenance"]),
     ]
 
