@@ -365,12 +365,12 @@ def test_attacks_that_go_for_every_messenger_are_not_said_to_be_unplayed(made: D
 
 
 def test_who_must_join_includes_whoever_sees_when_messages_leave(made: Drawn, sheet: str) -> None:
-    assert "unless matcher and provider join, or others who see when messages leave help" in sheet
+    assert "unless matcher and provider join, or whoever sees when messages leave helps" in sheet
 
 
 def test_words_for_every_design_name_the_one_that_they_do_not_hold_for(made: Drawn, sheet: str) -> None:
     page = _words(made.tree())
-    assert "unless devices demand that others endorse it" in sheet
+    assert "unless others must endorse it" in sheet
     assert "second hash runs in every assessment, but for 1d" in page
     assert "by kind of picture where the run has them" not in page
     assert "that it opens is declared by" in page

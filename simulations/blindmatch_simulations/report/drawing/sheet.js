@@ -61,7 +61,7 @@ const unlessJoined = (row) => {
   const tells = ({adversary, parties, facts}) =>
     adversary === "semi-honest" && parties.length > 1 && parties.includes("provider") && facts.some(({shows}) => shows.includes("account"));
   const found = smallest(row.design.declared.filter(tells).map((one) => one.parties));
-  return found.length ? `, unless ${found.map((parties) => parties.map(partyName).join(" and ")).join(", or ")} join, or others who see when messages leave help` : "";
+  return found.length ? `, unless ${found.map((parties) => parties.map(partyName).join(" and ")).join(", or ")} join, or whoever sees when messages leave helps` : "";
 };
 const innocent = (row) => {
   const parties = sight(row)
@@ -194,7 +194,7 @@ const imitatedOn = (row) =>
   glue(
     attackRows()
       .filter((one) => one.parameters.design === row.id && one.succeeded && now.sources.imitated[one.trace?.exposes])
-      .map((one) => h`; ${byAttackers(one)} alone, ${now.sources.imitated[one.trace.exposes]} ${soft(h`(${called(one.trace.notices)})`)}`),
+      .map((one) => h`; here ${byAttackers(one)} alone, played`),
     "",
   );
 const worst = (row) => {
@@ -260,7 +260,7 @@ const SHEET = () => [
   ["Option, design", null],
   ["Who learns what of an innocent picture", innocent],
   ["Found, each edit alike (letter: above)", finds],
-  [`A user's year: device's CPU, to the longest list it was measured with (${longestRun()} entries, by design; beyond: not known); data, its price, ${listed()} to ${rounded(realList())}`, userPays],
+  [`A user's year: device's CPU, to the longest list measured (${longestRun()} entries, by design; beyond: not known); data, its price, ${listed()} to ${rounded(realList())}`, userPays],
   ["Run by; server cores for a million pictures a day, same lists (no growth where none was resolved)", mustRun],
   ["Whose stolen files, beside curator's and centre's, tell what of a listed picture", stolen],
   ["Worst abuse declared, or played (who would notice)", worst],
@@ -379,7 +379,7 @@ const sheetPart = () => {
     foundSaid(),
     h`<b>Innocent pictures matched: not known.</b> ${falseSaid(behaviourOf(designs().find((row) => row.design.relation === "near" && behaviourOf(row)?.false) || {})?.false, "sheet")}`,
     h`<b>A person wrongly reported</b>, in this prototype: a second hash must agree${guess.length ? h` (not in ${named(guess)})` : ""} and a person decide; ${withstoodOf(now.sources.after[0].attacks)} ${forcedEnds()}A device that reports says so at once${caught.length ? h`; where the provider does (${named(caught)}), the sender is told only later, when a person has decided` : ""}${counts.length ? "; of opened vouchers, nothing" : ""}. A sender who is told can complain, which shows the match to whoever sees the traffic. Errors, arrests, blocked accounts: not measured.`,
-    h`<b>In every design</b> the provider knows who sends to whom, when and how much, and can read those who never compared keys; where pictures are reported, it may notice that a report follows (declared; the options say where a check looked for it). Where there is a list, curator and centre hold it; the curator can list anything, unless devices demand that others endorse it. ${keysSaid()}`,
+    h`<b>In every design</b> the provider knows who sends to whom, when and how much, and can read those who never compared keys; where pictures are reported, it may notice that a report follows (declared; the options say where a check looked for it). Where there is a list, curator and centre hold it; the curator can list anything, unless others must endorse it. ${keysSaid()}`,
     h`<b>Threshold</b>: ${counts.length ? h`a voucher leaves for every picture; the centre can open those that match, ${thresholdSaid(counts)}. Below, cryptography hides pictures, not how many were sent or look listed.` : "none measured."}`,
     h`<b>Abuse</b>: ${exposedSaid()}`,
     h`<b>Nobody measured</b> real lists, real traffic, decisions of people, leaks by computing time or power (but for whether outcomes differ in time, and for guesses that the work of trying vouchers tells, which was counted, not timed: see the attacks), a country's scale. Options are not ranked.`,
