@@ -467,7 +467,7 @@ def claim_sheet_table(made: Committed, table: Element, ledger: Ledger) -> None:
     assert len(set(lengths)) == 1, "designs with lists of different lengths"
     ledger.claim(
         head,
-        rf"it was measured with \({N} to {N} entries, by design; beyond: not known\); "
+        rf"longest list measured \({N} to {N} entries, by design; beyond: not known\); "
         rf"data, its price, {N} entries to {N}",
         Derived(min(longest), "the longest list of the design that was timed over the shortest ones", 2),
         Derived(max(longest), "the longest list that a design was timed over", 2),

@@ -194,7 +194,7 @@ const imitatedOn = (row) =>
   glue(
     attackRows()
       .filter((one) => one.parameters.design === row.id && one.succeeded && now.sources.imitated[one.trace?.exposes])
-      .map((one) => h`; here ${byAttackers(one)} alone, played`),
+      .map((one) => h`; here ${byAttackers(one)} alone, played ${soft(h`(${called(one.trace.notices)})`)}`),
     "",
   );
 const worst = (row) => {
