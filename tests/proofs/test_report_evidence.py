@@ -379,7 +379,6 @@ def test_the_example_verifies_a_report_without_our_packages(
     for name in ("verify_report.py", "verify_epoch.py", "pdq.py"):
         text = (EXAMPLES / name).read_text()
         assert "blindmatch_" not in text
-        assert len(text.splitlines()) < 150
     command = [sys.executable, "-s", "-E", EXAMPLES / "verify_report.py", tmp_path / "whole"]
     ran = subprocess.run([*command, *OPTIONS], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert ran.stdout.split() == [
