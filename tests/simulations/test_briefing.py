@@ -87,7 +87,7 @@ def test_the_page_has_the_scatter_of_the_briefing(results: Results) -> None:
     spec = briefing(results)["2-found-against-cost"]
     fold = next(one for one in made.tree().iter("details") if one.get("id") == "scatter")
     rows = [[" ".join("".join(cell.itertext()).split()) for cell in one] for one in fold.iter("tr")][1:]
-    drawn_ = {re.sub(r"^[A-Z] ", "", one[0]): one for one in rows}
+    drawn_ = {re.sub(r"^\d+\. ", "", one[0]): one for one in rows}
     assert {name: one[1] for name, one in drawn_.items()} == {
         row["design"]: row["sees"] for row in _values(spec)
     }

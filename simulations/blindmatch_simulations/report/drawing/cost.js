@@ -87,7 +87,7 @@ const scatterPart = (rows) => {
     return h`<path class="grid" d="M${x(cost[1])} ${py}H${x(cost[2])}M${px} ${y(found[1])}V${y(found[2])}"/><path d="${shape}" fill="${colour}" transform="translate(${px} ${py})"/><text class="letter" x="${px}" y="${py + 20 + 13 * close}" text-anchor="middle">${at + 1}</text>`;
   });
   const key = glue(MOST_SEEN.map(([name, colour, shape]) => h`<svg class="key" viewBox="-9 -9 18 18" width="14" height="14" aria-hidden="true"><path d="${shape}" fill="${colour}"/></svg> ${name}`), "; ");
-  const lines = points.map(({row}, at) => [h`<b>${at + 1}</b> ${code(row)}`, MOST_SEEN[mostSeen(row)][0], figFull(row, best(row, "recall_pairs")), fig(row, dear(row))]);
+  const lines = points.map(({row}, at) => [h`<b>${at + 1}.</b> ${code(row)}`, MOST_SEEN[mostSeen(row)][0], figFull(row, best(row, "recall_pairs")), fig(row, dear(row))]);
   const without = rows.filter((row) => !known.includes(row));
   return fold("scatter", "Found against cost, by who sees what", [
     para(h`Up: found, of copies within 31 bits; to the right: CPU of the servers, ms a picture, at this run\u2019s list, the larger of answers alone and of deployed servers. Shape and colour, the most that a party beyond both ends gets of an innocent picture: ${key}.`),
