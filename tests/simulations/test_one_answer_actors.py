@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
-from xml.etree.ElementTree import Element
 
 import pytest
 from blindmatch_simulations.evaluation.assess.results import ATTACKS as ATTACKS_FILE
@@ -17,8 +15,8 @@ from blindmatch_simulations.evaluation.attacks.table import ATTACKS
 from blindmatch_simulations.measure.results import encode
 from defusedxml.ElementTree import fromstring
 from support.drawn import Drawn, drawn
+from support.sample_page import SAMPLE, part_of, words_of
 
-SAMPLE = Path(__file__).parents[2] / "docs" / "sample"
 PLAYED = {
     "unmeasured-code": ("enclave",),
     "broken-attestation": ("enclave",),
@@ -47,20 +45,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
     return drawn(folder, check_folder(folder))
 
 
-def _words(one: Element) -> str:
-    return " ".join("".join(one.itertext()).replace("\u00a0", " ").replace("\u202f", " ").split())
-
-
 def _sheet_cells(made: Drawn, head: str) -> list[str]:
     """Words of the cells of the sheet's row of an option."""
     rows = [one for one in fromstring(made.sheet).iter("tr") if one.find("td") is not None]
-    return next([_words(one) for one in row] for row in rows if head in _words(row[0]))
+    return next([words_of(one) for one in row] for row in rows if head in words_of(row[0]))
 
 
 def _line(made: Drawn, ident: str, head: str) -> str:
     """The line of a part's tables that begins with `head`."""
-    (part,) = (one for one in made.tree().iter() if one.get("id") == ident)
-    return next(_words(row) for row in part.iter("tr") if len(row) and _words(row[0]).startswith(head))
+    rows = part_of(made, ident).iter("tr")
+    return next(words_of(row) for row in rows if len(row) and words_of(row[0]).startswith(head))
 
 
 def test_whoever_looks_at_every_picture_of_an_imitated_enclave_is_named_alike(made: Drawn) -> None:
@@ -98,14 +92,14 @@ def test_an_attack_is_by_the_parties_that_its_design_has(made: Drawn) -> None:
 
 
 def test_an_actor_gets_nothing_more_in_attacks_that_were_played_alone(made: Drawn) -> None:
-    (part,) = (one for one in made.tree().iter() if one.get("id") == "actors")
-    firsts = [_words(row[0]) for row in part.iter("tr") if len(row)]
+    part = part_of(made, "actors")
+    firsts = [words_of(row[0]) for row in part.iter("tr") if len(row)]
     assert NOTHING_PLAYED in firsts and "nothing more" not in firsts
-    assert "what is declared besides" in _words(part)
+    assert "what is declared besides" in words_of(part)
 
 
 def test_a_user_who_tries_edits_on_a_model_is_counted_among_users(made: Drawn) -> None:
     assert Actor.USER in ATTACKS["tried-edits"].means.actors
     assert Actor.USER in ATTACKS["fixed-edits"].means.actors
-    assert "user who cheats 1 (0; 1)" in _words(fromstring(made.sheet))
+    assert "user who cheats 1 (0; 1)" in words_of(fromstring(made.sheet))
     assert "which edit is not flagged" in _line(made, "actors", "which edit is not flagged")

@@ -31,6 +31,7 @@ from blindmatch_protocol.codec.randomness import Randomness, Recording, replayed
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import UNBOUND, Role
 from blindmatch_protocol.contract.steps import Done, Send, Voucher
+from blindmatch_protocol.group import SCALAR_BYTES
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published, lowered
@@ -68,7 +69,6 @@ LEAST_BYTES: Final = 16
 LEAST_DRAWN: Final = 4
 """Bytes that a field of varying length must have before the zeros at its end, or it may come twice."""
 LEAST_BITS: Final = 120
-SCALAR_BYTES: Final = 32
 FEW: Final = 3
 """Entries of the sets that are published to look at their keys."""
 DEEP: Final = 4

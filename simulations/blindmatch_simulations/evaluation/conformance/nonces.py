@@ -33,11 +33,10 @@ from typing import Any, Final, TypeAlias
 import msgspec
 import numpy as np
 from blindmatch_protocol.contract import Role
-from blindmatch_protocol.group import ORDER, sodium
+from blindmatch_protocol.group import ORDER, SCALAR_BYTES, sodium
 
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError
 
-SCALAR_BYTES: Final = 32
 DEEP: Final = 4
 MOST: Final = 96
 """Elements of one sequence, and rows of one array, in which a key is looked for."""
@@ -59,7 +58,7 @@ def find_keys(state: Any, public: Collection[bytes]) -> list[int]:
 
 def respell_key(state: Any, key: int) -> bool:
     """Put `key` plus the group's order in the place of `key` in a role's state; did the state hold it?"""
-    return _respelt(state, key, DEEP)[1]
+    return _respell(state, key, DEEP)[1]
 
 
 def check_nonces(role: Role, key: int, first: Proofs, respelt: Proofs) -> int:
@@ -82,7 +81,7 @@ def check_nonces(role: Role, key: int, first: Proofs, respelt: Proofs) -> int:
 
 
 def _nonce(proof: tuple[int, int], key: int, sign: int) -> int:
-    """r = s + c*k (RFC 9497, section 2.2.1: s = r - c*k), or s - c*k."""
+    """Return the nonce r = s + c*k (RFC 9497, section 2.2.1: s = r - c*k), or s - c*k."""
     challenge, response = proof
     return (response + sign * challenge * key) % ORDER
 
@@ -98,7 +97,7 @@ def _is_array_of_scalars(held: Any) -> bool:
 
 
 def _numbers(held: Any, depth: int) -> Iterator[int]:
-    """Every number, and every 32 bytes as one, in an object, in its attributes and in theirs."""
+    """Yield every number, and every 32 bytes as one, in an object, in its attributes and in theirs."""
     match held:
         case bool() | None:
             return
@@ -117,8 +116,8 @@ def _numbers(held: Any, depth: int) -> Iterator[int]:
                 yield from _numbers(getattr(held, name, None), depth - 1)
 
 
-def _respelt(held: Any, key: int, depth: int) -> tuple[Any, bool]:
-    """What takes the place of a value, and whether the key was in it; objects are changed as they are."""
+def _respell(held: Any, key: int, depth: int) -> tuple[Any, bool]:
+    """Return what takes the place of a value, and whether the key was in it; objects are changed in place."""
     other = key + ORDER
     match held:
         case bool() | None:
@@ -129,16 +128,16 @@ def _respelt(held: Any, key: int, depth: int) -> tuple[Any, bool]:
             raw = key.to_bytes(SCALAR_BYTES, "little")
             return (other.to_bytes(SCALAR_BYTES, "little"), True) if held == raw else (held, False)
         case tuple() | list():
-            parts = [_respelt(part, key, depth) for part in held[:MOST]]
+            parts = [_respell(part, key, depth) for part in held[:MOST]]
             changed = any(is_changed for _, is_changed in parts)
             made = [part for part, _ in parts] + list(held[MOST:])
             return (type(held)(made), True) if changed and type(held) in (tuple, list) else (held, False)
         case _ if _is_array_of_scalars(held):
-            return _respelt_rows(held, key)
+            return _respell_rows(held, key)
         case _ if depth and hasattr(type(held), "__module__"):
             changed = False
             for name in _attributes(held):
-                made, is_changed = _respelt(getattr(held, name, None), key, depth - 1)
+                made, is_changed = _respell(getattr(held, name, None), key, depth - 1)
                 if is_changed:
                     _set_attribute(held, name, made)
                     changed = True
@@ -146,7 +145,7 @@ def _respelt(held: Any, key: int, depth: int) -> tuple[Any, bool]:
     return held, False
 
 
-def _respelt_rows(held: Any, key: int) -> tuple[Any, bool]:
+def _respell_rows(held: Any, key: int) -> tuple[Any, bool]:
     rows = held.reshape(-1, SCALAR_BYTES)
     found = (rows == np.frombuffer(key.to_bytes(SCALAR_BYTES, "little"), np.uint8)).all(axis=1)
     if not found.any():

@@ -38,7 +38,7 @@ from typing import Any, Final, TypeAlias
 
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import CERTIFYING, UNBOUND, Request, Role
-from blindmatch_protocol.group import ORDER, sodium
+from blindmatch_protocol.group import ORDER, SCALAR_BYTES, sodium
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published
 from blindmatch_simulations.evaluation.conformance.leakage.pinning import Fields, compare, name_fields
@@ -48,7 +48,6 @@ from blindmatch_simulations.testbed.inprocess.leaves import fields_of
 from blindmatch_simulations.testbed.inprocess.steps import sent
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
-SCALAR_BYTES: Final = 32
 PICTURES: Final = 12
 """Pictures whose two questions are answered one by one, and all in one batch."""
 HISTORY: Final = 3
@@ -94,19 +93,19 @@ def check_proofs(fixtures: Fixtures) -> Passed:
 
 
 def windows(fixtures: Fixtures) -> frozenset[bytes]:
-    """Everything in the set-up that may be a public key."""
+    """Return everything in the set-up that may be a public key."""
     raws = as_published(fixtures).deployed.build.setup_files.values()
     return frozenset(raw[at : at + SCALAR_BYTES] for raw in raws for at in range(len(raw) - SCALAR_BYTES + 1))
 
 
 def proofs_in(replies: Iterable[Message]) -> list[Proof]:
-    """What can be read as proofs, in all replies that have them; see `proofs_by_field`."""
+    """Return what can be read as proofs, in all replies that have them; see `proofs_by_field`."""
     return [proof for proofs in proofs_by_field(replies).values() for proof in proofs]
 
 
 def proofs_by_field(replies: Iterable[Message]) -> dict[tuple[str, str], list[Proof]]:
-    """What can be read as proofs, by field: fields that are two scalars, or two in a row that are one each,
-    in all replies that have them."""
+    """Return what can be read as proofs, by field: fields that are two scalars, or two in a row that are one
+    each, in all replies that have them."""
     found: dict[tuple[str, str], list[Proof]] = defaultdict(list)
     for reply in replies:
         leaves = [(path, value) for path, value in fields_of(reply) if isinstance(value, bytes)]
@@ -182,7 +181,7 @@ class _Asked:
         return [reply for reply in replies if isinstance(reply, Message)]
 
     def check_history(self) -> None:
-        """The first question is answered alike after two histories, with fresh randomness each time."""
+        """Make sure that the first question is answered alike after two histories, with fresh randomness."""
         found = compare(partial(self._after, 0), partial(self._after, 1))
         if found is not None:
             raise BrokenError(
@@ -192,7 +191,7 @@ class _Asked:
             )
 
     def _after(self, which: int, again: int) -> Fields:
-        """What the reply to the first question is after one of two histories."""
+        """Return the fields of the reply to the first question after one of two histories."""
         state = self.open_again()
         history = self.requests[1 + which * HISTORY :][:HISTORY]
         for at, request in enumerate([*history, self.requests[0]]):

@@ -85,10 +85,12 @@ const withFact = (row, wanted) => {
     ? opens(place(row.id, "abuse", found[0].name), glue(found.map(abuseLine), "; "), () => abuseEvidence(row))
     : NONE;
 };
+// attacks that succeeded on a design, and exposed one of some things
+const exposedOn = (row, things) => attackRows().filter((one) => one.parameters.design === row.id && one.succeeded && things.includes(one.trace?.exposes));
 // what modified devices that are told nothing found out all the same
 const guessedBy = (row) =>
-  attackRows()
-    .filter((one) => one.parameters.design === row.id && one.succeeded && one.adversary.parties.join() === "device" && now.sources.guessed.includes(one.trace?.exposes))
+  exposedOn(row, now.sources.guessed)
+    .filter((one) => one.adversary.parties.join() === "device")
     .map((one) => attackLink(one, h`${attackName(one.id)}: ${one.trace.exposes} (${called(one.trace.notices)}), played`));
 // of a list that devices hold, or read under keys of their own, a number of requests says nothing
 const OWN_KEYS = "own_keys";

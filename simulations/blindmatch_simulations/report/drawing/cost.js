@@ -154,7 +154,7 @@ const costPart = () => {
     "cost",
     "What does it cost?",
     para(
-      h`${dearest ? h`${declaresGrowth(dearest.row) ? "At least" : "Up to"} ${number(dearest.cores[1])} server cores (${withLife(dearest.row, h`${short(dearest.row)}, ${number(reached(dearest.row))} entries${unresolved(dearest.row, "server_growth_u") ? `, ${NO_GROWTH(dearest.row)}` : ""}; ${BEYOND}`)})` : absent("")}${widest ? h`; against ${number(sizeOf(longest))} entries, ${now.sources.volumes[longest].source}, up to ${bytesBetween([widest.all[1], widest.all[1]])} a day to and from devices (${withLife(widest.row, short(widest.row))}; 1 PB: a million GB)` : ""}, for ${opens(
+      h`${dearest ? h`${declaresGrowth(dearest.row) ? "At least" : "Up to"} ${number(dearest.cores[1])} server cores (${withLife(dearest.row, h`${short(dearest.row)}, ${number(reached(dearest.row))} entries${unresolved(dearest.row, "server_growth_u") ? `, ${growthSaid(dearest.row)}` : ""}; ${BEYOND}`)})` : absent("")}${widest ? h`; against ${number(sizeOf(longest))} entries, ${now.sources.volumes[longest].source}, up to ${bytesBetween([widest.all[1], widest.all[1]])} a day to and from devices (${withLife(widest.row, short(widest.row))}; 1 PB: a million GB)` : ""}, for ${opens(
         "scale",
         h`${number(given("volume"))} photos a day`,
         () =>

@@ -5,24 +5,21 @@ const beyondEnds = (row) => sight(row).filter((box) => !["device", ...AFTER].inc
 const partiesThat = (row, holds) => glue(beyondEnds(row).filter(holds).map((box) => partyName(box.party)), ", ");
 // the fewest parties that open innocent pictures together: in a played attack, else by what the design declares of them
 const opened = (row) => {
-  const tried = attackRows().filter((one) => one.parameters.design === row.id && one.succeeded && now.sources.readable.includes(one.trace?.exposes));
+  const real = exposedOn(row, now.sources.readable),
+    imitated = exposedOn(row, Object.keys(now.sources.imitated));
   const reported = row.design.declared.filter(({parties: [party, more]}) => AFTER.includes(party) && !more).flatMap((leak) => leak.facts.map((fact) => fact.name));
   const shows = ({source, facts}) => source === "design" && facts.some((fact) => fact.shows.includes("picture") && !reported.includes(fact.name));
   const declared = row.design.declared.filter(shows).map((leak) => leak.parties);
   // what an imitation lets through is no reason to leave out who does it where the real thing runs
-  const real = tried.filter((one) => !now.sources.imitated[one.trace.exposes]);
   const parts = smallest([...real.map((one) => one.adversary.parties), ...declared]).map((parties) => {
     const won = real.find((one) => one.adversary.parties.join() === parties.join());
     return won ? attackLink(won, h`${byAttackers(won)}, in a played attack`) : h`${withWhom(parties)}, as declared`;
   });
-  const imitated = tried.filter((one) => now.sources.imitated[one.trace.exposes]);
   return [...parts, ...imitated.map((one) => attackLink(one, h`${byAttackers(one)} alone, ${now.sources.imitated[one.trace.exposes]}`))];
 };
 // a coarse copy that a played attack made of what is sent
 const redrawn = (row) =>
-  attackRows()
-    .filter((one) => one.parameters.design === row.id && one.succeeded && now.sources.redrawn.includes(one.trace?.exposes))
-    .map((one) => attackLink(one, h`${byAttackers(one)}, as a coarse copy, in a played attack`));
+  exposedOn(row, now.sources.redrawn).map((one) => attackLink(one, h`${byAttackers(one)}, as a coarse copy, in a played attack`));
 // the centre sees what a device was made to report
 const forcedOn = (row) =>
   abuses(row)

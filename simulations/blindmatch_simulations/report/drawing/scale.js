@@ -184,10 +184,10 @@ const costEvidence = (row, n) => {
 };
 // a design that says its work is linear in the list grows, even where these runs cannot tell how much
 const declaresGrowth = (row) => unresolved(row, "server_growth_u") && /work is linear/.test(figureOf(row, "server_growth_u").why || "");
-const NO_GROWTH = (row) => (declaresGrowth(row) ? "declared to grow with the list; by how much, not resolved" : "no growth resolved");
+const growthSaid = (row) => (declaresGrowth(row) ? "declared to grow with the list; by how much, not resolved" : "no growth resolved");
 const coresAt = (row, n, where) => {
   const found = cores(row, n);
-  const grown = n > entries(row) && unresolved(row, "server_growth_u") ? `; ${NO_GROWTH(row)}` : "";
+  const grown = n > entries(row) && unresolved(row, "server_growth_u") ? `; ${growthSaid(row)}` : "";
   const words = found ? (asksNobody(row) ? "no server asked" : h`${declaresGrowth(row) ? "at least " : ""}${between(found[0], found[1])} (${number(n)} entries${grown})`) : absent("");
   return opens(where, withLife(row, words), () => costEvidence(row, n));
 };

@@ -192,9 +192,7 @@ const playedOn = (row) =>
 // what an imitation of an option lets through, which the option itself might not
 const imitatedOn = (row) =>
   glue(
-    attackRows()
-      .filter((one) => one.parameters.design === row.id && one.succeeded && now.sources.imitated[one.trace?.exposes])
-      .map((one) => h`; here ${byAttackers(one)} alone, played ${soft(h`(${called(one.trace.notices)})`)}`),
+    exposedOn(row, Object.keys(now.sources.imitated)).map((one) => h`; here ${byAttackers(one)} alone, played ${soft(h`(${called(one.trace.notices)})`)}`),
     "",
   );
 const worst = (row) => {
