@@ -287,3 +287,17 @@ def test_a_file_that_is_no_results_file_is_refused_by_name(old: bytes, new: byte
     ran = in_process(tmp_path, "results", "compare", path.parent)
     assert ran.code not in (exit_codes.OK, exit_codes.WRONG) and "results.json" in ran.err
     assert len(ran.err) < 1_000
+
+
+def test_markdown_of_hostile_words_has_no_picture_link_or_bare_address(tmp_path: Path) -> None:
+    words = "![p](http://evil.example/x.png) [a](javascript:x) *b* ~~s~~ $x$ [r]"
+    text = as_markdown(compared(folder_of(tmp_path / "a", hostile(name=words, relation=words))))
+    assert "evil.example" in text
+    for sign in ("![p]", "](", "://", " *b*", "~~s", " $x"):
+        assert sign not in text, sign
+
+
+@pytest.mark.parametrize("sign", ["\uff1d", "\uff0b", "\uff20", "\u2212", "\ufe63"])
+def test_a_wide_or_small_sign_begins_no_formula_either(sign: str, tmp_path: Path) -> None:
+    text = as_csv(compared(folder_of(tmp_path / "a", hostile(name="a", relation=f"{sign}1"))))
+    assert f"'{sign}1" in text

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 LOSES_AN_INTERRUPT = """
 import signal, time
 from blindmatch_simulations.cli import app
@@ -47,3 +49,27 @@ def test_what_else_a_finalizer_raises_is_printed_as_before() -> None:
     done = _run(FAILS_IN_A_FINALIZER)
     assert done.returncode == 0 and "went on to its end" in done.stdout
     assert "ValueError: kept" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("signal.raise_signal(signal.SIGINT)", "raise RuntimeError('wrapped') from error"),
+        ("signal.raise_signal(signal.SIGINT)", "raise RuntimeError('beside')"),
+    ],
+)
+def test_an_interrupt_that_a_finalizer_wraps_ends_the_command(before: str, after: str) -> None:
+    body = f"try:\n            {before}\n        except KeyboardInterrupt as error:\n            {after}"
+    done = _run(LOSES_AN_INTERRUPT.replace(before, body))
+    assert done.returncode == 130 and "went on" not in done.stdout, done
+
+
+def test_an_interrupt_that_is_lost_at_the_very_end_still_decides_the_exit_code() -> None:
+    done = _run(LOSES_AN_INTERRUPT.replace("range(2000)", "range(0)"))
+    assert done.returncode == 130 and done.stderr.count("interrupted") == 1, done
+
+
+def test_no_interrupt_is_repeated_after_the_command() -> None:
+    cleanup = "import atexit\natexit.register(lambda: (time.sleep(0.2), print('cleaned up')))\napp.main()"
+    done = _run(LOSES_AN_INTERRUPT.replace("range(2000)", "range(0)").replace("app.main()", cleanup))
+    assert done.returncode == 130 and "cleaned up" in done.stdout, done

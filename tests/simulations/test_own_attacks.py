@@ -30,6 +30,30 @@ DESIGN = Mine()
 """
 
 
+CHANGED = "msgspec.structs.replace(earlier_reply, "
+RAISING = """
+from blindmatch_simulations.evaluation.attacks.needs import Need
+
+
+class Raising(list):
+    def __iter__(self):
+        raise RuntimeError("read")
+
+
+class Nameless:
+    @property
+    def name(self):
+        raise RuntimeError("named")
+
+
+class Sly(str):
+    def isprintable(self):
+        return True
+
+
+"""
+
+
 def written(folder: Path, more: str) -> Path:
     path = folder / "mine.py"
     path.write_text(f"{EXAMPLE.read_text()}\n{DESIGN}\n{more}\n")
@@ -84,6 +108,17 @@ def test_the_attacks_of_a_designs_file_are_played_beside_those_of_the_catalogue(
         ("ATTACKS = [msgspec.structs.replace(earlier_reply, budget='a\\nb')]", "budget: must be a line"),
         ("ATTACKS = [msgspec.structs.replace(earlier_reply, move=7)]", "move: must be a function"),
         ("ATTACKS = [earlier_reply] * 101", "ATTACKS has 101 attacks, and may have 100"),
+        (f"{RAISING}ATTACKS = Raising()", "ATTACKS cannot be read: RuntimeError"),
+        (f"{RAISING}ATTACKS = {{'x': Nameless()}}", "ATTACKS[0]: must be made by attack(...)"),
+        (f"{RAISING}ATTACKS = [{CHANGED}name=Sly('earlier-reply'))]", "ATTACKS[0]: name: must be"),
+        (f"{RAISING}ATTACKS = [{CHANGED}budget=Sly('\\x1b[2J'))]", "budget: must be a line of text"),
+        (f"ATTACKS = [{CHANGED}claim=Claim(5, 6))]", "claim: words and page must each be a line"),
+        (f"ATTACKS = [{CHANGED}means=Means(5))]", "means: parties must be a frozenset"),
+        (
+            f"ATTACKS = [{CHANGED}means=Means(frozenset({{'a'}}), has='\\x1b'))]",
+            "means: has must be",
+        ),
+        (f"{RAISING}ATTACKS = [{CHANGED}needs=(Need(5, len),))]", "needs: must each be one of"),
     ],
 )
 def test_attacks_that_are_malformed_are_refused_by_name(
@@ -101,12 +136,18 @@ def test_attacks_that_are_malformed_are_refused_by_name(
         ("lambda arena: {}['lost']", "KeyError"),
         ("lambda arena: __import__('os')._exit(3)", "EndedProcessError"),
         ("lambda arena: __import__('time').sleep(1e6)", "EndlessCallError"),
+        ("lambda arena: Figure('x', 'zzz', False, 1)", "the attack's Figure is wrong: Expected `float`"),
+        ("lambda arena: Figure('x', 1.0, False, 1, (1, 2, 3))", "the attack's Figure is wrong"),
+        ("lambda arena: Figure('x', float('nan'), False, 1)", "a number that is not finite"),
+        ("lambda arena: Figure('\\x1b[31m', 1.0, False, 1)", "words that are no line of text"),
+        ("lambda arena: type('Late', (Figure,), {})('x', 1.0, False, 1)", "the attack returned Late"),
     ],
 )
 def test_an_attack_that_misbehaves_is_a_failed_row_and_the_others_are_played(
     move: str, words: str, tmp_path: Path
 ) -> None:
-    more = f"ATTACKS = [msgspec.structs.replace(earlier_reply, name='mine', move={move}, needs=())]\n"
+    more = "from blindmatch_simulations.evaluation.attacks.figure import Figure\n"
+    more += f"ATTACKS = [msgspec.structs.replace(earlier_reply, name='mine', move={move}, needs=())]\n"
     path = written(tmp_path, f"{more}ATTACKS.append(earlier_reply)")
     out = tmp_path / "found.json"
     command = ["attack", "run", f"{path}:ATTACKS", "--design", "oprf-psi", "--json", str(out)]

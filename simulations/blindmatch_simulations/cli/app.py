@@ -17,7 +17,7 @@ from msgspec import Struct
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands
 from blindmatch_simulations.cli.console import ERR, complain
-from blindmatch_simulations.cli.interrupts import repeat_lost_interrupts
+from blindmatch_simulations.cli.interrupts import repeated_interrupts
 from blindmatch_simulations.data import table_of
 
 BENCH: Final = "bench "
@@ -188,15 +188,18 @@ def main() -> None:
     # both end a command with the servers it has started, also one that was started with SIGINT ignored
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    repeat_lost_interrupts()
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    try:
-        code = run(sys.argv[1:])
-    except BaseException as error:
-        if not _is_stopped_call(error):
-            raise
-        _tell_crash(error)
-        code = exit_codes.WRONG
+    with repeated_interrupts() as is_interrupted:
+        try:
+            code = run(sys.argv[1:])
+        except BaseException as error:
+            if not _is_stopped_call(error):
+                raise
+            _tell_crash(error)
+            code = exit_codes.WRONG
+        if is_interrupted() and code != exit_codes.INTERRUPTED:
+            ERR.print("interrupted", style="yellow")
+            code = exit_codes.INTERRUPTED
     bounds = sys.modules.get(BOUNDS)
     if bounds is not None:  # slow to import, and of no use where no design was loaded
         bounds.end_abandoned(code)

@@ -409,24 +409,24 @@ _CONDITIONS: Final[tuple[tuple[str, Callable[[Column], str], str], ...]] = (
 
 def as_csv(made: Comparison) -> str:
     """As CSV; notes and the digest stand below the table, in the first column."""
-    rows: list[Sequence[object]] = [tuple(map(_no_formula, (line.what, *line.cells))) for line in made.lines]
-    rows += [(_no_formula(note),) for note in (*made.notes, f"sha256:{made.digest}")]
-    return csv_of(("", *map(_no_formula, made.columns)), rows)
+    rows: list[Sequence[object]] = [(line.what, *line.cells) for line in made.lines]
+    rows += [(note,) for note in (*made.notes, f"sha256:{made.digest}")]
+    return csv_of(("", *made.columns), rows)
 
 
-def _no_formula(words: str) -> str:
-    """Return a cell that no spreadsheet computes: an apostrophe makes it text."""
-    return f"'{words}" if words.startswith(("=", "+", "-", "@")) else words
+_MARKDOWN: Final = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_[]()#|~$!"})
 
 
 def as_markdown(made: Comparison) -> str:
     """As a table in Markdown, with facts, notes and the digest below it.
 
-    Names and facts are a plug-in's words: none of them is a tag, ends a cell or begins a line.
+    Names and facts are a plug-in's words: none of them is a tag, a link, a picture or a formula, ends a cell
+    or begins a line.
     """
 
     def plain(words: str) -> str:
-        escaped = escape(words, quote=False).replace("\\", "\\\\").replace("|", "\\|").replace("`", "\\`")
+        # "://" is what makes a bare address a link
+        escaped = escape(words.translate(_MARKDOWN), quote=False).replace("://", ":&#47;&#47;")
         return " ".join(escaped.split())
 
     def row(cells: Iterable[str]) -> str:

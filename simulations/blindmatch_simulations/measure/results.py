@@ -10,6 +10,7 @@ from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar, cast
+from unicodedata import normalize
 
 import msgspec
 from blindmatch_protocol.codec.errors import BlindmatchError
@@ -201,7 +202,9 @@ def _cell(value: object) -> object:
     if not isinstance(value, str):
         return value
     line = value.replace("\r", " ")  # which begins a row to some readers, and is not quoted
-    return f"'{line}" if line.lstrip().startswith(("=", "+", "-", "@")) else line
+    # wide and small forms of these signs are folded into them, but for the minus sign
+    begins = normalize("NFKC", line).lstrip()
+    return f"'{line}" if begins.startswith(("=", "+", "-", "@", "\N{MINUS SIGN}")) else line
 
 
 def encode(value: Any) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from blindmatch_protocol.contract import AnyDesign
 
-from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Conduct, Left, Means
 from blindmatch_simulations.evaluation.attacks.arena import Attack
 from blindmatch_simulations.evaluation.attacks.needs import Need
 from blindmatch_simulations.testbed.deployment.registry import (
@@ -64,15 +64,15 @@ def attacks_in(path: Path, taken: Collection[str]) -> list[Attack]:
         RegistryError: there is no such file, it cannot be loaded, or an attack is not declared as it must be.
     """
     check_file(path)
-    brought = getattr(module_of(path.resolve()), NAME, ())
-    if isinstance(brought, Mapping):
-        for name, one in brought.items():
-            if getattr(one, "name", name) != name:
-                raise RegistryError(f"{path}: {NAME}[{name!r}] is called {one.name!r}: give both one name")
-        brought = list(brought.values())
-    if not isinstance(brought, list | tuple):
-        kind = type(brought).__name__
+    held = getattr(module_of(path.resolve()), NAME, ())
+    if not isinstance(held, list | tuple | Mapping):
+        kind = type(held).__name__
         raise RegistryError(f"{path}: {NAME} must be a list, tuple or mapping of attacks, not {kind}")
+    try:  # a plug-in's own kind of list or mapping may raise anything
+        named = dict(held) if isinstance(held, Mapping) else None
+        brought = list(held) if named is None else list(named.values())
+    except Exception as error:
+        raise RegistryError(f"{path}: {NAME} cannot be read: {type(error).__name__}") from None
     if len(brought) > MOST:
         raise RegistryError(f"{path}: {NAME} has {len(brought)} attacks, and may have {MOST}")
     names = set(taken)
@@ -83,7 +83,10 @@ def attacks_in(path: Path, taken: Collection[str]) -> list[Attack]:
             whose = "blindmatch's own" if one.name in taken else "there twice"
             raise RegistryError(f"{path}: {NAME}[{at}]: {one.name} is {whose}; give it another name")
         names.add(one.name)
-    return list(brought)
+    for name, one in (named or {}).items():
+        if name != one.name:
+            raise RegistryError(f"{path}: {NAME}[{name!r}] is called {one.name!r}: give both one name")
+    return brought
 
 
 def _faults(one: Any) -> Iterator[str]:
@@ -91,16 +94,46 @@ def _faults(one: Any) -> Iterator[str]:
     if not isinstance(one, Attack):
         yield f"must be made by attack(...), and is of type {type(one).__name__}"
         return
-    if not isinstance(one.name, str) or not _FORM.fullmatch(one.name):
+    if type(one.name) is not str or not _FORM.fullmatch(one.name):
         yield "name: must be 1 to 64 of a-z 0-9 . -, a letter or digit first"
     for field, kind in _KINDS.items():
         if not isinstance(value := getattr(one, field), kind):
             yield f"{field}: must be of type {kind.__name__}, not {type(value).__name__}"
     for field in _TEXTS:
-        if not isinstance(value := getattr(one, field), str) or not value.isprintable():
+        if not _is_line(getattr(one, field)):
             yield f"{field}: must be a line of text"
-    if isinstance(one.needs, tuple) and not all(isinstance(need, Need) for need in one.needs):
-        yield "needs: must each be one of blindmatch_simulations.evaluation.attacks.needs"
     for field in ("move", "weakness"):
         if not callable(getattr(one, field)):
             yield f"{field}: must be a function"
+    yield from _faults_of_parts(one)
+
+
+def _is_line(words: object) -> bool:
+    """Is it a text that a table shows as it is? A subclass may say anything of itself."""
+    return type(words) is str and words.isprintable()
+
+
+def _is_need(need: object) -> bool:
+    return isinstance(need, Need) and _is_line(need.words) and callable(need.met)
+
+
+def _faults_of_parts(one: Attack) -> Iterator[str]:
+    """Yield what is wrong within a claim, means and needs, which are of the right types."""
+    if not (_is_line(one.claim.words) and _is_line(one.claim.page)):
+        yield "claim: words and page must each be a line of text"
+    if not all(map(_is_need, one.needs)):
+        yield "needs: must each be one of blindmatch_simulations.evaluation.attacks.needs"
+    yield from _faults_of_means(one.means)
+
+
+def _faults_of_means(means: Any) -> Iterator[str]:
+    if not isinstance(means.parties, frozenset) or not all(isinstance(one, str) for one in means.parties):
+        yield "means: parties must be a frozenset of parties"
+    elif not means.parties or not all(map(_is_line, map(str, means.parties))):
+        yield "means: parties must name at least one, each by a line of text"
+    if not isinstance(means.conduct, Conduct):
+        yield "means: conduct must be a Conduct"
+    if not _is_line(means.has):
+        yield "means: has must be a line of text"
+    if not isinstance(means.stolen, bool):
+        yield "means: stolen must be True or False"

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import cache
 from itertools import product
+from math import isfinite
 from typing import Any, Final
 
 from blindmatch_protocol.contract import AnyDesign
-from msgspec import UNSET, Struct, UnsetType, to_builtins
+from msgspec import UNSET, Struct, UnsetType, ValidationError, convert, to_builtins
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import Actor, Proof
@@ -159,9 +160,23 @@ def run_attack(attack: Attack, arena: Arena, weakened: bool = False) -> Ran:
 
 
 def _check_figure(figure: object, attack: Attack) -> None:
-    if not isinstance(figure, Figure):  # a plug-in may bring the attack
+    """Make sure that an attack, which a plug-in may bring, returned a figure that can be shown and written.
+
+    Raises:
+        WrongTypeError: Names what is wrong with it.
+    """
+    if type(figure) is not Figure:
         words = f"the attack returned {type(figure).__name__}, where a Figure must be"
         raise WrongTypeError(words, attack.name)
+    try:
+        plain = convert(to_builtins(figure), Figure)
+    except (ValidationError, TypeError, ValueError) as error:
+        raise WrongTypeError(f"the attack's Figure is wrong: {error}", attack.name) from None
+    numbers = [plain.value, *(plain.interval or ()), *plain.parts.values()]
+    if not all(map(isfinite, numbers)):
+        raise WrongTypeError("the attack's Figure has a number that is not finite", attack.name)
+    if not all(words.isprintable() for words in (plain.measure, *plain.parts, *plain.tries)):
+        raise WrongTypeError("the attack's Figure has words that are no line of text", attack.name)
 
 
 def results_of(

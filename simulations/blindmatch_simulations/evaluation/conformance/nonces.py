@@ -14,15 +14,17 @@ or not, nor an evaluated element. What is derived from the bytes of the key does
 are answered under k and under k + L with other randomness; then
 
     a drawn nonce is the same with 2^-252,
-    one that is derived from the secret key's bytes is the same with 2^-252,
+    one that is a digest of all of the secret key's bytes is the same with 2^-252,
     one that follows from public values is the same.
 
 Two scalars that are the same in all replies say nothing and are left out.
 
 What it cannot see: a key that no attribute of the state holds as 32 bytes or as a number, or that no public
-key in the set-up belongs to; a role that refuses the other spelling. A role that reduces its key modulo L
-before it derives a nonce from it is honest, and fails: to this check its nonces are a function of k mod L,
-as the public key is.
+key in the set-up belongs to; a role that refuses the other spelling; a nonce of few bits of the key, which
+can be guessed and is another one under k + L; one that also takes in a count, a time or a few drawn bits,
+which differ between the two answers. Two honest roles fail, since to this check their nonces do not go by the
+key: one that reduces its key modulo L before it derives a nonce from it, and one that derives a prefix from
+the key when it is opened (RFC 8032, section 5.1.6, step 1) and keeps that.
 """
 
 from __future__ import annotations
