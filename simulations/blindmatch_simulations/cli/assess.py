@@ -22,10 +22,12 @@ from blindmatch_simulations.cli.commands import Commands, Found, people
 from blindmatch_simulations.cli.console import (
     ERR,
     OUT,
+    JsonOption,
     parts,
     say,
     table,
     target,
+    write_json,
 )
 from blindmatch_simulations.cli.corpus import RayOption, cache_home
 from blindmatch_simulations.data import table_of
@@ -61,7 +63,7 @@ from blindmatch_simulations.measure.cluster import completed, room
 from blindmatch_simulations.measure.output_file import write_file
 from blindmatch_simulations.measure.phases import silent
 from blindmatch_simulations.measure.results import Figure, short
-from blindmatch_simulations.report import draw_briefing, draw_report, print_sheet
+from blindmatch_simulations.report import draw_briefing, draw_report, print_sheet, view_of
 from blindmatch_simulations.report.page import failed
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs, is_path, not_installed
 from blindmatch_simulations.testbed.inprocess.plugin_bounds import bounded_plugins
@@ -416,17 +418,21 @@ COLUMNS_AT_ONCE: Final = 3
 def run_report(
     folders: Annotated[list[Path], typer.Argument(help="Results folders of blindmatch assess.")],
     sheet: Annotated[
-        bool, typer.Option("--sheet", help="Also print the decision sheet, one A4 page, as sheet.pdf.")
+        bool, typer.Option("--sheet", help="Also print the decision sheet, two A4 pages, as sheet.pdf.")
     ] = False,
     briefing: Annotated[
         bool, typer.Option("--briefing", help="Also draw eight captioned figures, as SVG and PNG.")
     ] = False,
+    json: JsonOption = None,
 ) -> None:
     """Draw report.html of a results folder again; it is checked first.
 
     An attacks.json in the folder (blindmatch attack run --json) is drawn with it. Of several folders,
     compare.html in the first shows each figure that differs over runs and versions. The decision sheet is the
     first view of report.html; --sheet prints it with Chromium. --briefing needs the extra `report`.
+
+    --json writes the view model of the first folder: findings, a card for each design, charts and tables as
+    data, each number with its evidence (schema: report/view/view-v1.schema.json of the package).
 
     What the file of a report of a match shows: blindmatch report verify FILE.
     """
@@ -439,5 +445,7 @@ def run_report(
         paths.append(print_sheet(folder))
     if briefing:
         paths.append(draw_briefing(folder, results))
+    if json is not None:
+        write_json(view_of(folder, results), json)
     for path in paths:
-        OUT.print(f"written: {path}", soft_wrap=True, highlight=False)
+        (ERR if str(json) == "-" else OUT).print(f"written: {path}", soft_wrap=True, highlight=False)

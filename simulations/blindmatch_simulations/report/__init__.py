@@ -2,3 +2,4 @@
 
 from blindmatch_simulations.report.briefing import draw_briefing
 from blindmatch_simulations.report.page import draw_report, print_sheet
+from blindmatch_simulations.report.view.whole import view_of

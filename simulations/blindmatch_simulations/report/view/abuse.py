@@ -1,0 +1,155 @@
+"""How designs can be abused: what played attacks exposed, by actor, and what opens a list.
+
+In:   rows of attacks; rows of the run with their declared facts and the capacity of their lists.
+Out:  for each actor what was exposed, on which designs, who would notice and which file remains; a
+      sentence on the worst of a design; the share of a list that modified phones open, by number of them.
+
+An attack that concerns several designs alike is played once; each of them is named with its outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Sequence
+from typing import Any, Final
+
+from blindmatch_protocol.contract import Party, Severity, Topic
+from msgspec import UNSET, UnsetType
+
+from blindmatch_simulations.data import committed
+from blindmatch_simulations.evaluation.assess.observed import FactSeen
+from blindmatch_simulations.evaluation.assess.results import Measured
+from blindmatch_simulations.evaluation.attacks.adversary import Actor, Left
+from blindmatch_simulations.evaluation.attacks.needs import SAME
+from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed, Trace
+from blindmatch_simulations.evaluation.studies.best_order import ALL_KINDS, FAR
+from blindmatch_simulations.evaluation.studies.capacity_records import ANY, PHONES, OpenedShare
+from blindmatch_simulations.report.view.ledger import Ledger
+from blindmatch_simulations.report.view.schema import Abuser, Evidence, Opening, Played, State
+
+NO_FILE: Final = "no file remains"
+NOBODY: Final = Left.NOTHING.notices
+ONE_LIST: Final = "that everybody has one list"
+"""What attacks on the log expose; a design without a list, or whose provider reads messages, has none to
+split."""
+OF_DESIGN: Final = "design"
+
+
+def abusers(rows: Sequence[AttackRow | NotPlayed], designs: Sequence[Measured]) -> tuple[Abuser, ...]:
+    """Return the actors, those first whose attacks exposed most kinds of things."""
+    played = [row for row in rows if isinstance(row, AttackRow) and not isinstance(row.trace, UnsetType)]
+    listless = {row.id for row in designs if row.design.relation == "nothing" or not row.design.end_to_end}
+    made = [_abuser(actor, played, _alike(rows, played, listless)) for actor in Actor]
+    return tuple(sorted(made, key=lambda one: len(one.exposed), reverse=True))
+
+
+def _alike(
+    rows: Sequence[AttackRow | NotPlayed], played: Iterable[AttackRow], listless: Container[str]
+) -> dict[str, list[str]]:
+    """Return designs on which an attack was not played since it goes as on another, by attack."""
+    splits = {row.id for row in played if _trace_of(row).exposes == ONE_LIST}
+    alike: dict[str, list[str]] = {}
+    for row in rows:
+        design = str(row.parameters["design"])
+        if not isinstance(row, NotPlayed) or not row.why.startswith(SAME):
+            continue
+        if row.id not in splits or design not in listless:
+            alike.setdefault(row.id, []).append(design)
+    return alike
+
+
+def _trace_of(row: AttackRow) -> Trace:
+    assert not isinstance(row.trace, UnsetType)
+    return row.trace
+
+
+def _abuser(actor: Actor, played: Iterable[AttackRow], alike: dict[str, list[str]]) -> Abuser:
+    names = committed("plain")["attacks"]
+    exposed: dict[tuple[str, str, str], tuple[dict[str, None], dict[str, None]]] = {}
+    withstood: dict[str, None] = {}
+    for row in played:
+        trace = _trace_of(row)
+        if actor not in trace.actors:
+            continue
+        name = names.get(row.id, row.id)
+        if not (row.succeeded and trace.beyond_e2ee):
+            withstood[name] = None
+            continue
+        proof = NO_FILE if trace.proof is None else f"{trace.proof.file}, held by {trace.proof.to}"
+        attacks, designs = exposed.setdefault((trace.exposes, trace.notices, proof), ({}, {}))
+        attacks[name] = None
+        designs |= dict.fromkeys([str(row.parameters["design"]), *alike.get(row.id, ())])
+    found = [
+        Played(exposes, tuple(attacks), tuple(designs), notices, proof)
+        for (exposes, notices, proof), (attacks, designs) in exposed.items()
+    ]
+    found.sort(key=lambda one: (one.notices != NOBODY, -len(one.designs)))
+    succeeded = {attack for one in found for attack in one.attacks}
+    return Abuser(str(actor), tuple(found), tuple(name for name in withstood if name not in succeeded))
+
+
+def worst_of(row: Measured, attacks: Sequence[AttackRow | NotPlayed]) -> str:
+    """Say the worst that a design declares of itself beyond reading messages, or, where it declares none,
+    what a
+    played attack of others than users exposed; by whom, and who would notice."""
+    declared = [
+        (fact, " with ".join(leak.parties))
+        for leak in row.design.declared
+        for fact in leak.facts
+        if fact.abuse and fact.topic not in (None, Topic.READ) and leak.source == OF_DESIGN
+    ]
+    if declared:
+        fact, by = min(declared, key=lambda one: (*_rank(one[0]), len(one[1])))
+        return f"{by}: {fact.abuse}; who would notice: {fact.noticed_by or NOBODY} (declared)"
+    exposed = [one for one in attacks if isinstance(one, AttackRow) and _is_exposed_on(row, one)]
+    if not exposed:
+        return "nothing beyond what encryption alone allows is declared, and no played attack exposed more"
+    worst = min(exposed, key=lambda one: (_trace_of(one).notices != NOBODY, -len(_trace_of(one).actors)))
+    trace = _trace_of(worst)
+    by = " with ".join(worst.adversary.parties)
+    return f"{by}: {trace.exposes}; who would notice: {trace.notices} (played)"
+
+
+def _is_exposed_on(row: Measured, attack: AttackRow) -> bool:
+    """Did an attack on the design expose more than encryption alone allows, to others than its users?"""
+    if isinstance(attack.trace, UnsetType) or attack.parameters.get("design") != row.id:
+        return False
+    return attack.succeeded and attack.trace.beyond_e2ee and Party.DEVICE not in attack.adversary.parties
+
+
+def _rank(fact: FactSeen) -> tuple[int, bool]:
+    """Order facts: the most severe first, of these one that nobody would notice."""
+    return list(Severity).index(fact.severity), bool(fact.noticed_by) and fact.noticed_by != NOBODY
+
+
+def openings(rows: Iterable[Measured], ledger: Ledger) -> tuple[Opening, ...]:
+    """Return what modified phones open of each list in a year, of entries that resemble nothing they have."""
+    made = []
+    for row in rows:
+        capacity = row.capacity
+        if capacity is UNSET:
+            continue
+        keys = {}
+        for phones in PHONES:
+            found = capacity.find(phones, ALL_KINDS, FAR) or capacity.find(phones, ANY, ANY)
+            if found is not None:
+                keys[str(phones)] = ledger.add(f"opened/{row.id}/{phones}", _opened(row, phones, found))
+        made.append(Opening(row.id, keys, capacity.says))
+    return tuple(made)
+
+
+def _opened(row: Measured, phones: int, found: OpenedShare) -> Evidence:
+    details: dict[str, Any] = {
+        "why": found.why or found.how,
+        "n": found.n,
+        "low": found.low,
+        "high": found.high,
+    }
+    return Evidence(
+        title=f"List opened in a year by modified phones, {phones:,} of them",
+        state=State.NOT_MEASURED if found.share is None else State.CALCULATED,
+        value=found.share,
+        unit="share of the list",
+        interval="95 % interval" if found.low is not None else "",
+        source=(f"results.json: rows, {row.id}, capacity",),
+        **details,
+    )

@@ -1,0 +1,110 @@
+"""Innocent pictures that match, on one logarithmic scale of rates.
+
+In:   the committed evidence of a near design; the break-even of the year's inputs; what others claim.
+Out:  marks: what was seen and what that excludes, what was measured of all kinds of pictures, where half of
+      all matches would be wrong, and what others claim, each with its unit, its pictures and its list.
+
+A rate of pictures against a list, one of pairs and one of accounts are different quantities; each mark says
+which it is. Nothing here can tell on which side of the break-even real traffic lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from blindmatch_simulations.data import committed
+from blindmatch_simulations.evaluation.population.false_matches import KnownFalse, break_even
+from blindmatch_simulations.evaluation.population.inputs import Inputs
+from blindmatch_simulations.measure.intervals import level_of
+from blindmatch_simulations.measure.results import Figure
+from blindmatch_simulations.report.view.ledger import Ledger
+from blindmatch_simulations.report.view.schema import Evidence, Rate, State
+
+FILE: Final = "evidence.json"
+BREAK_EVEN: Final = "flagged/break-even"
+SEEN: Final = "flagged/seen"
+EXCLUDED: Final = "flagged/excluded"
+MIXED: Final = "flagged/mixed"
+PICTURE: Final = "each picture"
+LISTS: Final = {"mixed": "pictures of all kinds", "photographs": "photographs"}
+
+
+def rates(known: KnownFalse | None, inputs: Inputs, ledger: Ledger) -> tuple[Rate, ...]:
+    """Return all marks; without evidence of false matches, those that need none."""
+    made = [_even(inputs, ledger)]
+    if known is not None:
+        made += _seen(known, ledger)
+        made += (_measured(one.list, one.item, ledger) for one in known.lists)
+    return (*made, *_claimed(ledger))
+
+
+def _even(inputs: Inputs, ledger: Ledger) -> Rate:
+    even = break_even(inputs)
+    evidence = Evidence(
+        title="Where half of all matches are wrong",
+        state=State.CALCULATED,
+        value=even.rate,
+        unit="false matches for each picture sent",
+        why=even.assumes,
+        source=("population.toml",),
+    )
+    key = ledger.add(BREAK_EVEN, evidence)
+    return Rate("Half of all matches are wrong", "break-even", key, PICTURE, "all pictures sent", "any list")
+
+
+def _entries(figure: Figure) -> str:
+    return f"{round(figure.pairs / figure.n):,} entries" if figure.pairs and figure.n else "length not noted"
+
+
+def _seen(known: KnownFalse, ledger: Ledger) -> Iterator[Rate]:
+    figure = known.seen
+    compared = f"pictures of all kinds, {_entries(figure)}"
+    source = f"{FILE}: rows, evidence/false"
+    key = ledger.add_figure(
+        SEEN, "Photographs that matched a picture of another source", figure, source, level_of(figure, "row")
+    )
+    yield Rate("Photographs that matched in this test", "seen", key, PICTURE, "photographs", compared)
+    excluded = Evidence(
+        title="Rates that this test of photographs excludes: all above this one",
+        state=State.CALCULATED if figure.high is not None else State.NOT_MEASURED,
+        value=figure.high,
+        unit="share of pictures",
+        interval=level_of(figure, "row"),
+        n=figure.n,
+        why=figure.why,
+        source=(source,),
+    )
+    key = ledger.add(EXCLUDED, excluded)
+    yield Rate("Excluded by this test: any higher rate", "excluded", key, PICTURE, "photographs", compared)
+
+
+def _measured(name: str, figure: Figure, ledger: Ledger) -> Rate:
+    title = f"Pictures of all kinds that matched a list of {LISTS[name]}"
+    source = f"{FILE}: rows, evidence/false, list {name}"
+    key = ledger.add_figure(f"flagged/{name}", title, figure, source, level_of(figure, "row"))
+    listed = f"{LISTS[name]}, {_entries(figure)}"
+    return Rate(
+        "Measured: pictures of all kinds, many of them drawings",
+        "measured",
+        key,
+        PICTURE,
+        "all kinds",
+        listed,
+    )
+
+
+def _claimed(ledger: Ledger) -> Iterator[Rate]:
+    for row in committed("claimed-rates")["rows"]:
+        rate = row["rate"]
+        evidence = Evidence(
+            title=f"{row['of']}: {row['says']}",
+            state=State.CLAIMED,
+            value=rate or None,
+            high=rate if row["bound"] else None,
+            unit=f"of each {row['unit']}",
+            why="" if rate else "no rate above zero is stated",
+            source=(row["source"],),
+        )
+        key = ledger.add(f"claimed/{row['id']}", evidence)
+        yield Rate(row["of"], "claimed", key, row["unit"], row["pictures"], row["list"])

@@ -1,0 +1,77 @@
+"""Numbers as people read them. Each function takes evidence and returns what a sentence shows of it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from blindmatch_simulations.report.view.schema import Evidence
+
+THIN: Final = "\u202f"
+_UNITS: Final = ((365 * 86400, "years"), (86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
+_BYTES: Final = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+
+
+def plain(value: float) -> str:
+    """Write a number with three significant digits, thousands apart."""
+    rounded = float(f"{value:.3g}")
+    if abs(rounded) >= 1000:
+        return f"{rounded:,.0f}".replace(",", THIN)
+    return f"{rounded:.6g}"
+
+
+def value(evidence: Evidence) -> str:
+    """Write the value itself, or that there is none."""
+    return str(evidence.state) if evidence.value is None else plain(evidence.value)
+
+
+def percent(evidence: Evidence) -> str:
+    """Write a share in per cent."""
+    return str(evidence.state) if evidence.value is None else f"{plain(100 * evidence.value)} %"
+
+
+def percent_between(evidence: Evidence) -> str:
+    """Write the ends of an interval in per cent."""
+    if evidence.low is None or evidence.high is None:
+        return "no interval"
+    return f"{plain(100 * evidence.low)} to {plain(100 * evidence.high)} %"
+
+
+def between(evidence: Evidence) -> str:
+    """Write the ends of an interval."""
+    if evidence.low is None or evidence.high is None:
+        return "no interval"
+    return f"{plain(evidence.low)} to {plain(evidence.high)}"
+
+
+def one_in(evidence: Evidence) -> str:
+    """Write a rate as one in so many."""
+    return "none" if not evidence.value else f"one in {plain(1 / evidence.value)}"
+
+
+def of_n(evidence: Evidence) -> str:
+    """Write a share as the count that it is: "0 of 602"."""
+    if evidence.value is None or evidence.n is None:
+        return value(evidence)
+    return f"{plain(round(evidence.value * evidence.n))} of {plain(evidence.n)}"
+
+
+def size(evidence: Evidence) -> str:
+    """Write bytes in the unit that fits."""
+    if evidence.value is None:
+        return str(evidence.state)
+    for least, unit in _BYTES:
+        if evidence.value >= least:
+            return f"{plain(evidence.value / least)} {unit}"
+    return f"{plain(evidence.value)} bytes"
+
+
+def milliseconds(evidence: Evidence) -> str:
+    return str(evidence.state) if evidence.value is None else f"{plain(evidence.value)} ms"
+
+
+def duration(evidence: Evidence) -> str:
+    """Write seconds in the largest unit of which there are two or more."""
+    if evidence.value is None:
+        return str(evidence.state)
+    length, unit = next((one for one in _UNITS if evidence.value >= 2 * one[0]), _UNITS[-1])
+    return f"{plain(float(f'{evidence.value / length:.2g}'))} {unit}"
