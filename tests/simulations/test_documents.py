@@ -167,9 +167,9 @@ def test_the_threat_model_names_every_design_that_enrols_accounts_with_a_role() 
     assert [design.info.name for design in enrolling] == re.findall("`([a-z-]+)`'s", page)
 
 
-def test_the_readme_says_what_each_design_matches_and_its_parameters() -> None:
+def test_the_page_of_designs_says_what_each_matches_and_its_parameters() -> None:
     row = re.compile(r"^\| \[`([a-z-]+)`\]\(\S+\) \| .*? \| (.*?) \| .*? \| (.*?) \|$", re.MULTILINE)
-    rows = row.findall((ROOT / "README.md").read_text())
+    rows = row.findall((ROOT / "docs" / "designs.md").read_text())
     told = {name: (match, set(re.findall("`([a-z_]+)`", given))) for name, match, given in rows}
     for name, info in ((n, one.design.info) for n, one in all_designs().items() if one.source == "built in"):
         assert told[name] == (info.relation.words, {one.name for one in info.parameters}), name

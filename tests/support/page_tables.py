@@ -97,9 +97,9 @@ def layers_of_simulations() -> str:
 
 
 def designs_in_short() -> str:
-    """A row for each built-in design; of one that is not installed, the row that README.md has."""
+    """A row for each built-in design; of one that is not installed, the row that the page has."""
     here = {name: one.design.info for name, one in all_designs().items() if one.source == "built in"}
-    page = (ROOT / "README.md").read_text("utf-8")
+    page = (ROOT / "docs" / "designs.md").read_text("utf-8")
     kept = re.findall(
         r"^\| \[`([a-z-]+)`\]\(.*?\) \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|$", page, re.MULTILINE
     )
@@ -113,7 +113,7 @@ def designs_in_short() -> str:
         option = f"nearest to {info.option}" if info.differs else info.option
         rows[name] = [option, info.relation.words, ", ".join(sorted(learns)), parameters or "-"]
     ordered = sorted(rows, key=lambda name: (rows[name][0].removeprefix("nearest to "), name))
-    shown = [(f"[`{name}`](docs/designs/{name}.md)", *rows[name]) for name in ordered]
+    shown = [(f"[`{name}`](designs/{name}.md)", *rows[name]) for name in ordered]
     return table(("design", "option", "match", "who learns", "parameters"), shown)
 
 
