@@ -37,7 +37,7 @@ OF: Final = {
     "*.jsonl": "recordings-v2",
 }
 """Schemas of the files of a folder, by pattern."""
-DRAWN: Final = ("README.md", "report.html", "follow.html", "follow.svg", "made.json")
+DRAWN: Final = ("README.md", "findings.html", "report.html", "follow.html", "follow.svg", "made.json")
 """Drawn from those, or none of `assess`'s."""
 
 

@@ -37,6 +37,7 @@ WHOLE: Final = (
     "results.json",
     "attacks.json",
     "workload.toml",
+    "findings.html",
     "report.html",
     MADE,
     "designs",

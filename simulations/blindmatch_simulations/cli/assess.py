@@ -63,7 +63,7 @@ from blindmatch_simulations.measure.cluster import completed, room
 from blindmatch_simulations.measure.output_file import write_file
 from blindmatch_simulations.measure.phases import silent
 from blindmatch_simulations.measure.results import Figure, short
-from blindmatch_simulations.report import draw_briefing, draw_report, print_sheet, view_of
+from blindmatch_simulations.report import draw_briefing, draw_findings, draw_report, print_sheet, view_of
 from blindmatch_simulations.report.page import failed
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs, is_path, not_installed
 from blindmatch_simulations.testbed.inprocess.plugin_bounds import bounded_plugins
@@ -207,7 +207,8 @@ def _show(out: Path, results: Results) -> Results:
     OUT.print(f"checks: {taken} of committed evidence, {len(checks) - taken} of this run", highlight=False)
     for one in failed(results):
         OUT.print(f"{one.id} failed: {one.why}", highlight=False)
-    OUT.print(f"written: {draw_report(out, results)}", soft_wrap=True, highlight=False)
+    for path in (draw_findings(out, results), draw_report(out, results)):
+        OUT.print(f"written: {path}", soft_wrap=True, highlight=False)
     return results
 
 
@@ -299,7 +300,7 @@ def verify_(
     Figures of the reference corpus are compared with the committed evidence, which is itself derived again
     from the committed hashes by the programs that made it. Exit code 1 if anything differs. The output gives
     the number of figures that could not be derived, and why. Not compared: why a figure is missing, machine,
-    command, times, nor report.html, follow.html, README.md. A published digest shows any later change to
+    command, times, nor the pages drawn from it and README.md. A published digest shows any later change to
     results, attacks, evidence or hashes, also one that no figure hangs on; a digest within a file does not,
     since whoever alters the file can write it again (ARTIFACT.md).
     """
@@ -425,9 +426,10 @@ def run_report(
     ] = False,
     json: JsonOption = None,
 ) -> None:
-    """Draw report.html of a results folder again; it is checked first.
+    """Draw findings.html and report.html of a results folder again; it is checked first.
 
-    An attacks.json in the folder (blindmatch attack run --json) is drawn with it. Of several folders,
+    findings.html is the page to begin with; report.html has the decision sheet and all tables. An
+    attacks.json in the folder (blindmatch attack run --json) is drawn with them. Of several folders,
     compare.html in the first shows each figure that differs over runs and versions. The decision sheet is the
     first view of report.html; --sheet prints it with Chromium. --briefing needs the extra `report`.
 
@@ -438,7 +440,7 @@ def run_report(
     """
     folder = folders[0]
     results, *others = map(check_folder, folders)
-    paths = [draw_report(folder, results)]
+    paths = [draw_findings(folder, results), draw_report(folder, results)]
     if others:
         paths.append(draw_report(folder, results, *others))
     if sheet:

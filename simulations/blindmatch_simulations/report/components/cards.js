@@ -1,0 +1,115 @@
+// A design in full: on its card, and beside another one.
+//
+// In:   a card of the view model.
+// Out:  pairs of a name and what is known, drawn as a list or as a table of two columns.
+const told = (words) => named("words", words);
+
+const COSTS = {
+  phone: ["Computing on the phone, for each picture", millisecondWords],
+  up: ["Sent for each picture", bytesWords],
+  down: ["Received for each picture", bytesWords],
+  setup: ["Received to set up", bytesWords],
+  servers: ["Processor cores of all servers, EU, busiest hour", coreWords],
+  key: ["How long a key lasts at the EU\u2019s volume", (value) => `${plainNumber(value)} s`],
+  opened: ["List opened by modified phones in a year", percentWords],
+};
+
+const costWords = (c, card, name) => {
+  const key = fieldOf(card.cost, name);
+  const found = key && evidenceOf(c, key);
+  if (!found) return stateMark("not measured");
+  const write = COSTS[name][1];
+  const ends = interval(c, key, write);
+  const why = hasValue(found) || !found.why ? "" : h` <small>${told(found.why)}</small>`;
+  return h`${figure(c, key, write)}${ends && found.low !== found.high ? h` <small>(${ends})</small>` : ""}${why}`;
+};
+
+const foundWords = (c, card) => {
+  const key = fieldOf(card.fates, "found");
+  if (!key) return card.found_why ? told(card.found_why) : stateMark("not measured");
+  const ends = interval(c, key, ofHundredWords);
+  const moved = ends ? h`; ${ends} if two assumed shares change` : "";
+  return h`${figure(c, key, ofHundredWords)} of 100 known files sent${moved}`;
+};
+
+// "party: what; who would notice: whom (declared)", apart
+const misuseParts = (words) => {
+  const plain = withParties(words);
+  const [what, rest = ""] = plain.split("; who would notice: ");
+  const [notices, how = ""] = rest.split(/ \((?=declared\)|played\))/);
+  return { what: capital(what), notices, how: how.replace(")", "") };
+};
+const misuseWords = (card) => {
+  const { what, notices, how } = misuseParts(card.misuse);
+  if (!notices) return told(what);
+  const source = how === "played" ? "It was played." : "The design declares it.";
+  return h`${told(what)}. <span class="soft">Who would notice: ${told(notices)}.${how ? ` ${source}` : ""}</span>`;
+};
+
+const holdingList = (card, shots) =>
+  h`<ul class="holds">${card.tiles.map((one) => {
+    const more = one.says.length
+      ? h`<details><summary>all that it learns, as declared</summary><ul>${one.says.map((words) => h`<li>${told(words)}</li>`)}</ul></details>`
+      : "";
+    const checked = one.checked ? "A check of this run looked for more." : "No check looked for more to its end.";
+    return h`<li>${tile(one.holds, shots)}<span><b>${capital(partyWords(one.party))}:</b> ${told(one.holds)}. <small>${checked}</small>${more}</span></li>`;
+  })}</ul>`;
+
+const ladderWords = (card) => {
+  const level = `It acts ${card.level.charAt(0).toLowerCase()}${card.level.slice(1)}.`;
+  return h`Option ${named("option", card.option)}. ${card.level === "Today" ? "It is how messengers work today." : level} ${
+    card.stand_in ? h`What ran here stands in for the option: ${told(card.stand_in)}.` : ""
+  }`;
+};
+
+// Names and values; the same for a card and for a comparison.
+const cardFacts = (c, card, shots) => [
+  ["How it works", h`${card.idea.map((words) => h`${told(words)} `)}`],
+  ["Where it acts", ladderWords(card)],
+  ["Of an innocent picture, they hold", holdingList(card, shots)],
+  ["It finds", told(card.matches)],
+  ["Found", foundWords(c, card)],
+  ...Object.keys(COSTS).map((name) => [COSTS[name][0], costWords(c, card, name)]),
+  ["The worst misuse known", misuseWords(card)],
+  ["Do all phones get one list?", told(card.one_list)],
+  ["Not measured", card.missing.length ? h`<ul>${card.missing.map((one) => h`<li>${told(one)}</li>`)}</ul>` : "Nothing more than for every design."],
+  ["Name in the program", h`<code>${named("design", card.id)}</code>, version ${named("design", card.version)}${card.page ? h`, described in <code>${card.page}</code>` : ""}`],
+];
+
+const cardOf = (c, card) => {
+  const pairs = cardFacts(c, card, chosenShot(c));
+  return h`<div class="card"><dl>${pairs.map(([name, value]) => h`<dt>${name}</dt><dd>${value}</dd>`)}</dl>
+<p><button type="button" class="link" data-set="first" data-value="${card.id}" data-redraws="compare-body" data-go="compare">compare
+with another design</button></p></div>`;
+};
+
+// ---- two side by side
+const designChoice = (c, name, label) =>
+  h`<select id="${name}" aria-label="${label}" data-set="${name}" data-redraws="compare-body">${c.view.designs.map(
+    (card) =>
+      h`<option data-digits="option" value="${card.id}"${flag("selected", card.id === c.state[name])}>${card.option} ${card.title}</option>`,
+  )}</select>`;
+
+const compareBody = (c) => {
+  const pair = ["first", "second"].map((name) => c.view.designs.find((card) => card.id === c.state[name]) ?? c.view.designs[0]);
+  const shots = chosenShot(c);
+  const [one, other] = pair.map((card) => cardFacts(c, card, shots));
+  return h`<div class="scroll" tabindex="0" role="region" aria-label="Two designs"><table class="versus"><caption>Two designs side by side</caption>
+<thead><tr><td></td><th scope="col">${designChoice(c, "first", "first design")}</th><th scope="col">${designChoice(c, "second", "second design")}</th></tr></thead>
+<tbody>${one.map(
+    ([name, value], at) =>
+      h`<tr><th scope="row">${name}</th><td>${value}</td><td>${other[at][1]}</td></tr>`,
+  )}</tbody></table></div>`;
+};
+
+const compareSection = (c) => {
+  if (c.view.designs.length < 2) return "";
+  return frame(c, {
+    id: "compare",
+    title: "Two designs side by side",
+    note: "Choose two designs. All that the page knows of each stands in the same rows.",
+    body: live(c, "compare-body", compareBody),
+    source: "what the designs declare, and the run\u2019s figures.",
+    level: 3,
+  });
+};
