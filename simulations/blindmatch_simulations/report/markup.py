@@ -11,7 +11,7 @@ from html import escape
 from blindmatch_protocol.picture import pdq
 
 from blindmatch_simulations.data import committed
-from blindmatch_simulations.testbed.pictures.crops import encoded, opened
+from blindmatch_simulations.testbed.pictures.crops import data_uri, opened
 
 
 def text(value: object) -> str:
@@ -56,4 +56,4 @@ def thumbnail(file: bytes, size: tuple[int, int] = (160, 120), quality: int = 70
     """A small copy of a picture, as a data URI."""
     small = opened(file)
     small.thumbnail(size)
-    return f"data:image/jpeg;base64,{b64encode(encoded(small, 'JPEG', quality=quality)).decode()}"
+    return data_uri(small, "JPEG", quality=quality)

@@ -27,7 +27,7 @@ from blindmatch_simulations.evaluation.attacks.adversary import Claim, Conduct, 
 from blindmatch_simulations.evaluation.attacks.arena import OF_A_SEED, Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, distortion, share_of
 from blindmatch_simulations.evaluation.attacks.loopback import drawn, loopback
-from blindmatch_simulations.evaluation.studies.hashes import alike, learnt, of_coefficients, of_hash
+from blindmatch_simulations.evaluation.studies.hashes import alike, learnt, of_body, of_hash
 from blindmatch_simulations.measure.intervals import clopper_pearson
 from blindmatch_simulations.testbed.deployment.devices import Options
 from blindmatch_simulations.testbed.deployment.operators import centre_list
@@ -57,10 +57,7 @@ def rebuilt_picture(arena: Arena) -> Figure:
     for at, one in enumerate(arena.each(shown)):
         asked = run_session(deployed, one, rng).asked[-1]
         body: Any = arena.design.unsealed(asked.role, deployed.states[asked.role], asked.body)
-        if hasattr(body, "coefficients"):
-            plane = of_coefficients(np.frombuffer(body.coefficients, "<f4"), usual)
-        else:
-            plane = of_hash(body.hash, usual)
+        plane = of_body(body, usual)
         scores[at] = [alike(plane, other) for other in shown]
     right = int((scores.argmax(axis=1) == np.arange(len(scores))).sum())
     low, high = clopper_pearson(right, len(scores))

@@ -8,7 +8,7 @@ Pictures are generated; scores are kept, reconstructions are not.
 from __future__ import annotations
 
 from functools import cache
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +84,13 @@ def of_hash(own: bytes, usual: Usual) -> Floats:
     """The plane whose coefficients have the signs of a hash's bits, and the usual sizes."""
     bits = np.unpackbits(np.frombuffer(own, np.uint8)).astype(np.float32)
     return of_coefficients((2 * bits - 1) * usual.sizes, usual)
+
+
+def of_body(body: Any, usual: Usual) -> Floats:
+    """The plane that a request shows whose fields are the coefficients or, without these, the hash."""
+    if hasattr(body, "coefficients"):
+        return of_coefficients(np.frombuffer(body.coefficients, "<f4"), usual)
+    return of_hash(body.hash, usual)
 
 
 def alike(plane: Floats, one: Picture) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -49,6 +50,11 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
         options.setdefault("compress_level", _PNG_LEVEL.get())
     image.save(file, kind, **options)
     return file.getvalue()
+
+
+def data_uri(image: Image.Image, kind: str, **options: Any) -> str:
+    """A picture as a data URI (RFC 2397); `kind` and `options` as `encoded` takes them."""
+    return f"data:image/{kind.lower()};base64,{b64encode(encoded(image, kind, **options)).decode()}"
 
 
 @contextmanager
@@ -231,12 +237,16 @@ def crops(count: int, seed: int) -> list[SamplePicture]:
 
 @cache
 def photograph(source: str) -> pdq.Pixels:
-    """Pixels of a bundled photograph, one of `LICENCES`; `FileNotFoundError` if scikit-image does not bundle
-    it."""
+    """Pixels of a bundled photograph; raises as `photograph_file`."""
+    return decode(photograph_file(source)).pixels
+
+
+def photograph_file(source: str) -> bytes:
+    """The file of a photograph, one of `LICENCES`; `FileNotFoundError` if scikit-image does not bundle it."""
     package = importlib.util.find_spec("skimage")
     if package is None or package.origin is None:
         raise FileNotFoundError("scikit-image is not installed")
-    return decode((Path(package.origin).parent / "data" / source).read_bytes()).pixels
+    return (Path(package.origin).parent / "data" / source).read_bytes()
 
 
 def manifest(pictures: list[SamplePicture]) -> list[dict[str, Any]]:
