@@ -27,7 +27,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-cost test-browser first-views sample picture browser axe-fetch axe lint format lock stubs wheel wheel-check release-check bench growth peers checks corpus best-order soak flood mutation-score interop artifact pages docs vectors verify-all clean
+.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-cost test-browser first-views sample try-one picture browser axe-fetch axe lint format lock stubs wheel wheel-check release-check bench growth peers checks corpus best-order soak flood mutation-score interop artifact pages docs vectors verify-all clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -115,8 +115,12 @@ test-browser: $(DEV) browser axe ## look at the sample's pages, drawn again, wit
 first-views: $(DEV) ## derive each number of the report's first two views again, by no code of the program (ARGS="DIR"; docs/report.md)
 	PYTHONPATH=tests $(BIN)/python -m independent.first_views $(ARGS)
 
-sample: $(DEV) ## make docs/sample again: assess --quick of all designs, all attacks, as `make picture`; 15 minutes; goes on
+sample: $(DEV) ## make docs/sample again: assess --quick of all designs, all attacks, as `make try-one` and `make picture`; 40 minutes; goes on
 	PYTHONPATH=tests $(BIN)/python -m support.sample all
+	PYTHONPATH=tests $(BIN)/python -m support.pages
+
+try-one: $(DEV) ## ask every design about four pictures under every edit for docs/sample/try.json; 20 minutes; goes on
+	PYTHONPATH=tests $(BIN)/python -m support.sample try
 	PYTHONPATH=tests $(BIN)/python -m support.pages
 
 picture: $(DEV) ## record three runs for docs/sample, and draw their page and the README's picture, a moment of them

@@ -35,6 +35,7 @@ OF: Final = {
     "designs/*.json": "designs-v4",
     "rows/*.jsonl": "rows-v2",
     "*.jsonl": "recordings-v2",
+    "try.json": "try-v1",
 }
 """Schemas of the files of a folder, by pattern."""
 DRAWN: Final = ("README.md", "findings.html", "report.html", "follow.html", "follow.svg", "made.json")
@@ -65,6 +66,7 @@ def test_no_file_of_a_results_folder_is_without_a_schema() -> None:
         ("designs-v4", schemas.of_designs),
         ("workload-v3", schemas.of_workloads),
         ("recordings-v2", schemas.of_recordings),
+        ("try-v1", schemas.of_tried),
     ],
 )
 def test_a_schema_is_that_of_its_types(name: str, made: Callable[[], dict[str, Any]]) -> None:

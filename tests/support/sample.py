@@ -1,6 +1,8 @@
-"""Makes docs/sample: `make sample` all of it, `make picture` what shows a followed picture.
+"""Makes docs/sample: `make sample` all of it, `make try-one` and `make picture` a part.
 
-    make sample    assess --quick, attack run all --json, then as `make picture`; a step that was made stays
+    make sample    assess --quick, attack run all --json, as `make try-one`, then as `make picture`; a step
+                   that was made stays
+    make try-one   try.json: what each design answers of four pictures, under every edit
     make picture   three recordings, follow.html, and the README's picture: a moment of two of them
 
 What was spent stands in made.json beside the results, from which `block` writes the page's part.
@@ -15,7 +17,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, Final
@@ -30,6 +33,10 @@ from support.drawn import engine
 
 SAMPLE: Final = Path(__file__).parents[2] / "docs" / "sample"
 RUN: Final = Path("build/sample-run")
+ANSWERS: Final = Path("build/sample-answers")
+"""Answers of the designs that were asked, until `TRY` is written of all of them."""
+TRY: Final = "try.json"
+TRY_ONE: Final = "make try-one"
 MADE = "made.json"
 PICTURE = "follow.svg"
 PAGE = "follow.html"
@@ -39,6 +46,7 @@ WHOLE: Final = (
     "workload.toml",
     "findings.html",
     "report.html",
+    TRY,
     MADE,
     "designs",
     "rows",
@@ -64,14 +72,21 @@ def command(*words: str) -> None:
     subprocess.run([str(Path(sys.executable).with_name("blindmatch")), *words], check=True)
 
 
-def spend(made: dict[str, dict[str, float]], name: str, *words: str) -> None:
-    """Run a command, and add its seconds on the clock, and of CPU, to those of earlier tries; it is done when
-    it ends well."""
+def ask_designs(out: Path) -> None:
+    """Ask every design about the pictures of "Try one", and go on where an interrupted call ended."""
+    words = ("-m", "blindmatch_simulations.evaluation.studies.trying_sessions", str(out), str(ANSWERS))
+    subprocess.run([sys.executable, *words], check=True)
+    shutil.rmtree(ANSWERS)
+
+
+def spend(made: dict[str, dict[str, float]], name: str, step: Callable[[], None]) -> None:
+    """Run a step, and add the seconds on the clock, and of CPU, of the processes that it starts to those of
+    earlier tries; it is done when it ends well."""
     earlier = made.get(name, {})
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     at = time.monotonic()
     try:
-        command(*name.split(), *words)
+        step()
     finally:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -90,11 +105,15 @@ def run() -> None:
     if file.exists():
         made = json.loads(file.read_text("utf-8"))
     attacks = ("--json", str(RUN / "attacks.json"), "--keep", str(RUN / "attacks-kept.json"))
-    steps = {"assess --quick": ("--out", str(RUN)), "attack run all": attacks}
-    for name, words in steps.items():
+    steps = {
+        "assess --quick": partial(command, "assess", "--quick", "--out", str(RUN)),
+        "attack run all": partial(command, "attack", "run", "all", *attacks),
+        TRY_ONE: partial(ask_designs, RUN / TRY),
+    }
+    for name, step in steps.items():
         if not made.get(name, {}).get("done"):
             try:
-                spend(made, name, *words)
+                spend(made, name, step)
             finally:
                 file.write_text(json.dumps(made, indent=1) + "\n", "utf-8")
     command("report", str(RUN))
@@ -103,6 +122,19 @@ def run() -> None:
     for one in WHOLE:
         shutil.move(RUN / one, SAMPLE / one)
     shutil.rmtree(RUN)
+
+
+def try_one() -> None:
+    """Ask the designs for the sample that is there, and put what it took in the place of what it took before
+    unless that call was interrupted."""
+    file = SAMPLE / MADE
+    made = json.loads(file.read_text("utf-8"))
+    if made.get(TRY_ONE, {}).get("done"):
+        del made[TRY_ONE]
+    try:
+        spend(made, TRY_ONE, partial(ask_designs, SAMPLE / TRY))
+    finally:
+        file.write_text(json.dumps(made, indent=1) + "\n", "utf-8")
 
 
 def record() -> None:
@@ -227,6 +259,9 @@ def _minutes(seconds: float) -> str:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["try"]:
+        try_one()
+        sys.exit()
     if sys.argv[1:] == ["all"]:
         run()
     record()

@@ -19,7 +19,7 @@ from blindmatch_simulations.evaluation.assess.observed import (
 from blindmatch_simulations.evaluation.assess.running import RAW_VERSION
 from blindmatch_simulations.evaluation.conformance.remote import counterpart
 from blindmatch_simulations.evaluation.corpus import list_scan, merging, scan
-from blindmatch_simulations.evaluation.studies import predictions
+from blindmatch_simulations.evaluation.studies import predictions, trying
 from blindmatch_simulations.measure import results
 from blindmatch_simulations.testbed.scenario import recording
 
@@ -74,6 +74,11 @@ def of_merged_scans() -> dict[str, Any]:
 def of_predictions() -> dict[str, Any]:
     """Return the schema of the committed predictions."""
     return _made(predictions.Predictions, "blindmatch-predictions 1")
+
+
+def of_tried() -> dict[str, Any]:
+    """Return the schema of the file of what designs answer of the bundled pictures."""
+    return _made(trying.Tried, f"{trying.FORMAT} {trying.VERSION}")
 
 
 def of_manifests() -> dict[str, Any]:
