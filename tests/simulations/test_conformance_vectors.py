@@ -10,6 +10,13 @@ from typing import Any
 import jsonschema
 import pytest
 from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.evaluation.conformance.vector_classes import (
+    BUGS,
+    CLASSES,
+    OTHER,
+    class_of,
+    names_in,
+)
 from blindmatch_simulations.evaluation.conformance.vectors import SCHEMA_NAME, as_text, vectors_of
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs, load_design
 from dummy_designs import ECHO
@@ -58,6 +65,67 @@ def test_vectors_have_failing_cases_of_every_message_and_step(name: str) -> None
     assert "another epoch is expected" in hows[None]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_each_failing_case_has_a_class_that_its_file_explains(name: str) -> None:
+    vector = _vector(name)
+    used = set(names_in(vector))
+    assert set(vector["classes"]) == used
+    assert OTHER not in used
+
+
+def test_every_class_but_that_of_unknown_rules_has_a_vector_and_every_bug_a_class() -> None:
+    assert {one for name in NAMES for one in names_in(_vector(name))} == set(CLASSES) - {OTHER}
+    assert {one.bug for one in CLASSES.values()} == set(BUGS)
+
+
+OF_OPRF_PSI = {
+    "refused_requests": {
+        "truncated": "truncated-message",
+        "left over": "left-over-bytes",
+        "last byte altered": "non-canonical-encoding",
+        "first field altered": "other-epoch",
+        "last 32 bytes zero": "identity-or-zero",
+        "last 32 bytes 255": "non-canonical-encoding",
+    },
+    "refused_replies": {
+        "truncated": "truncated-message",
+        "left over": "left-over-bytes",
+        "last byte altered": "false-proof",
+        "first field altered": "other-epoch",
+        "last 32 bytes zero": "identity-or-zero",
+        "last 32 bytes 255": "non-canonical-encoding",
+    },
+    "refused_files": {
+        "missing": "missing-file",
+        "empty": "damaged-file",
+        "cut in the middle": "damaged-file",
+        "last byte missing": "damaged-file",
+        "a byte more": "damaged-file",
+        "altered: magic": "other-format",
+        "altered: format version": "other-format",
+        "altered: design": "altered-file",
+        "altered: version": "altered-file",
+        "altered: epoch": "altered-file",
+        "altered: section table or parameters": "altered-file",
+        "altered: length in the trailer": "damaged-file",
+        "altered: digest": "altered-file",
+        "altered: end mark": "damaged-file",
+        "another epoch is expected": "other-epoch",
+    },
+}
+
+
+@pytest.mark.parametrize("kind", OF_OPRF_PSI)
+def test_the_class_of_a_case_fits_what_was_done(kind: str) -> None:
+    vector = _vector("oprf-psi")
+    assert {case["how"]: case["class"] for case in vector[kind]} == OF_OPRF_PSI[kind]
+
+
+def test_a_rule_that_no_built_in_design_has_is_said_to_be_the_designs_own() -> None:
+    assert class_of("my-design/reply: field colour: must be blue") == OTHER
+    assert class_of("set.bin: the filter is missing") == OTHER
+
+
 def test_failing_replies_of_several_rounds_are_of_every_round() -> None:
     vector = vectors_of(ECHO)
     jsonschema.validate(vector, committed("design-vectors"))
@@ -81,6 +149,8 @@ PLACES: tuple[tuple[str | int, ...], ...] = (
     ("refused_replies", 0),
     ("refused_files", 0),
     ("refused_files", 1, "change"),
+    ("classes",),
+    ("classes", "false-proof"),
 )
 
 

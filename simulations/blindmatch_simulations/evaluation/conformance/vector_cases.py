@@ -16,6 +16,7 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Role, Session
 from msgspec import Struct
 
+from blindmatch_simulations.evaluation.conformance.vector_classes import classified
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed
 
 SIDE: Final = 4
@@ -106,9 +107,9 @@ class Kind(Struct, frozen=True):
         return broken(lambda: self.happens(deployed, vector, case))
 
     def refused(self, deployed: Deployed, vector: Vector) -> list[dict[str, Any]]:
-        """Every case that is refused, with its rule."""
+        """Every case that is refused, with its rule and the class of that."""
         judged = ((case, self.rule(deployed, vector, case)) for case in self.cases(deployed, vector))
-        return [{**case, "rule": rule} for case, rule in judged if rule is not None]
+        return [classified({**case, "rule": rule}) for case, rule in judged if rule is not None]
 
 
 def broken(act: Callable[[], object]) -> str | None:

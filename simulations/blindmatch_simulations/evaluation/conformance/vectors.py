@@ -17,11 +17,12 @@ from blindmatch_protocol.picture.pdq import rows
 
 from blindmatch_simulations.evaluation.conformance.hostility import message_classes
 from blindmatch_simulations.evaluation.conformance.vector_cases import KINDS, VectorItem, broken, make_item
+from blindmatch_simulations.evaluation.conformance.vector_classes import classified, explained
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, enrolled, opened, publish
 from blindmatch_simulations.testbed.inprocess.steps import made_up
 from blindmatch_simulations.testbed.pictures.pool import flipped
 
-VECTORS_VERSION: Final = 3
+VECTORS_VERSION: Final = 4
 FILLERS: Final = 5
 
 
@@ -51,7 +52,8 @@ def vectors_of(design: AnyDesign) -> dict[str, Any]:
         "messages": [_message(kind, place, sessions) for kind, place in message_classes(design).items()],
         "sessions": sessions,
     }
-    return vector | {kind.key: kind.refused(deployed, vector) for kind in KINDS}
+    vector |= {kind.key: kind.refused(deployed, vector) for kind in KINDS}
+    return {**vector, "classes": explained(vector)}
 
 
 # --- messages ------------------------------------------------------------------------------------
@@ -70,7 +72,9 @@ def _message(kind: type[codec.Message], place: str, sessions: list[dict[str, Any
             {"name": name, "encoding": encoding_words(encoding)} for name, encoding in codec.layout(kind)
         ],
         "accepted": [{"encoding": raw.hex(), "fields": fields_json(kind.decode(raw))} for raw in good],
-        "refused": [{"encoding": raw.hex(), "rule": rule} for raw, rule in _malformed(kind, good)],
+        "refused": [
+            classified({"encoding": raw.hex(), "rule": rule}) for raw, rule in _malformed(kind, good)
+        ],
     }
 
 
