@@ -27,7 +27,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-cost test-browser first-views sample try-one picture browser axe-fetch axe lint format lock stubs wheel wheel-check release-check bench growth peers checks corpus best-order soak flood mutation-score interop artifact pages docs vectors verify-all clean
+.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-cost test-browser first-views sample try-one picture browser axe-fetch axe lint format lock stubs wheel wheel-check vectors-package release-check bench growth peers checks corpus best-order soak flood mutation-score interop artifact pages docs vectors verify-all clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -153,6 +153,9 @@ wheel: $(STAMP) ## build the wheel twice, with the same bits, and its bill of ma
 wheel-check: wheel ## install the wheel into empty environments (Python 3.11 to 3.14 where there is one) and run it; some minutes
 	PYTHONPATH=tests $(BIN)/python -m support.wheel_check $(ARGS)
 
+vectors-package: $(STAMP) ## build the wheel of the vectors, twice with the same bits, in dist/ (docs/conformance.md)
+	PYTHONPATH=tests $(BIN)/python -m support.wheel vectors
+
 release-check: $(DEV) ## say of each step of a release whether it was done (docs/release.md); fails where one was not
 	PYTHONPATH=tests $(BIN)/python -m support.release_check
 
@@ -215,6 +218,7 @@ interop: $(DEV) ## a device in JavaScript against vectors and running matchers (
 	  && command -v npm >/dev/null || { echo "make interop needs Node 20.19 or later with npm; none found" >&2; exit 1; }
 	cd tests/interop && npm ci --loglevel=error
 	cd tests/interop && npm test --silent
+	PYTHONPATH=tests/vectors/package $(BIN)/python -m blindmatch_vectors check oprf-psi --vectors tests/vectors/designs --with 'node tests/interop/counterpart.mjs'
 	GRPC_VERBOSITY=NONE PYTHONPATH=tests $(BIN)/python tests/interop/against_matcher.py $(ARGS)
 
 counterparts: $(DEV) ## programs that others wrote, against this one: fetches them; exit 1 if one disagrees (ARGS="openssl")

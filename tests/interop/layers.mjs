@@ -135,7 +135,8 @@ function openLabel(key, sealed, epoch) {
     const plain = Buffer.concat([cipher.update(body), cipher.final()]);
     const [first, last] = [plain.readBigUInt64BE(56), plain.readBigUInt64BE(64)];
     if (epoch < first || epoch > last) return null;
-    return { hash: plain.subarray(0, 32), id: plain.readBigUInt64BE(32), salt: plain.subarray(40, 56) };
+    const signatures = plain.subarray(72);
+    return { hash: plain.subarray(0, 32), id: plain.readBigUInt64BE(32), salt: plain.subarray(40, 56), first, last, signatures };
   } catch {
     return null;
   }

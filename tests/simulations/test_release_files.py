@@ -119,9 +119,9 @@ def test_a_wheel_is_the_same_twice_and_a_stray_file_is_noticed(
     assert not [
         name for name in names if not re.match(r"blindmatch(_[a-z]+)?/|blindmatch-.*dist-info/", name)
     ]
-    tracked = wheel._tracked()
+    tracked = wheel._tracked(wheel.BLINDMATCH)
     monkeypatch.setattr(
-        wheel, "_tracked", lambda: [one for one in tracked if not one.endswith("protocol/py.typed")]
+        wheel, "_tracked", lambda package: [one for one in tracked if not one.endswith("protocol/py.typed")]
     )
     with pytest.raises(wheel.WheelError, match=r"differ in: .*blindmatch_protocol/py\.typed"):
         wheel.build()

@@ -205,7 +205,8 @@ OTHERS = {
     "of a release": "release-check",
     "measures": "bench growth peers test-cost artifact",
     "makes what is kept": "sample picture pages vectors checks corpus best-order stubs lock format",
-    "installs, fetches or builds": "setup classifier fast frames ray wheel browser axe-fetch axe",
+    "installs, fetches or builds": "setup classifier fast frames ray wheel vectors-package browser axe-fetch "
+    "axe",
     "shows": "help demo clean",
     "this one": "verify-all",
 }

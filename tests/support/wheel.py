@@ -1,7 +1,8 @@
-"""The release files, in dist/: a wheel that is built twice with the same bits, and its bill of materials.
+"""The release files, in dist/: wheels that are built twice with the same bits, and a bill of materials.
 
-``python -m support.wheel build`` makes the wheel, ``sbom`` lists what is locked for it (in an environment of
-requirements/sbom.txt). Only the standard library is imported until an SBOM is validated.
+``python -m support.wheel build`` makes the wheel of blindmatch, ``vectors`` that of its vectors, and
+``sbom`` lists what is locked for the first (in an environment of requirements/sbom.txt). Only the standard
+library is imported until an SBOM is validated.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -22,11 +24,39 @@ from zipfile import ZipFile
 ROOT: Final = Path(__file__).resolve().parents[2]
 DIST: Final = ROOT / "dist"
 LOCK: Final = ROOT / "requirements" / "lock.txt"
-MADE_OF: Final = (
-    *("client", "server", "protocol", "proofs", "simulations", "docs/sample/results.json"),
-    *("pyproject.toml", "README.md", "LICENSE", ".gitignore"),
+
+
+@dataclass(frozen=True)
+class Package:
+    """A wheel that is released.
+
+    Attributes:
+        folder: that of its pyproject.toml, from the root of the repository.
+        file: what the name of its wheel begins with.
+        made_of: paths of what it is made of, from the root.
+    """
+
+    folder: str
+    file: str
+    made_of: tuple[str, ...]
+
+
+BLINDMATCH: Final = Package(
+    ".",
+    "blindmatch",
+    (
+        *("client", "server", "protocol", "proofs", "simulations", "docs/sample/results.json"),
+        *("pyproject.toml", "README.md", "LICENSE", ".gitignore"),
+    ),
 )
-"""What the wheel is made of."""
+VECTORS: Final = Package(
+    "tests/vectors/package",
+    "blindmatch_vectors",
+    (
+        *("tests/vectors", "protocol/blindmatch_protocol/rpc", "docs/wire.md", "docs/set-format.md"),
+        *("docs/designs", "LICENSE", ".gitignore"),
+    ),
+)
 GIT: Final = shutil.which("git") or "git"
 WITHOUT_GIT: Final = "1580601600"
 """Hatchling's own time for reproducible builds, where there is no history."""
@@ -38,15 +68,16 @@ class WheelError(Exception):
     """The wheel cannot be made, or is not reproducible."""
 
 
-def project() -> dict[str, Any]:
-    """The table `project` of pyproject.toml."""
-    table: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+def project(package: Package = BLINDMATCH) -> dict[str, Any]:
+    """The table `project` of a package's pyproject.toml."""
+    text = (ROOT / package.folder / "pyproject.toml").read_text("utf-8")
+    table: dict[str, Any] = tomllib.loads(text)["project"]
     return table
 
 
-def wheel_path() -> Path:
+def wheel_path(package: Package = BLINDMATCH) -> Path:
     """Where the wheel of this version lies."""
-    return DIST / f"blindmatch-{project()['version']}-py3-none-any.whl"
+    return DIST / f"{package.file}-{project(package)['version']}-py3-none-any.whl"
 
 
 def sbom_path() -> Path:
@@ -58,28 +89,34 @@ def digest(path: Path) -> str:
     return sha256(path.read_bytes()).hexdigest()
 
 
-def epoch() -> str:
+def epoch(package: Package = BLINDMATCH) -> str:
     """SOURCE_DATE_EPOCH: as it is set, else when what the wheel is made of was last committed."""
     if given := os.environ.get("SOURCE_DATE_EPOCH"):
         return given
     said = subprocess.run(
-        [GIT, "log", "-1", "--format=%at", "--", *MADE_OF], cwd=ROOT, capture_output=True, text=True
+        [GIT, "log", "-1", "--format=%at", "--", *package.made_of], cwd=ROOT, capture_output=True, text=True
     )
     return said.stdout.strip() or WITHOUT_GIT
 
 
-def _tracked() -> list[str]:
-    command = [GIT, "ls-files", "--", *MADE_OF]
+def _tracked(package: Package) -> list[str]:
+    command = [GIT, "ls-files", "--", *package.made_of]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return said.stdout.splitlines()
 
 
-def _built(source: Path, into: Path, umask: int) -> Path:
-    """The wheel that hatchling builds of a folder, with another umask, folder and hash seed each time."""
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": epoch(), "PYTHONHASHSEED": str(umask)}
+def _built(package: Package, source: Path, into: Path, umask: int) -> Path:
+    """The wheel that hatchling builds of a tree, with another umask, folder and hash seed each time."""
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": epoch(package), "PYTHONHASHSEED": str(umask)}
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(into)]
     made = subprocess.run(
-        command, cwd=source, env=environment, umask=umask, capture_output=True, text=True, check=False
+        command,
+        cwd=source / package.folder,
+        env=environment,
+        umask=umask,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if made.returncode:
         raise WheelError(made.stderr)
@@ -100,25 +137,30 @@ def differing(one: Path, other: Path) -> list[str]:
     return sorted(name for name in held[0] | held[1] if held[0].get(name) != held[1].get(name))
 
 
-def build(root: Path = ROOT) -> Path:
-    """The wheel, built here and from a copy of what git tracks; raises `WheelError` if they differ."""
+def build(root: Path = ROOT, package: Package = BLINDMATCH) -> Path:
+    """A package's wheel, built here and of a copy of what git tracks; raises `WheelError` if they differ."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "elsewhere" / "copy"
-        for name in _tracked():
+        for name in _tracked(package):
             if (root / name).is_file():
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(root / name, copy / name)
-        here = _built(root, Path(folder, "1"), 0o022)
-        there = _built(copy, Path(folder, "2"), 0o077)
+        here = _built(package, root, Path(folder, "1"), 0o022)
+        there = _built(package, copy, Path(folder, "2"), 0o077)
         if digest(here) != digest(there):
             names = ", ".join(differing(here, there)) or "their order or compression"
             raise WheelError(
                 f"not reproducible: a build here and one of a copy of what git tracks differ in: {names}"
             )
         DIST.mkdir(exist_ok=True)
-        for old in DIST.glob("*.whl"):
+        for old in DIST.glob(f"{package.file}-*.whl"):
             old.unlink()
-        return Path(shutil.move(here, wheel_path()))
+        return Path(shutil.move(here, wheel_path(package)))
+
+
+def build_vectors() -> Path:
+    """The wheel of the vectors, built as `build` does."""
+    return build(package=VECTORS)
 
 
 def sbom() -> Path:
@@ -172,7 +214,7 @@ def lock_of(path: Path) -> str:
 
 def main() -> None:
     try:
-        made = {"build": build, "sbom": sbom}[sys.argv[1]]()
+        made = {"build": build, "vectors": build_vectors, "sbom": sbom}[sys.argv[1]]()
     except WheelError as error:
         sys.exit(f"wheel: {error}")
     sys.stdout.write(f"{digest(made)}  {made.relative_to(ROOT)}\n")

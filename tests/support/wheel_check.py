@@ -103,10 +103,15 @@ def _run(command: Sequence[str | Path], cwd: Path, environment: dict[str, str], 
     return said.stdout
 
 
+def clean_environment(folder: Path) -> dict[str, str]:
+    """Return the variables that programs need and no others, with `folder` as their home."""
+    return {"PATH": "/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8", "TMPDIR": str(folder)}
+
+
 def check(python: str, wheel: Path, folder: Path) -> None:
     """Install the wheel into an empty environment in `folder` and run it there; raises `CheckError`."""
     outside = {name: os.environ[name] for name in os.environ if name.startswith(("PIP_", "SSL_", "HTTP"))}
-    clean = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8", "TMPDIR": str(folder)}
+    clean = clean_environment(folder)
     place = folder / "env"
     there = folder / "empty"
     opened = folder / "opened"
