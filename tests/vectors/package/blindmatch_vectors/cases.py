@@ -143,7 +143,7 @@ def _answers(vector: Vector) -> Iterator[Case]:
                 with_body = {**question, "body": asked["body"], "tape": asked["tape"]}
                 yield Case(step, f"picture {session['item']}", with_body, gives)
         for case in (one for one in vector["refused_requests"] if one["role"] == role):
-            # a server draws nothing before it has accepted a request; these bytes are for one that does
+            # what a server draws for a request that it refuses is of no account, but it may draw
             with_body = {**question, "body": case["body"], "tape": SPARE_TAPE}
             yield Case(step, f"request: {case['how']}", with_body, None, _refused(case))
 
