@@ -23,7 +23,8 @@ from blindmatch_protocol.messages.franking import (
     commit,
     disclose,
 )
-from msgspec.structs import replace
+from blindmatch_simulations.evaluation.conformance.vector_classes import CLASSES
+from msgspec.structs import asdict, replace
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors/franking-v2.json").read_text())
 MESSAGES = {case["name"]: case for case in VECTORS["messages"]}
@@ -64,6 +65,15 @@ def test_openings_are_good_or_not_as_the_vectors_say(case: dict[str, Any]) -> No
         message = MESSAGES[case["message"]]
         made = disclose(content_of(message), message["sender"], message["recipient"], case["attachment"])
         assert (made.opening.encode(), made.opening.commitment.hex()) == (raw, message["commitment"])
+
+
+def test_each_failing_opening_has_a_class_that_the_vectors_explain() -> None:
+    failing = [case for case in VECTORS["openings"] if not case["success"]]
+    assert {case["class"] for case in failing} == set(VECTORS["classes"])
+    assert all("class" not in case for case in VECTORS["openings"] if case["success"])
+    told = {name: asdict(held) for name, held in CLASSES.items()}
+    shared = {name: held for name, held in VECTORS["classes"].items() if name != "false-opening"}
+    assert shared == {name: told[name] for name in shared}
 
 
 def test_a_commitment_of_version_1_is_refused() -> None:
