@@ -27,7 +27,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-cost test-browser first-views sample try-one picture browser axe-fetch axe lint format lock stubs wheel wheel-check vectors-package release-check bench growth peers checks corpus best-order soak flood mutation-score interop artifact pages docs vectors verify-all clean
+.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-cost test-browser first-views sample try-one picture browser axe-fetch axe lint format lock stubs wheel wheel-check vectors-package release-check bench growth peers checks corpus best-order soak flood mutation-score interop artifact pages notebooks docs vectors verify-all clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -118,6 +118,7 @@ first-views: $(DEV) ## derive each number of the report's first two views again,
 sample: $(DEV) ## make docs/sample again: assess --quick of all designs, all attacks, as `make try-one` and `make picture`; 40 minutes; goes on
 	PYTHONPATH=tests $(BIN)/python -m support.sample all
 	PYTHONPATH=tests $(BIN)/python -m support.pages
+	PYTHONPATH=tests $(BIN)/python -m support.notebooks
 
 try-one: $(DEV) ## ask every design about four pictures under every edit for docs/sample/try.json; 20 minutes; goes on
 	PYTHONPATH=tests $(BIN)/python -m support.sample try
@@ -239,6 +240,9 @@ docs: ## build the documentation as a site with search, in build/docs; a warning
 
 pages: $(DEV) ## write the parts of pages again that follow from code
 	PYTHONPATH=tests $(BIN)/python -m support.pages
+
+notebooks: $(DEV) ## run the notebooks of examples/ and write what their cells show into them
+	PYTHONPATH=tests $(BIN)/python -m support.notebooks
 
 vectors: $(STAMP) ## write the test vectors of every built-in design again
 	$(BIN)/blindmatch conformance --write-vectors tests/vectors/designs

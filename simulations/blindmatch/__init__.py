@@ -21,6 +21,7 @@ from blindmatch_simulations.testbed.scenario import operations
 from blindmatch_simulations.testbed.scenario.recording import Recording, read_recording
 from blindmatch_simulations.testbed.scenario.run import Bounds, Event
 
+from blindmatch.charting import Chart, ChartError, chart
 from blindmatch.opening import Answer, InProcess, open_design, sample_pictures
 from blindmatch.playing import (
     FramesError,
@@ -39,6 +40,8 @@ __all__ = [
     "Answer",
     "BlindmatchError",
     "Bounds",
+    "Chart",
+    "ChartError",
     "Event",
     "FramesError",
     "InProcess",
@@ -46,6 +49,7 @@ __all__ = [
     "Recording",
     "assess",
     "attack",
+    "chart",
     "conformance",
     "designs",
     "edits",

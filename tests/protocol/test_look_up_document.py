@@ -173,13 +173,11 @@ def test_a_request_of_random_tokens_follows_from_the_tape_as_the_page_says(
 # --- a look-up, step by step ---------------------------------------------------------------------
 
 MASK = (1 << 64) - 1
-P1, P2, P3, P4, P5 = (
-    0x9E3779B185EBCA87,
-    0xC2B2AE3D27D4EB4F,
-    0x165667B19E3779F9,
-    0x85EBCA77C2B2AE63,
-    0x27D4EB2F165667C5,
-)
+P1 = 0x9E3779B185EBCA87
+P2 = 0xC2B2AE3D27D4EB4F
+P3 = 0x165667B19E3779F9
+P4 = 0x85EBCA77C2B2AE63
+P5 = 0x27D4EB2F165667C5
 
 
 def xxh64(key: bytes) -> int:

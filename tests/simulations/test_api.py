@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -19,26 +19,27 @@ from blindmatch_simulations.measure.row import BenchRow, Kind, bench_row
 from blindmatch_simulations.testbed.audit import Undeclared
 from blindmatch_simulations.testbed.scenario.operations import ScenarioError
 from blindmatch_simulations.testbed.scenario.recording import RecordingError
+from defusedxml.ElementTree import fromstring
+from support.notebooks import code_cells, execute, notebooks, read
 
 ROOT = Path(__file__).parents[2]
 PICTURES = bm.sample_pictures(3)
 
 
-def cells(path: Path) -> list[str]:
-    return [
-        "".join(one["source"]) for one in json.loads(path.read_text())["cells"] if one["cell_type"] == "code"
-    ]
+def left_by(name: str) -> dict[str, Any]:
+    """What the cells of a notebook leave, which must show what the file has of them."""
+    path = ROOT / "examples" / f"{name}.ipynb"
+    left, outputs = execute(path)
+    assert outputs == [cell["outputs"] for cell in code_cells(read(path))], "make notebooks"
+    return left
 
 
 @pytest.fixture(scope="module")
 def notebook(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the cells leave, run one after the other in an empty folder: they need no repository."""
-    left: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("notebook"))
-        for number, source in enumerate(cells(ROOT / "examples" / "first_steps.ipynb")):
-            exec(compile(source, f"cell {number}", "exec"), left)  # noqa: S102 - our own notebook
-    return left
+        return left_by("first_steps")
 
 
 def test_the_notebook_runs_and_comes_to_what_its_text_says(notebook: dict[str, Any]) -> None:
@@ -57,13 +58,6 @@ def test_the_notebook_runs_and_comes_to_what_its_text_says(notebook: dict[str, A
     assert notebook["recall"]["oprf-psi"][1] <= notebook["recall"]["oprf-psi"][0]
 
 
-def left_by(name: str) -> dict[str, Any]:
-    left: dict[str, Any] = {}
-    for number, source in enumerate(cells(ROOT / "examples" / f"{name}.ipynb")):
-        exec(compile(source, f"{name} {number}", "exec"), left)  # noqa: S102 - our own notebook
-    return left
-
-
 @pytest.mark.slow
 def test_the_sweep_finds_fewer_copies_the_more_tokens_are_needed() -> None:
     left = left_by("sweep")
@@ -76,6 +70,72 @@ def test_the_population_is_of_both_designs_and_the_attack_comes_to_a_verdict() -
     left = left_by("population")
     assert set(left["told"]) == {"oprf-psi", "hash-upload"}
     assert [(row.id, row.succeeded) for row in left["attacked"].rows] == [("pushed-over", False)]
+
+
+def test_every_notebook_is_run_here_and_has_a_page() -> None:
+    names = {path.stem for path in notebooks()}
+    run_here = set(re.findall(r'left_by\("(\w+)"\)', Path(__file__).read_text("utf-8")))
+    assert names == run_here == {path.stem for path in (ROOT / "docs" / "notebooks").glob("*.md")}
+
+
+def test_the_page_of_a_notebook_has_its_cells_and_its_figure() -> None:
+    spec = spec_from_file_location("conf", ROOT / "docs" / "conf.py")
+    assert spec is not None and spec.loader is not None
+    conf = module_from_spec(spec)
+    spec.loader.exec_module(conf)
+    source = [""]
+    conf.add_notebook(None, "notebooks/sweep", source)
+    shown = source[0]
+    assert "```python\nfound = {}" in shown
+    assert "```text\n{2: 8, 3: 8}\n```" in shown
+    assert not shown.lstrip().startswith("#")
+    (drawn,) = re.findall(r"<div>\n(<svg.*?</svg>)\n</div>", shown, re.DOTALL)
+    assert "\n\n" not in drawn
+    fromstring(drawn)
+    other = ["text"]
+    conf.add_notebook(None, "wire", other)
+    assert other == ["text"]
+
+
+# --- charts
+
+
+def drawn_by(chart: bm.Chart) -> tuple[list[str], list[float]]:
+    """The texts of a chart, and the lengths of its bars."""
+    root = fromstring(chart._repr_svg_())
+    space = "{http://www.w3.org/2000/svg}"
+    texts = [one.text or "" for one in root.iter(f"{space}text")]
+    return texts, [float(one.attrib["width"]) for one in root.iter(f"{space}rect")]
+
+
+def test_a_chart_draws_bars_by_their_values_with_intervals_and_says_what_was_not_measured() -> None:
+    rows = [
+        {"of": "a <b>", "is": 2, "from": 1, "to": 4},
+        {"of": "b", "is": 1.0, "from": None, "to": None},
+        {"of": "c", "is": None, "from": None, "to": None},
+    ]
+    texts, lengths = drawn_by(bm.chart(rows, "of", "is", "from", "to", title="t & u"))
+    assert texts == ["t & u", "a <b>", "2 (1 to 4)", "b", "1", "c", "not measured"]
+    assert lengths == [180.0, 90.0]  # the longest interval fills 360
+
+
+def test_bars_of_zero_are_drawn() -> None:
+    assert drawn_by(bm.chart([{"of": "a", "is": 0}], "of", "is")) == (["is", "a", "0"], [0.0])
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], "needs a row"),
+        ([{"of": "a"}], "no column 'is'"),
+        ([{"of": "a", "is": -1}], "numbers from 0 on"),
+        ([{"of": "a", "is": float("nan")}], "numbers from 0 on"),
+        ([{"of": "a", "is": "many"}], "no number to draw"),
+    ],
+)
+def test_rows_that_no_chart_can_draw_are_named(rows: list[dict[str, Any]], said: str) -> None:
+    with pytest.raises(bm.ChartError, match=said):
+        bm.chart(rows, "of", "is")
 
 
 def test_a_folder_is_assessed_and_a_wrong_workload_is_a_blindmatch_error(tmp_path: Path) -> None:
