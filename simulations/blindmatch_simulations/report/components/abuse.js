@@ -16,26 +16,34 @@ const playedFacts = (c, played) =>
   ]);
 
 const playedMark = (c, played) =>
-  h`<details class="played-mark"><summary><i class="sign ${isUnnoticed(played) ? "unseen" : "seen"}"></i>${told(capital(played.exposes))}
-<span class="hidden">${isUnnoticed(played) ? "; nobody would notice" : "; somebody could notice"}</span></summary>${playedFacts(c, played)}</details>`;
+  h`<details class="played-mark"><summary><i class="sign
+${isUnnoticed(played) ? "unseen" : "seen"}"></i>${told(capital(played.exposes))}
+<span class="hidden">${
+    isUnnoticed(played) ? "; nobody would notice" : "; somebody could notice"
+  }</span></summary>${playedFacts(c, played)}</details>`;
 
 const withstoodMark = (abuser) =>
   abuser.withstood.length
-    ? h`<details class="played-mark none"><summary><i class="sign stood"></i>Played without success</summary><p>${told(abuser.withstood.join("; "))}.</p></details>`
+    ? h`<details class="played-mark none"><summary><i class="sign stood"></i>Played without
+success</summary><p>${told(abuser.withstood.join("; "))}.</p></details>`
     : "";
 
 const abuserRow = (c, abuser) => {
   const exposed = abuser.exposed.length
     ? abuser.exposed.map((one) => playedMark(c, one))
     : h`<p class="small">${told("Nothing that was played exposed more than encryption alone allows.")}</p>`;
-  return h`<div class="abuser"><h3>${capital(partyWords(abuser.actor))}</h3><div class="marks">${exposed}${withstoodMark(abuser)}</div></div>`;
+  return h`<div class="abuser"><h3>${capital(partyWords(abuser.actor))}</h3><div
+class="marks">${exposed}${withstoodMark(abuser)}</div></div>`;
 };
 
 // ---- three examples: the one of each actor that goes furthest, each of another actor and another thing exposed
 const EXAMPLE_ACTORS = ["list owner", "provider", "thief of a key"];
 const playedExamples = (c) => {
   const rest = c.view.abusers.filter((one) => !EXAMPLE_ACTORS.includes(one.actor));
-  const ordered = [...EXAMPLE_ACTORS.map((name) => c.view.abusers.find((one) => one.actor === name)), ...rest].filter(Boolean);
+  const ordered = [
+    ...EXAMPLE_ACTORS.map((name) => c.view.abusers.find((one) => one.actor === name)),
+    ...rest,
+  ].filter(Boolean);
   const exposed = new Set();
   const made = [];
   for (const abuser of ordered) {
@@ -48,13 +56,16 @@ const playedExamples = (c) => {
   return made;
 };
 const playedStory = (c, { abuser, played }) => {
-  const remains = played.proof === "no file remains" ? "Nothing that could be shown to others." : `${capital(played.proof)}.`;
+  const remains =
+    played.proof === "no file remains" ? "Nothing that could be shown to others." : `${capital(played.proof)}.`;
   return h`<div class="story"><h3>${told(capital(played.attacks[0] ?? played.exposes))}</h3>
 <p>Who could do it: ${partyWords(abuser.actor)}.</p><dl>
 <dt>What it exposed</dt><dd>${told(capital(played.exposes))}.</dd>
-<dt>Where it succeeded</dt><dd>${capital(countWords(played.designs.length))} ${played.designs.length === 1 ? "design" : "designs"}.
+<dt>Where it succeeded</dt><dd>${capital(countWords(played.designs.length))}
+${played.designs.length === 1 ? "design" : "designs"}.
 <details><summary>which</summary>${told(titlesOf(c, played.designs).join("; "))}.</details></dd>
-<dt>Who would notice</dt><dd>${told(capital(played.notices))}.</dd><dt>What remains</dt><dd>${told(remains)}</dd></dl></div>`;
+<dt>Who would notice</dt><dd>${told(capital(played.notices))}.</dd><dt>What
+remains</dt><dd>${told(remains)}</dd></dl></div>`;
 };
 
 const abuseTitle = (c) => {
@@ -64,7 +75,8 @@ const abuseTitle = (c) => {
   if (!any) return "No attack that was played exposed more than encryption alone allows";
   if (!able.length) return "Of every attack that succeeded, somebody could notice";
   if (able.length > 1 && able.length === c.view.abusers.length) {
-    return h`In attacks that were played, each of ${counted(able.length)} kinds of actors could expose something that nobody would notice`;
+    return h`In attacks that were played, each of ${counted(able.length)} kinds of actors could expose
+something that nobody would notice`;
   }
   return `In attacks that were played, these could expose something that nobody would notice: ${listWords(able)}`;
 };
@@ -88,19 +100,27 @@ const abuseTable = (c) =>
 const abuseSection = (c) => {
   const examples = playedExamples(c);
   const legend = h`<ul class="legend"><li><i class="sign unseen"></i>nobody would notice</li>
-<li><i class="sign seen"></i>somebody could notice</li><li><i class="sign stood"></i>played, and did not succeed</li></ul>`;
-  const none = h`<p class="absent">${stateMark("not run")} No attack was played beside this run, so that nothing is known here of abuse. That is no
+<li><i class="sign seen"></i>somebody could notice</li><li><i class="sign stood"></i>played, and did not
+succeed</li></ul>`;
+  const none = h`<p class="absent">${stateMark("not run")} No attack was played beside this run, so that
+nothing is known here of abuse. That is no
 safety.</p>`;
   const stories = examples.length
-    ? h`<h3 class="big">${capital(countWords(examples.length))} played ${examples.length === 1 ? "example" : "examples"}</h3><p class="note">For each actor that is named, what succeeded with most designs.</p><div class="stories">${examples.map((one) => playedStory(c, one))}</div>`
+    ? h`<h3 class="big">${capital(countWords(examples.length))} played
+${examples.length === 1 ? "example" : "examples"}</h3><p class="note">For each actor that is named, what
+succeeded with most designs.</p><div class="stories">${examples.map((one) => playedStory(c, one))}</div>`
     : "";
   return frame(c, {
     id: "abuse",
     title: abuseTitle(c),
-    note: h`Each line is something that an attack exposed when it was played; it opens the attack, the designs and what remains. Which
-attacks were played was a choice: they are examples, not a rate, and where nothing stands, nothing is proven. What encryption alone
+    note: h`Each line is something that an attack exposed when it was played; it opens the attack, the designs
+and what remains. Which
+attacks were played was a choice: they are examples, not a rate, and where nothing stands, nothing is proven.
+What encryption alone
 allows is left out. Actors stand in the order of how many kinds of things their attacks exposed.`,
-    body: c.view.abusers.length ? h`${legend}<div class="abusers">${c.view.abusers.map((one) => abuserRow(c, one))}</div>${stories}` : none,
+    body: c.view.abusers.length
+      ? h`${legend}<div class="abusers">${c.view.abusers.map((one) => abuserRow(c, one))}</div>${stories}`
+      : none,
     table: c.view.abusers.length ? abuseTable(c) : "",
     source: "attacks that were played against this program.",
   });
@@ -110,7 +130,11 @@ allows is left out. Actors stand in the order of how many kinds of things their 
 const phonesWords = (count) => plainNumber(Number(count));
 const openingRow = (c, opening) => {
   const card = c.view.designs.find((one) => one.id === opening.design);
-  const points = Object.entries(opening.by_phones).map(([phones, key]) => ({ phones, key, found: evidenceOf(c, key) }));
+  const points = Object.entries(opening.by_phones).map(([phones, key]) => ({
+    phones,
+    key,
+    found: evidenceOf(c, key),
+  }));
   const known = points.filter(({ found }) => hasValue(found));
   const last = known[known.length - 1];
   const says = last ? `${rateWords(last.found.value)} by ${phonesWords(last.phones)}` : "not measured";
@@ -126,29 +150,51 @@ const openingRow = (c, opening) => {
 };
 const openingsChart = (c) => {
   const rows = c.view.openings.map((one) => openingRow(c, one));
-  const label = `Share of a list that modified phones open in a year: ${rows.map((row) => `${row.label}: ${row.says}`).join("; ")}`;
+  const label = `Share of a list that modified phones open in a year: ${rows
+    .map(
+      (row) => `${row.label}:
+${row.says}`,
+    )
+    .join("; ")}`;
   return logChart({ width: widthOf(c, "openings-chart"), rows, write: rateWords, label });
 };
 
 const hasList = (card) => Object.keys(card.fates).length > 0;
 const openingsSection = (c) => {
-  const known = new Set(c.view.openings.filter((one) => Object.keys(one.by_phones).length).map((one) => one.design));
+  const known = new Set(
+    c.view.openings.filter((one) => Object.keys(one.by_phones).length).map((one) => one.design),
+  );
   const lacking = c.view.designs.filter((card) => hasList(card) && !known.has(card.id));
   const missing = lacking.length
-    ? h`<p class="absent">${stateMark("not measured")} for ${joined(lacking.map((card) => card.title), "; ")}.</p>`
+    ? h`<p class="absent">${stateMark("not measured")} for ${joined(
+        lacking.map((card) => card.title),
+        "; ",
+      )}.</p>`
     : "";
   const phones = [...new Set(c.view.openings.flatMap((one) => Object.keys(one.by_phones)))];
   const rows = c.view.openings.map((one) => [
     titlesOf(c, [one.design])[0],
-    ...phones.map((count) => (fieldOf(one.by_phones, count) ? figure(c, one.by_phones[count], rateWords) : stateMark("not measured"))),
+    ...phones.map((count) =>
+      fieldOf(one.by_phones, count) ? figure(c, one.by_phones[count], rateWords) : stateMark("not measured"),
+    ),
     told(one.says),
   ]);
   return frame(c, {
     id: "openings",
-    title: known.size ? "How much of a secret list modified phones can open in a year" : "How much of a secret list modified phones can open was not measured in this run",
-    note: known.size ? "Each mark is a number of modified phones, from left to right more of them." : "A list is secret only as long as nobody can ask about every guess.",
+    title: known.size
+      ? "How much of a secret list modified phones can open in a year"
+      : "How much of a secret list modified phones can open was not measured in this run",
+    note: known.size
+      ? "Each mark is a number of modified phones, from left to right more of them."
+      : "A list is secret only as long as nobody can ask about every guess.",
     body: h`${known.size ? measured(c, "openings-chart", openingsChart) : ""}${missing}`,
-    table: rows.length ? table("Share of the list that is opened", ["Design", ...phones.map((count) => named("count", `${phonesWords(count)} phones`)), "In words"], rows) : "",
+    table: rows.length
+      ? table(
+          "Share of the list that is opened",
+          ["Design", ...phones.map((count) => named("count", `${phonesWords(count)} phones`)), "In words"],
+          rows,
+        )
+      : "",
     source: "what the run measured of each design\u2019s list and of the limits on questions.",
     level: 3,
   });

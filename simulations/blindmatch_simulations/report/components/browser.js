@@ -42,7 +42,9 @@ const start = () => {
   const WHOLE = new Set(["picture", "edit", "listed", "tab"]);
   const isAccepted = (name, value) => {
     const [least, most] = limits()[name];
-    return Number.isFinite(value) && value >= least && value <= most && (!WHOLE.has(name) || Number.isInteger(value));
+    return (
+      Number.isFinite(value) && value >= least && value <= most && (!WHOLE.has(name) || Number.isInteger(value))
+    );
   };
   const set = (name, value) => {
     if (!Object.hasOwn(limits(), name)) {
@@ -140,7 +142,8 @@ const start = () => {
         for (const entry of entries.filter((one) => one.isIntersecting)) {
           for (const link of links) {
             if (link.dataset.place === entry.target.id) link.setAttribute("aria-current", "true");
-            else if (links.some((one) => one.dataset.place === entry.target.id)) link.removeAttribute("aria-current");
+            else if (links.some((one) => one.dataset.place === entry.target.id))
+              link.removeAttribute("aria-current");
           }
         }
       },
@@ -167,20 +170,26 @@ const start = () => {
 // ---- a view as a picture: its markup and the page's styles within SVG, drawn on a canvas
 const savePicture = async (section, c) => {
   const copy = section.cloneNode(true);
-  for (const one of copy.querySelectorAll("details:not([open]), .source button, .source a, .choice, input")) one.remove();
+  for (const one of copy.querySelectorAll("details:not([open]), .source button, .source a, .choice, input"))
+    one.remove();
   const { width, height } = section.getBoundingClientRect();
-  const run = c.view.runs.map((one) => `Run of ${one.made_at.slice(0, 10)}, digest ${one.digest.slice(0, 16)}`).join("; ");
+  const run = c.view.runs
+    .map((one) => `Run of ${one.made_at.slice(0, 10)}, digest ${one.digest.slice(0, 16)}`)
+    .join("; ");
   const holder = document.createElement("div");
   holder.setAttribute("class", "saved");
   const style = document.createElement("style");
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  style.textContent = document.querySelector("style").textContent.replaceAll("prefers-color-scheme: dark", dark ? "min-width: 0px" : "max-width: 0px");
+  style.textContent = document
+    .querySelector("style")
+    .textContent.replaceAll("prefers-color-scheme: dark", dark ? "min-width: 0px" : "max-width: 0px");
   const line = document.createElement("p");
   line.textContent = `blindmatch. ${run}. Harmless pictures, no real list.`;
   holder.append(style, document.querySelector(".defs").cloneNode(true), copy, line);
   const page = new XMLSerializer().serializeToString(holder);
   const [across, down] = [Math.ceil(width) + 48, Math.ceil(height) + 100];
-  const drawing = `<svg xmlns="http://www.w3.org/2000/svg" width="${across}" height="${down}"><foreignObject width="100%" height="100%">${page}</foreignObject></svg>`;
+  const drawing = `<svg xmlns="http://www.w3.org/2000/svg" width="${across}" height="${down}"><foreignObject
+width="100%" height="100%">${page}</foreignObject></svg>`;
   const image = new Image();
   image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(drawing)}`;
   await image.decode();

@@ -49,15 +49,18 @@ const misuseWords = (card) => {
 const holdingList = (card, shots) =>
   h`<ul class="holds">${card.tiles.map((one) => {
     const more = one.says.length
-      ? h`<details><summary>all that it learns, as declared</summary><ul>${one.says.map((words) => h`<li>${told(words)}</li>`)}</ul></details>`
+      ? h`<details><summary>all that it learns, as
+declared</summary><ul>${one.says.map((words) => h`<li>${told(words)}</li>`)}</ul></details>`
       : "";
     const checked = one.checked ? "A check of this run looked for more." : "No check looked for more to its end.";
-    return h`<li>${tile(one.holds, shots)}<span><b>${capital(partyWords(one.party))}:</b> ${told(one.holds)}. <small>${checked}</small>${more}</span></li>`;
+    return h`<li>${tile(one.holds, shots)}<span><b>${capital(partyWords(one.party))}:</b> ${told(one.holds)}.
+<small>${checked}</small>${more}</span></li>`;
   })}</ul>`;
 
 const ladderWords = (card) => {
   const level = `It acts ${card.level.charAt(0).toLowerCase()}${card.level.slice(1)}.`;
-  return h`Option ${named("option", card.option)}. ${card.level === "Today" ? "It is how messengers work today." : level} ${
+  return h`Option ${named("option", card.option)}.
+${card.level === "Today" ? "It is how messengers work today." : level} ${
     card.stand_in ? h`What ran here stands in for the option: ${told(card.stand_in)}.` : ""
   }`;
 };
@@ -72,14 +75,28 @@ const cardFacts = (c, card, shots) => [
   ...Object.keys(COSTS).map((name) => [COSTS[name][0], costWords(c, card, name)]),
   ["The worst misuse known", misuseWords(card)],
   ["Do all phones get one list?", told(card.one_list)],
-  ["Not measured", card.missing.length ? h`<ul>${card.missing.map((one) => h`<li>${told(one)}</li>`)}</ul>` : "Nothing more than for every design."],
-  ["Name in the program", h`<code>${named("design", card.id)}</code>, version ${named("design", card.version)}${card.page ? h`, described in <code>${card.page}</code>` : ""}`],
+  [
+    "Not measured",
+    card.missing.length
+      ? h`<ul>${card.missing.map((one) => h`<li>${told(one)}</li>`)}</ul>`
+      : "Nothing more than for every design.",
+  ],
+  [
+    "Name in the program",
+    h`<code>${named("design", card.id)}</code>, version ${named("design", card.version)}${
+      card.page
+        ? h`,
+described in <code>${card.page}</code>`
+        : ""
+    }`,
+  ],
 ];
 
 const cardOf = (c, card) => {
   const pairs = cardFacts(c, card, chosenShot(c));
   return h`<div class="card"><dl>${pairs.map(([name, value]) => h`<dt>${name}</dt><dd>${value}</dd>`)}</dl>
-<p><button type="button" class="link" data-set="first" data-value="${card.id}" data-redraws="compare-body" data-go="compare">compare
+<p><button type="button" class="link" data-set="first" data-value="${card.id}" data-redraws="compare-body"
+data-go="compare">compare
 with another design</button></p></div>`;
 };
 
@@ -87,18 +104,23 @@ with another design</button></p></div>`;
 const designChoice = (c, name, label) =>
   h`<select id="${name}" aria-label="${label}" data-set="${name}" data-redraws="compare-body">${c.view.designs.map(
     (card) =>
-      h`<option data-digits="option" value="${card.id}"${flag("selected", card.id === c.state[name])}>${card.option} ${card.title}</option>`,
+      h`<option data-digits="option"
+value="${card.id}"${flag("selected", card.id === c.state[name])}>${card.option} ${card.title}</option>`,
   )}</select>`;
 
 const compareBody = (c) => {
-  const pair = ["first", "second"].map((name) => c.view.designs.find((card) => card.id === c.state[name]) ?? c.view.designs[0]);
+  if (!c.view.designs.length) return "";
+  const pair = ["first", "second"].map(
+    (name) => c.view.designs.find((card) => card.id === c.state[name]) ?? c.view.designs[0],
+  );
   const shots = chosenShot(c);
   const [one, other] = pair.map((card) => cardFacts(c, card, shots));
-  return h`<div class="scroll" tabindex="0" role="region" aria-label="Two designs"><table class="versus"><caption>Two designs side by side</caption>
-<thead><tr><td></td><th scope="col">${designChoice(c, "first", "first design")}</th><th scope="col">${designChoice(c, "second", "second design")}</th></tr></thead>
+  return h`<div class="scroll" tabindex="0" role="region" aria-label="Two designs"><table
+class="versus"><caption>Two designs side by side</caption>
+<thead><tr><td></td><th scope="col">${designChoice(c, "first", "first design")}</th><th
+scope="col">${designChoice(c, "second", "second design")}</th></tr></thead>
 <tbody>${one.map(
-    ([name, value], at) =>
-      h`<tr><th scope="row">${name}</th><td>${value}</td><td>${other[at][1]}</td></tr>`,
+    ([name, value], at) => h`<tr><th scope="row">${name}</th><td>${value}</td><td>${other[at][1]}</td></tr>`,
   )}</tbody></table></div>`;
 };
 

@@ -3,10 +3,28 @@
 // In:   `card.cost`, keys of evidence by what is spent.
 // Out:  charts beside each other; on a phone one at a time, by tabs.
 const COST_CHARTS = [
-  { id: "cost-phone", tab: "Phone", words: "Computing on a phone for each picture", names: ["phone"], write: millisecondWords },
+  {
+    id: "cost-phone",
+    tab: "Phone",
+    words: "Computing on a phone for each picture",
+    names: ["phone"],
+    write: millisecondWords,
+  },
   { id: "cost-data", tab: "Data", words: "Data for each picture", names: ["up", "down"], write: bytesWords },
-  { id: "cost-setup", tab: "Set-up", words: "Data that a phone receives to set up", names: ["setup"], write: bytesWords },
-  { id: "cost-servers", tab: "Servers", words: "Processor cores of all servers in the busiest hour, EU", names: ["servers"], write: coreWords },
+  {
+    id: "cost-setup",
+    tab: "Set-up",
+    words: "Data that a phone receives to set up",
+    names: ["setup"],
+    write: bytesWords,
+  },
+  {
+    id: "cost-servers",
+    tab: "Servers",
+    words: "Processor cores of all servers in the busiest hour, EU",
+    names: ["servers"],
+    write: coreWords,
+  },
 ];
 const COST_MARKS = { down: { shape: "ring", kind: "measured" } };
 
@@ -17,7 +35,9 @@ const costSays = (found, write) => {
 };
 
 const costRow = (c, card, { names, write }) => {
-  const pairs = names.map((name) => [name, fieldOf(card.cost, name)]).map(([name, key]) => ({ name, key, found: key && evidenceOf(c, key) }));
+  const pairs = names
+    .map((name) => [name, fieldOf(card.cost, name)])
+    .map(([name, key]) => ({ name, key, found: key && evidenceOf(c, key) }));
   const marks = pairs
     .filter(({ found }) => hasValue(found))
     .map(({ name, key, found }) => ({
@@ -30,13 +50,21 @@ const costRow = (c, card, { names, write }) => {
       open: found.at_least ? "up" : "",
     }));
   const says = [...new Set(pairs.map(({ found }) => costSays(found, write)))].join(" and ");
-  const state = marks.length || pairs.some(({ found }) => hasValue(found)) ? "" : (pairs[0].found?.state ?? "not measured");
-  return { label: card.title, key: pairs[0].key, says: state === "does not apply" ? `\u2013 ${says}` : says, state, marks };
+  const state =
+    marks.length || pairs.some(({ found }) => hasValue(found)) ? "" : (pairs[0].found?.state ?? "not measured");
+  return {
+    label: card.title,
+    key: pairs[0].key,
+    says: state === "does not apply" ? `\u2013 ${says}` : says,
+    state,
+    marks,
+  };
 };
 
 const costChart = (c, chart) => {
   const rows = c.view.designs.map((card) => costRow(c, card, chart));
-  if (!rows.some((row) => row.marks.length)) return h`<p class="absent">${stateMark("not measured")} No design of this run has this figure.</p>`;
+  if (!rows.some((row) => row.marks.length))
+    return h`<p class="absent">${stateMark("not measured")} No design of this run has this figure.</p>`;
   const label = `${chart.words}: ${rows.map((row) => `${row.label}: ${row.says}`).join("; ")}`;
   return logChart({ width: widthOf(c, chart.id), rows, write: chart.write, label });
 };
@@ -44,7 +72,9 @@ const COST_LIVE = Object.fromEntries(COST_CHARTS.map((chart) => [chart.id, (c) =
 
 // The ends between which the designs lie, as the heading of a chart.
 const costRange = (c, { names, write, words }) => {
-  const keys = c.view.designs.flatMap((card) => names.map((name) => fieldOf(card.cost, name))).filter((key) => key && hasValue(evidenceOf(c, key)));
+  const keys = c.view.designs
+    .flatMap((card) => names.map((name) => fieldOf(card.cost, name)))
+    .filter((key) => key && hasValue(evidenceOf(c, key)));
   if (!keys.length) return h`${words}: not measured`;
   const ordered = keys.sort((one, other) => evidenceOf(c, one).value - evidenceOf(c, other).value);
   const least = ordered[0];
@@ -56,12 +86,15 @@ const costRange = (c, { names, write, words }) => {
 const costTabs = (c) =>
   h`<div class="tabs" role="tablist" aria-label="Costs">${COST_CHARTS.map(
     (chart, at) =>
-      h`<button type="button" role="tab" id="tab-${at}" aria-controls="panel-${at}" aria-selected="${at === c.state.tab}"
-tabindex="${at === c.state.tab ? 0 : -1}" data-set="tab" data-value="${at}" data-redraws="cost-tabs">${chart.tab}</button>`,
+      h`<button type="button" role="tab" id="tab-${at}" aria-controls="panel-${at}"
+aria-selected="${at === c.state.tab}"
+tabindex="${at === c.state.tab ? 0 : -1}" data-set="tab" data-value="${at}"
+data-redraws="cost-tabs">${chart.tab}</button>`,
   )}</div>`;
 
 const costPanel = (c, chart, at) =>
-  h`<div class="panel" role="tabpanel" id="panel-${at}" aria-labelledby="panel-${at}-title" data-tab="${at}"><h3 id="panel-${at}-title">${costRange(c, chart)}</h3>
+  h`<div class="panel" role="tabpanel" id="panel-${at}" aria-labelledby="panel-${at}-title"
+data-tab="${at}"><h3 id="panel-${at}-title">${costRange(c, chart)}</h3>
 ${measured(c, chart.id, COST_LIVE[chart.id])}</div>`;
 
 // Its title: how far apart the designs are in what they ask of a phone and of servers.
@@ -93,12 +126,19 @@ const costSection = (c) =>
   frame(c, {
     id: "costs",
     title: costTitle(c),
-    note: h`Each step of a scale is ten times more. A mark is what was measured, a band goes from the lowest to the highest. An arrow
-means that the figure grows with the list by an amount that nobody measured: it is at least what is shown. Of data, a full mark is sent
+    note: h`Each step of a scale is ten times more. A mark is what was measured, a band goes from the lowest to
+the highest. An arrow
+means that the figure grows with the list by an amount that nobody measured: it is at least what is shown. Of
+data, a full mark is sent
 and a ring is received. Phones and servers were one desktop computer; nothing was measured on a real phone.`,
-    body: h`${live(c, "cost-tabs", costTabs)}<div class="plots">${COST_CHARTS.map((chart, at) => costPanel(c, chart, at))}</div>`,
+    body: h`${live(c, "cost-tabs", costTabs)}<div
+class="plots">${COST_CHARTS.map((chart, at) => costPanel(c, chart, at))}</div>`,
     table: costTable(c),
     source: h`the run\u2019s figures over its own list${c.view.runs.map(
-      (run) => h` of ${joined(run.entries.map((one) => named("run", withThousands(String(one)))), " and ")} entries`,
+      (run) =>
+        h` of ${joined(
+          run.entries.map((one) => named("run", withThousands(String(one)))),
+          " and ",
+        )} entries`,
     )}; servers over the longest list measured, at the EU\u2019s volume, which each figure\u2019s evidence names.`,
   });

@@ -13,7 +13,8 @@ const EVIDENCE_STATES = {
   failed: "The design was run and failed.",
   "does not apply": "There is nothing to measure.",
 };
-const stateClass = (state) => (Object.hasOwn(EVIDENCE_STATES, state) ? `state-${state.replace(/ /g, "-")}` : "state-unknown");
+const stateClass = (state) =>
+  Object.hasOwn(EVIDENCE_STATES, state) ? `state-${state.replace(/ /g, "-")}` : "state-unknown";
 
 const evidenceOf = (c, key) => fieldOf(c.view.evidence, key);
 const hasValue = (found) => Boolean(found) && typeof found.value === "number";
@@ -68,7 +69,8 @@ const evidenceCard = (c, key) => {
   const found = evidenceOf(c, key);
   if (!found) return h`<h2 id="evidence-title">No evidence</h2><p>Nothing in this file has the key ${key}.</p>`;
   const ends = [found.low, found.high].filter((end) => typeof end === "number").map(rawNumber);
-  const moreBy = "It grows with the list, and the longest list measured is shorter: the true figure is higher by an unknown amount.";
+  const moreBy =
+    "It grows with the list, and the longest list measured is shorter: the true figure is higher by an unknown amount.";
   return h`<h2 id="evidence-title">${found.title}</h2>${facts([
     ["how it is known", h`${stateMark(found.state)} ${fieldOf(EVIDENCE_STATES, found.state)}`],
     ["value", hasValue(found) ? `${rawNumber(found.value)} ${found.unit}` : ""],
@@ -78,7 +80,10 @@ const evidenceCard = (c, key) => {
     ["stands on", typeof found.n === "number" ? `${rawNumber(found.n)} pictures, sessions or runs` : ""],
     ["at least", found.at_least ? moreBy : ""],
     ["why, or how", found.why],
-    ["source", found.source.length ? h`<ul>${found.source.map((one) => h`<li><code>${one}</code></li>`)}</ul>` : ""],
+    [
+      "source",
+      found.source.length ? h`<ul>${found.source.map((one) => h`<li><code>${one}</code></li>`)}</ul>` : "",
+    ],
     ["run", c.view.runs.map((run) => h`<code>${run.digest.slice(0, 16)}</code> of ${run.made_at.slice(0, 10)} `)],
     ["key", h`<code>${key}</code>`],
   ])}`;

@@ -6,7 +6,9 @@
 const leastPower = (c) => {
   const values = c.view.rates.filter((rate) => isPlaced(c, rate)).map((rate) => evidenceOf(c, rate.evidence).value);
   const positive = values.filter(isPositive);
-  return positive.length ? Math.max(LEAST_RATE_POWER, Math.floor(Math.log10(Math.min(...positive)) + 1e-9) - 1) : -6;
+  return positive.length
+    ? Math.max(LEAST_RATE_POWER, Math.floor(Math.log10(Math.min(...positive)) + 1e-9) - 1)
+    : -6;
 };
 const LEAST_RATE_POWER = -12;
 const RATE_KINDS = {
@@ -25,15 +27,29 @@ const isPlaced = (c, rate) => isOfPictures(rate) && hasValue(evidenceOf(c, rate.
 const rateRow = (c, rate) => {
   const found = evidenceOf(c, rate.evidence);
   const known = fieldOf(RATE_KINDS, rate.kind) ?? RATE_KINDS.measured;
-  const mark = { ...known, key: rate.evidence, words: found.title, value: found.value, low: found.low, high: found.high };
+  const mark = {
+    ...known,
+    key: rate.evidence,
+    words: found.title,
+    value: found.value,
+    low: found.low,
+    high: found.high,
+  };
   const row = { label: rateLabel(rate), key: rate.evidence };
-  if (rate.kind === "excluded") return { ...row, says: `over ${rateWords(found.value)}`, marks: [{ ...mark, value: null, low: found.value, high: 1 }] };
+  if (rate.kind === "excluded")
+    return {
+      ...row,
+      says: `over ${rateWords(found.value)}`,
+      marks: [{ ...mark, value: null, low: found.value, high: 1 }],
+    };
   if (found.value === 0) {
     const says = `${rateWords(0)} of ${plainNumber(found.n ?? 0)}, up to ${rateWords(found.high ?? 1)}`;
     return { ...row, says, marks: [{ ...mark, value: null, open: "down", high: found.high }] };
   }
-  if (isBound(found)) return { ...row, says: `under ${rateWords(found.value)}`, marks: [{ ...mark, low: null, open: "down" }] };
-  const between = found.low === null || found.high === null ? "" : ` (${rateWords(found.low)} to ${rateWords(found.high)})`;
+  if (isBound(found))
+    return { ...row, says: `under ${rateWords(found.value)}`, marks: [{ ...mark, low: null, open: "down" }] };
+  const between =
+    found.low === null || found.high === null ? "" : ` (${rateWords(found.low)} to ${rateWords(found.high)})`;
   return { ...row, says: rateWords(found.value) + between, marks: [mark] };
 };
 const rateLabel = (rate) => {
@@ -43,7 +59,8 @@ const rateLabel = (rate) => {
 
 const flaggedChart = (c) => {
   const rows = c.view.rates.filter((rate) => isPlaced(c, rate)).map((rate) => rateRow(c, rate));
-  if (!rows.length) return h`<p class="absent">${stateMark("not run")} This run has no rate of innocent pictures that match.</p>`;
+  if (!rows.length)
+    return h`<p class="absent">${stateMark("not run")} This run has no rate of innocent pictures that match.</p>`;
   return logChart({
     width: widthOf(c, "flagged-chart"),
     rows,
@@ -79,8 +96,10 @@ const flaggedSays = (c) => {
   const where = known
     ? "This test excludes such a rate, for photographs like these."
     : "This test cannot tell whether the true rate is higher or lower than this.";
-  return h`<p class="say" aria-live="polite">If ${named("chosen", oneInWords(chosenRate(c)))} innocent pictures is flagged, about
-<b data-digits="chosen">${outOfHundred(share)}</b> of 100 matches are of innocent pictures: ${named("chosen", largeNumber(wrong))} a
+  return h`<p class="say" aria-live="polite">If ${named("chosen", oneInWords(chosenRate(c)))} innocent pictures
+is flagged, about
+<b data-digits="chosen">${outOfHundred(share)}</b> of 100 matches are of innocent pictures:
+${named("chosen", largeNumber(wrong))} a
 year in the EU.</p><p class="note">${where}</p>`;
 };
 
@@ -90,7 +109,8 @@ const flaggedDots = (c) => {
   const dots = Array.from({ length: 100 }, (_, at) => h`<i class="${at < count ? "wrong" : ""}"></i>`);
   const words = `of a hundred matches, ${count} are of innocent pictures, which are squares`;
   return h`<div class="dots" role="img" aria-label="${words}">${dots}</div>
-<ul class="legend"><li><i class="dot-sign"></i>a known picture</li><li><i class="dot-sign wrong"></i>an innocent picture</li></ul>`;
+<ul class="legend"><li><i class="dot-sign"></i>a known picture</li><li><i class="dot-sign wrong"></i>an
+innocent picture</li></ul>`;
 };
 
 // ---- its title: whether the test reaches the rate that decides
@@ -100,12 +120,16 @@ const flaggedTitle = (c) => {
   const excluded = find("excluded");
   if (!even) return "How often innocent pictures are flagged";
   const evenWords = figure(c, even.evidence, oneInWords);
-  if (!excluded) return h`Half of all matches are wrong if ${evenWords} pictures is flagged wrongly; how many are was not measured`;
+  if (!excluded)
+    return h`Half of all matches are wrong if ${evenWords} pictures is flagged wrongly; how many are was not
+measured`;
   const ends = figure(c, excluded.evidence, rateWords);
   if (evidenceOf(c, even.evidence).value < evidenceOf(c, excluded.evidence).value) {
-    return h`Half of all matches are wrong if ${evenWords} pictures is flagged wrongly; this test excludes only rates above ${ends}`;
+    return h`Half of all matches are wrong if ${evenWords} pictures is flagged wrongly; this test excludes only
+rates above ${ends}`;
   }
-  return h`Half of all matches are wrong if ${evenWords} pictures is flagged wrongly, and this test excludes rates above ${ends}`;
+  return h`Half of all matches are wrong if ${evenWords} pictures is flagged wrongly, and this test excludes
+rates above ${ends}`;
 };
 
 const unplacedWords = (c, rate) => {
@@ -158,12 +182,16 @@ const flaggedSection = (c) =>
   frame(c, {
     id: "flagged",
     title: flaggedTitle(c),
-    note: h`Innocent pictures that match, as a share of all innocent pictures; each step of the scale is ten times more. A full mark was
-measured or calculated here, a ring is claimed by others. A longer list matches more, so that each rate is of the list that stands
+    note: h`Innocent pictures that match, as a share of all innocent pictures; each step of the scale is ten
+times more. A full mark was
+measured or calculated here, a ring is claimed by others. A longer list matches more, so that each rate is of
+the list that stands
 beside it.`,
-    body: h`${measured(c, "flagged-chart", flaggedChart)}${flaggedSlider(c)}<div class="two"><div>${live(c, "flagged-says", flaggedSays)}</div>
+    body: h`${measured(c, "flagged-chart", flaggedChart)}${flaggedSlider(c)}<div
+class="two"><div>${live(c, "flagged-says", flaggedSays)}</div>
 <div>${live(c, "flagged-dots", flaggedDots)}</div></div>${unplacedRates(c)}`,
     table: flaggedTable(c),
-    source: h`committed evidence, pictures of different sources compared; numbers of pictures and of known files a year are assumed. Claims
+    source: h`committed evidence, pictures of different sources compared; numbers of pictures and of known
+files a year are assumed. Claims
 name their source in their evidence.`,
   });

@@ -5,8 +5,11 @@
 
 // `title` and `note` are markup or text; `body` is what is drawn; `table` is the same in numbers.
 const frame = (c, { id, title, note = "", body, table = "", source, level = 2 }) => {
-  const heading = level === 2 ? h`<h2 id="${id}-title">${title}</h2>` : h`<h3 class="big" id="${id}-title">${title}</h3>`;
-  const behind = table ? h`<details class="behind"><summary>The table behind this view</summary>${table}</details>` : "";
+  const heading =
+    level === 2 ? h`<h2 id="${id}-title">${title}</h2>` : h`<h3 class="big" id="${id}-title">${title}</h3>`;
+  const behind = table
+    ? h`<details class="behind"><summary>The table behind this view</summary>${table}</details>`
+    : "";
   return h`<section class="view ${level === 2 ? "" : "part"}" id="${id}" aria-labelledby="${id}-title">
 ${heading}${note ? h`<p class="note">${note}</p>` : ""}${body}${behind}
 <p class="source"><span>Source: ${source} ${runWords(c)}</span>
@@ -26,10 +29,10 @@ const table = (caption, head, rows) =>
   h`<div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table><caption>${caption}</caption>
 <thead><tr>${head.map((one) => h`<th scope="col">${one}</th>`)}</tr></thead>
 <tbody>${rows.map(
-    ([first, ...rest]) =>
-      h`<tr><th scope="row">${first}</th>${rest.map((one) => h`<td>${one}</td>`)}</tr>`,
+    ([first, ...rest]) => h`<tr><th scope="row">${first}</th>${rest.map((one) => h`<td>${one}</td>`)}</tr>`,
   )}</tbody></table></div>`;
 
 const slider = ({ id, label, low, high, step, value, redraws, reversed = false }) =>
-  h`<label for="${id}">${label}</label><input id="${id}" class="${reversed ? "reversed" : ""}" type="range" min="${low}"
+  h`<label for="${id}">${label}</label><input id="${id}" class="${reversed ? "reversed" : ""}" type="range"
+min="${low}"
 max="${high}" step="${step}" value="${value}" data-set="${id}" data-redraws="${redraws.join(" ")}"/>`;

@@ -22,7 +22,10 @@ const designsByHolding = (cards) => {
   return [
     ["an innocent picture itself", cards.filter((card) => holds(card, isPicture))],
     ["a likeness of one", cards.filter((card) => holds(card, isLikeness) && rest(card, isPicture))],
-    ["a part of its hash, or the picture under a seal", cards.filter((card) => holds(card, isOther) && rest(card, isPicture, isLikeness))],
+    [
+      "a part of its hash, or the picture under a seal",
+      cards.filter((card) => holds(card, isOther) && rest(card, isPicture, isLikeness)),
+    ],
     ["nothing of what it shows", cards.filter((card) => rest(card, isOther))],
   ].filter(([, found]) => found.length);
 };
@@ -31,7 +34,9 @@ const glanceTitle = (c) => {
   if (!groups.length) return "No design of this run has figures";
   const all = counted(c.view.designs.length);
   const parts = groups.map(([what, found], at) => {
-    const who = what.startsWith("nothing") ? h`nobody gets anything of what an innocent picture shows` : h`somebody gets ${what}`;
+    const who = what.startsWith("nothing")
+      ? h`nobody gets anything of what an innocent picture shows`
+      : h`somebody gets ${what}`;
     return at ? h`with ${counted(found.length)} ${who}` : h`With ${counted(found.length)} of ${all} designs ${who}`;
   });
   return h`${joined(parts, "; ")}`;
@@ -39,9 +44,12 @@ const glanceTitle = (c) => {
 
 // ---- the cells
 const shownTiles = (tiles, shots, place) => {
-  if (!tiles.length) return h`<span class="pair">${tile("nothing", null, `no ${place}`)}</span><span class="m">${`no ${place}`}</span>`;
+  if (!tiles.length)
+    return h`<span class="pair">${tile("nothing", null, `no ${place}`)}</span><span class="m">${`no
+${place}`}</span>`;
   const words = tiles.map((one) => `${partyWords(one.party)}: ${holdsWords(one.holds)}`);
-  return h`<span class="pair">${tiles.map((one, at) => tile(one.holds, shots, words[at]))}</span><span class="m">${[...new Set(tiles.map((one) => holdsWords(one.holds)))].join("; ")}</span>`;
+  return h`<span class="pair">${tiles.map((one, at) => tile(one.holds, shots, words[at]))}</span><span
+class="m">${[...new Set(tiles.map((one) => holdsWords(one.holds)))].join("; ")}</span>`;
 };
 const centreTiles = (c, card, shots) => {
   const answer = answerOf(c, card);
@@ -90,8 +98,10 @@ const columnsOf = (c, shots) => {
 const designRow = (c, card, columns) => {
   const open = c.state.open === card.id;
   const id = idOf("row", card.id);
-  const name = h`<button type="button" class="name" id="${id}" aria-expanded="${open}" data-set="open" data-value="${card.id}"
-data-toggles="" data-redraws="designs-table">${card.title}</button> <span class="op">${named("option", card.option)}</span>${
+  const name = h`<button type="button" class="name" id="${id}" aria-expanded="${open}" data-set="open"
+data-value="${card.id}"
+data-toggles="" data-redraws="designs-table">${card.title}</button> <span
+class="op">${named("option", card.option)}</span>${
     card.stand_in ? h`<span class="tag">stand-in for the option</span>` : ""
   }`;
   const cells = columns.map(
@@ -119,23 +129,37 @@ const designsTable = (c) => {
   const levelHead = (level) =>
     h`<tr role="row" class="level"><th role="rowheader" scope="rowgroup" colspan="${across}">${level}</th></tr>`;
   const failed = c.view.failed.length
-    ? h`<tbody role="rowgroup">${levelHead("In this run without figures")}${c.view.failed.map((one) => failedRow(one, columns))}</tbody>`
+    ? h`<tbody role="rowgroup">${levelHead("In this run without figures")}${c.view.failed.map((one) =>
+        failedRow(one, columns),
+      )}</tbody>`
     : "";
-  return h`<table class="glance${c.tried ? " tried" : ""}" role="table" aria-label="All designs"><thead role="rowgroup"><tr role="row">
-<th role="columnheader" scope="col">Design</th>${columns.map(([head]) => h`<th role="columnheader" scope="col">${head}</th>`)}</tr></thead>
+  return h`<table class="glance${c.tried ? " tried" : ""}" role="table" aria-label="All designs"><thead
+role="rowgroup"><tr role="row">
+<th role="columnheader" scope="col">Design</th>${columns.map(
+    ([head]) => h`<th role="columnheader"
+scope="col">${head}</th>`,
+  )}</tr></thead>
 ${byLevel(c.view.designs).map(
-    ([level, cards]) => h`<tbody role="rowgroup">${levelHead(level)}${cards.map((card) => designRow(c, card, columns))}</tbody>`,
-  )}${failed}</table>`;
+  ([level, cards]) =>
+    h`<tbody role="rowgroup">${levelHead(level)}${cards.map((card) => designRow(c, card, columns))}</tbody>`,
+)}${failed}</table>`;
 };
 
 const glanceSection = (c) =>
   frame(c, {
     id: "designs",
     title: glanceTitle(c),
-    note: h`One row for each design, in the order of the expert process; a name opens its card. The tiles show what each party
-gets, by the design\u2019s own declaration, when an innocent picture is sent and nobody cheats. What a party can get by cheating
+    note: h`One row for each design, in the order of the expert process; a name opens its card. The tiles show
+what each party
+gets, by the design\u2019s own declaration, when an innocent picture is sent and nobody cheats. What a party
+can get by cheating
 stands under \u201cworst misuse known\u201d.`,
-    body: h`${tryChoice(c)}${tileLegend(holdsOf(c.view.designs), chosenShot(c))}${live(c, "designs-table", designsTable)}`,
-    source: h`what the designs declare; the run\u2019s figures; the model of a year for what is found and for servers. The thin line
+    body: h`${tryChoice(c)}${tileLegend(holdsOf(c.view.designs), chosenShot(c))}${live(
+      c,
+      "designs-table",
+      designsTable,
+    )}`,
+    source: h`what the designs declare; the run\u2019s figures; the model of a year for what is found and for
+servers. The thin line
 over a bar shows where two assumed shares alone move it.`,
   });

@@ -64,7 +64,10 @@ const hundredTitle = (c) => {
     const ordered = [...ones].sort((a, b) => a.value - b.value);
     const least = ordered[0];
     const most = ordered[ordered.length - 1];
-    const numbers = ofHundredWords(least.value) === ofHundredWords(most.value) ? fateFigure(c, least) : h`${fateFigure(c, least)} to ${fateFigure(c, most)}`;
+    const numbers =
+      ofHundredWords(least.value) === ofHundredWords(most.value)
+        ? fateFigure(c, least)
+        : h`${fateFigure(c, least)} to ${fateFigure(c, most)}`;
     return h`designs that match ${matches} find about ${numbers}`;
   });
   return h`Of 100 known files sent, ${joined(saying, ", and ")}`;
@@ -73,7 +76,8 @@ const hundredTitle = (c) => {
 const hundredNames = (group) => {
   const options = [...new Set(group.cards.map((card) => card.option))];
   return h`<span class="who"><b>${capital(group.matches === "nothing" ? "looks for nothing" : group.matches)}</b>
-<small>${joined(options.map((one) => named("option", one)))}: ${group.cards.map((card) => card.title).join("; ")}</small></span>`;
+<small>${joined(options.map((one) => named("option", one)))}:
+${group.cards.map((card) => card.title).join("; ")}</small></span>`;
 };
 
 const hundredBars = (c) => {
@@ -100,7 +104,10 @@ const hundredTable = (c) =>
       const parts = fatesOf(c, card);
       const fates = Object.keys(c.view.fates);
       if (!parts) return [card.title, ...fates.map(() => stateMark(absentKind(card)))];
-      return [card.title, ...fates.map((fate) => fateFigure(c, parts.find((one) => one.fate === fate) ?? { value: 0 }))];
+      return [
+        card.title,
+        ...fates.map((fate) => fateFigure(c, parts.find((one) => one.fate === fate) ?? { value: 0 })),
+      ];
     }),
   );
 
@@ -108,7 +115,8 @@ const ASSUMED_FATES = new Set(["video", "modified"]);
 const hundredLegend = (c) =>
   h`<ul class="legend">${Object.entries(c.view.fates).map(
     ([fate, words]) =>
-      h`<li><svg class="swatch" aria-hidden="true"><rect class="fill-${fateKind(fate)}" width="100%" height="100%"/></svg>
+      h`<li><svg class="swatch" aria-hidden="true"><rect class="fill-${fateKind(fate)}" width="100%"
+height="100%"/></svg>
 ${words}${ASSUMED_FATES.has(fate) ? " (assumed share)" : ""}</li>`,
   )}</ul>`;
 
@@ -119,7 +127,9 @@ const modifiedSays = (c) => shareSays(c, "modified");
 
 const hundredSliders = (c) => {
   const ends = c.view.year.ends;
-  if (!ends || !c.view.behaviours.length) return h`<p class="absent">${stateMark("not run")} Without the model of a year the shares cannot be moved here.</p>`;
+  if (!ends || !c.view.behaviours.length)
+    return h`<p class="absent">${stateMark("not run")} Without the model of a year the shares cannot be moved
+here.</p>`;
   const one = (id, says, words) =>
     h`<div>${slider({
       id,
@@ -139,24 +149,30 @@ const hundredSliders = (c) => {
 
 // What the slider ends make of the most that is found.
 const hundredEnds = (c) => {
-  const cards = c.view.designs.filter((card) => hasValue(evidenceOf(c, card.fates.found)) && evidenceOf(c, card.fates.found).low !== null);
+  const cards = c.view.designs.filter(
+    (card) => hasValue(evidenceOf(c, card.fates.found)) && evidenceOf(c, card.fates.found).low !== null,
+  );
   if (!cards.length) return "";
   const widest = cards.reduce((one, other) => {
     const span = (card) => evidenceOf(c, card.fates.found).high - evidenceOf(c, card.fates.found).low;
     return span(other) > span(one) ? other : one;
   });
-  return h` With both sliders at their ends, what \u201c${widest.title}\u201d finds goes from ${interval(c, widest.fates.found, ofHundredWords)} of 100.`;
+  return h` With both sliders at their ends, what \u201c${widest.title}\u201d finds goes from
+${interval(c, widest.fates.found, ofHundredWords)} of 100.`;
 };
 
 const hundredSection = (c) =>
   frame(c, {
     id: "hundred",
     title: liveWithin(c, "hundred-heading", hundredTitle),
-    note: h`A known file is one whose original is on the list. Hatched is assumed; a full colour is measured, or calculated from what
-was measured. No design here looks at videos.${hundredEnds(c)} Moved sliders give point estimates; an interval exists for the named
+    note: h`A known file is one whose original is on the list. Hatched is assumed; a full colour is measured,
+or calculated from what
+was measured. No design here looks at videos.${hundredEnds(c)} Moved sliders give point estimates; an interval
+exists for the named
 mix alone.`,
     body: h`${hundredSliders(c)}${hundredLegend(c)}${live(c, "hundred-bars", hundredBars)}`,
     table: live(c, "hundred-table", hundredTable),
-    source: h`recall of each edit in the committed evidence; how often each edit is used, the share of videos and the share of modified
+    source: h`recall of each edit in the committed evidence; how often each edit is used, the share of videos
+and the share of modified
 clients are assumptions without a source.`,
   });

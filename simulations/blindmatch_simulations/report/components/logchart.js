@@ -1,6 +1,7 @@
 // The one chart of this page with a logarithmic axis: rows of marks, drawn to the width that there is.
 //
-// In:   width in pixels; rows {label, says, state, key, marks}, whose `state` stands where there is no figure; a mark has value, low, high, `open` ("up" or "down":
+// In:   width in pixels; rows {label, says, state, key, marks}, whose `state` stands where there is no figure;
+// a mark has value, low, high, `open` ("up" or "down":
 //       how far it goes on is not known), shape ("dot" or "ring"), kind (its colour) and key of its evidence;
 //       `write` makes the words of the axis; `line` is a value to draw across all rows.
 // Out:  SVG.
@@ -12,7 +13,9 @@ const isPositive = (value) => typeof value === "number" && value > 0;
 
 // Powers of ten that hold all values.
 const axisOf = (rows, line) => {
-  const values = rows.flatMap((row) => row.marks.flatMap((mark) => [mark.value, mark.low, mark.high])).concat(line ?? []);
+  const values = rows
+    .flatMap((row) => row.marks.flatMap((mark) => [mark.value, mark.low, mark.high]))
+    .concat(line ?? []);
   const positive = values.filter(isPositive);
   if (!positive.length) return null;
   const low = Math.floor(Math.log10(Math.min(...positive)) + 1e-9);
@@ -59,7 +62,8 @@ const tickMarks = (axis, place, height, write, layout) => {
 
 const arrow = (x, y, direction, kind) => {
   const back = direction === "up" ? -7 : 7;
-  return h`<path class="mark-${kind} arrow" d="M${(x + back).toFixed(1)} ${y - 5}L${x.toFixed(1)} ${y}L${(x + back).toFixed(1)} ${y + 5}"/>`;
+  return h`<path class="mark-${kind} arrow" d="M${(x + back).toFixed(1)} ${y - 5}L${x.toFixed(1)}
+${y}L${(x + back).toFixed(1)} ${y + 5}"/>`;
 };
 
 const markOf = (mark, y, place, from, to) => {
@@ -72,7 +76,8 @@ const markOf = (mark, y, place, from, to) => {
     const start = mark.open === "up" ? place(isPositive(mark.low) ? mark.low : mark.value) : low;
     const end = mark.open === "down" ? place(mark.high ?? mark.value) : high;
     parts.push(
-      h`<line class="mark-${kind} range${mark.open ? " open" : ""}" x1="${start.toFixed(1)}" x2="${end.toFixed(1)}" y1="${y}" y2="${y}"/>`,
+      h`<line class="mark-${kind} range${mark.open ? " open" : ""}" x1="${start.toFixed(1)}"
+x2="${end.toFixed(1)}" y1="${y}" y2="${y}"/>`,
     );
     if (mark.open) parts.push(arrow(mark.open === "up" ? to : from, y, mark.open, kind));
   }
@@ -86,10 +91,9 @@ const markOf = (mark, y, place, from, to) => {
 const labelOf = (row, x, y, anchor, layout) => {
   const lines = linesOf(row.label, layout.most);
   const up = lines.length > 1 && !layout.narrow ? 7 : 0;
-  const drawn = lines.map(
-    (line, at) => h`<tspan x="${x}" dy="${at ? 14 : -up}">${line}</tspan>`,
-  );
-  return h`<text class="${lines.length > 1 ? "two-lines" : ""}" data-digits="words" x="${x}" y="${y}" text-anchor="${anchor}"><title>${row.label}</title>${drawn}</text>`;
+  const drawn = lines.map((line, at) => h`<tspan x="${x}" dy="${at ? 14 : -up}">${line}</tspan>`);
+  return h`<text class="${lines.length > 1 ? "two-lines" : ""}" data-digits="words" x="${x}" y="${y}"
+text-anchor="${anchor}"><title>${row.label}</title>${drawn}</text>`;
 };
 
 const rowOf = (row, at, { layout, place, width }) => {
@@ -119,9 +123,11 @@ const logChart = ({ width, rows, write, label, line = null, axis = axisOf(rows, 
   };
   const drawn = { layout, place, width };
   const cross = line
-    ? h`<line class="cross" x1="${place(line).toFixed(1)}" x2="${place(line).toFixed(1)}" y1="${AXIS_HEIGHT - 6}" y2="${height}"/>`
+    ? h`<line class="cross" x1="${place(line).toFixed(1)}" x2="${place(line).toFixed(1)}"
+y1="${AXIS_HEIGHT - 6}" y2="${height}"/>`
     : "";
-  return h`<svg class="chart" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${label}">
+  return h`<svg class="chart" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img"
+aria-label="${label}">
 ${tickMarks(axis, place, height, write, layout)}${cross}${rows.map((row, at) => rowOf(row, at, drawn))}</svg>`;
 };
 

@@ -41,4 +41,5 @@ const named = (reason, words) => h`<span data-digits="${reason}">${words}</span>
 const fieldOf = (object, name) => (object && Object.hasOwn(object, name) ? object[name] : undefined);
 
 // A name that came with the data, as an id of an element.
-const idOf = (...parts) => parts.map((part) => String(part).replace(/[^A-Za-z0-9-]/g, (sign) => `_${sign.charCodeAt(0)}`)).join("-");
+const idOf = (...parts) =>
+  parts.map((part) => String(part).replace(/[^A-Za-z0-9-]/g, (sign) => `_${sign.charCodeAt(0)}`)).join("-");

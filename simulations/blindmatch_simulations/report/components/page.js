@@ -73,6 +73,7 @@ const drawnNav = (c) =>
 const drawnFoot = (c) =>
   h`${c.view.runs.map(
     (run) =>
-      h`<p data-digits="run">Run of ${run.made_at}, made by <code>${run.command}</code> with the workload ${run.workload} on ${run.machine}.
+      h`<p data-digits="run">Run of ${run.made_at}, made by <code>${run.command}</code> with the workload
+${run.workload} on ${run.machine}.
 Digest <code>${run.digest}</code>.</p>`,
   )}<p>The same figures stand in results.json. This file needs no network, and sends nothing.</p>`;

@@ -6,7 +6,8 @@ const stepOf = (step) => {
   const words = withoutBrackets(step.does);
   const unknown = step.not_measured ? h`<p class="soft">${told(withoutBrackets(step.not_measured))}</p>` : "";
   const attacks = step.attacks.length
-    ? h`<details><summary>attacks that were played on this step</summary><p>${told(step.attacks.join("; "))}.</p></details>`
+    ? h`<details><summary>attacks that were played on this
+step</summary><p>${told(step.attacks.join("; "))}.</p></details>`
     : "";
   return h`<li><b>${told(step.who)}</b><p>${told(words)}</p>${unknown}${attacks}</li>`;
 };
@@ -15,7 +16,8 @@ const reportedTitle = (c) => {
   const able = c.view.designs.filter((card) => card.one_list.startsWith("Can be shown"));
   const listed = c.view.designs.filter((card) => card.one_list !== "There is no list.");
   if (!listed.length) return "If you are wrongly reported";
-  return h`If you are wrongly reported: with ${counted(able.length)} of ${counted(listed.length)} designs that have a list, it can be shown
+  return h`If you are wrongly reported: with ${counted(able.length)} of ${counted(listed.length)} designs that
+have a list, it can be shown
 from outside that yours was everybody\u2019s, if independent witnesses exist`;
 };
 
@@ -33,11 +35,14 @@ const reportedSection = (c) =>
   frame(c, {
     id: "reported",
     title: reportedTitle(c),
-    note: `These are the steps of the reporting centre of this testbed. How people decide, how often they err and how long it takes was
+    note: `These are the steps of the reporting centre of this testbed. How people decide, how often they err
+and how long it takes was
 not measured.`,
     body: c.view.steps.length
       ? h`<ol class="path">${c.view.steps.map(stepOf)}</ol>`
       : h`<p class="absent">${stateMark("not run")} The steps are not in this file.</p>`,
     table: oneListTable(c),
-    source: "the testbed\u2019s reporting centre, played with simulated dates and given decisions; for each design its public log.",
+    source:
+      h`the testbed\u2019s reporting centre, played with simulated dates and given decisions; for each design its
+public log.`,
   });

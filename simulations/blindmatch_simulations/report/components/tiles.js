@@ -43,7 +43,8 @@ const BITS = "1011001110";
 const bitsOf = () =>
   h`<svg class="cells" viewBox="0 0 24 24" aria-hidden="true">${[...BITS].map(
     (bit, at) =>
-      h`<rect x="${1.5 + (at % 5) * 4.4}" y="${at < 5 ? 6 : 13}" width="3.2" height="5" opacity="${bit === "1" ? 1 : 0.25}"/>`,
+      h`<rect x="${1.5 + (at % 5) * 4.4}" y="${at < 5 ? 6 : 13}" width="3.2" height="5"
+opacity="${bit === "1" ? 1 : 0.25}"/>`,
   )}</svg>`;
 
 const insideOf = (known, shots) => {
@@ -60,7 +61,8 @@ const insideOf = (known, shots) => {
 const tile = (holds, shots, words = holdsWords(holds)) => {
   const known = fieldOf(HELD, holds);
   if (!known) return h`<span class="tile-words">${holds}</span>`;
-  return h`<span class="tile tile-${known.kind}" role="img" aria-label="${words}" title="${words}">${insideOf(known, shots)}</span>`;
+  return h`<span class="tile tile-${known.kind}" role="img" aria-label="${words}"
+title="${words}">${insideOf(known, shots)}</span>`;
 };
 
 // All kinds that stand on the page, each with its words.

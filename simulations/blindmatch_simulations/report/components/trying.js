@@ -32,7 +32,9 @@ const PILLS = {
 const answerPill = (c, card) => {
   const answer = answerOf(c, card);
   const why = fieldOf(c.tried.not_covered, card.id);
-  if (!answer) return h`<span class="pill-why">${stateMark("not measured")} ${why ? h`<small>${told(why)}</small>` : ""}</span>`;
+  const state = card.matches === "nothing" ? "does not apply" : "not run";
+  if (!answer)
+    return h`<span class="pill-why">${stateMark(state)} ${why ? h`<small>${told(why)}</small>` : ""}</span>`;
   return h`<span class="pill pill-${fieldOf(PILLS, answer) ?? "plain"}">${answer}</span>`;
 };
 
@@ -40,7 +42,12 @@ const editNote = (c, name) => c.view.edits.find((one) => one.name === name)?.not
 
 const radio = ({ name, at, checked, label, image = "", redraws }) =>
   h`<label><input type="radio" name="${name}" id="${name}-${at}" value="${at}" data-set="${name}"
-data-redraws="${redraws}"${flag("checked", checked)}/>${image ? h`<img src="${image}" alt="" loading="lazy"/>` : ""}<span>${label}</span></label>`;
+data-redraws="${redraws}"${flag("checked", checked)}/>${
+    image
+      ? h`<img src="${image}" alt=""
+loading="lazy"/>`
+      : ""
+  }<span>${label}</span></label>`;
 
 const AFTER_CHOICE = "try-stage designs-table";
 
@@ -57,6 +64,7 @@ const pictureChoice = (c) =>
   );
 
 const editChoice = (c) => {
+  if (!c.tried) return "";
   const shots = fieldOf(c.tried.shots, c.tried.pictures[c.state.picture].id) ?? [];
   return h`${c.tried.edits.map((name, at) =>
     radio({
@@ -90,7 +98,8 @@ const verdict = (c) => {
   const edit = c.tried.edits[c.state.edit];
   const title = c.tried.pictures[c.state.picture].title;
   const original = c.state.listed ? "is on the list" : "is not on the list";
-  return h`${named("picture", title)}, edited: ${named("edit", editNote(c, edit))}. The original ${original}. The answer is ${joined(parts)}
+  return h`${named("picture", title)}, edited: ${named("edit", editNote(c, edit))}. The original ${original}.
+The answer is ${joined(parts)}
 of the designs below${rest}. One picture shows how a design works, and says nothing about how often it errs.`;
 };
 
@@ -98,21 +107,27 @@ const tryStage = (c) => {
   const shot = chosenShot(c);
   if (!shot) return "";
   const alt = c.tried.pictures[c.state.picture].alt;
-  return h`<div class="stage"><div class="sent"><img src="${shot.picture}" alt="${alt}"/><span>what is sent</span></div>
-<div class="sent"><img class="square" src="${shot.likeness}" alt="a blurred likeness"/><span>redrawn from its hash</span></div>
+  return h`<div class="stage"><div class="sent"><img src="${shot.picture}" alt="${alt}"/><span>what is
+sent</span></div>
+<div class="sent"><img class="square" src="${shot.likeness}" alt="a blurred likeness"/><span>redrawn from its
+hash</span></div>
 <p aria-live="polite">${verdict(c)}</p></div>`;
 };
 
 const tryChoice = (c) => {
   if (!c.tried) {
-    return h`<p class="absent">${stateMark("not run")} Four harmless pictures can be sent through every design here, with any
+    return h`<p class="absent">${stateMark("not run")} Four harmless pictures can be sent through every design
+here, with any
 edit. This run was made without them: \u201ctry one\u201d needs the file try.json beside the results.</p>`;
   }
-  return h`<div class="choice" id="try"><fieldset><legend>Choose a picture</legend><div class="pick large">${pictureChoice(c)}</div></fieldset>
+  return h`<div class="choice" id="try"><fieldset><legend>Choose a picture</legend><div class="pick
+large">${pictureChoice(c)}</div></fieldset>
 <fieldset><legend>Change it on the way</legend><div class="pick">${live(c, "try-edits", editChoice)}</div></fieldset>
 <fieldset><legend>The original</legend><div class="seg">${listedChoice(c)}</div></fieldset></div>
 ${live(c, "try-stage", tryStage)}
-<p class="note"><abbr title="Numbers that are computed from how a picture looks. Copies that look alike have hashes that differ little.">A hash</abbr>
-is computed from how a picture looks, and a blurred likeness can be redrawn from it. Answers are from real sessions with
+<p class="note"><abbr title="Numbers that are computed from how a picture looks. Copies that look alike have
+hashes that differ little.">A hash</abbr>
+is computed from how a picture looks, and a blurred likeness can be redrawn from it. Answers are from real
+sessions with
 each design, made beforehand.</p>`;
 };

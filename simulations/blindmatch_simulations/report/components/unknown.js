@@ -3,12 +3,18 @@
 // In:   `view.unmeasured`, `view.assumptions`, `view.law`, `view.options`.
 // Out:  two sections.
 const unmeasuredSection = (c) => {
-  const assumed = c.view.assumptions.map((one) => [told(one.holds), told(one.concerns), told(one.breaks), told(one.covered)]);
+  const assumed = c.view.assumptions.map((one) => [
+    told(one.holds),
+    told(one.concerns),
+    told(one.breaks),
+    told(one.covered),
+  ]);
   const missing = c.view.designs.filter((card) => card.missing.length);
   return frame(c, {
     id: "unmeasured",
     title: "What nobody has measured, and what all of this rests on",
-    note: "These are gaps of this test, not of one design. What is missing of one design alone stands on its card and in the table behind this view.",
+    note: h`These are gaps of this test, not of one design. What is missing of one design alone stands on its card
+and in the table behind this view.`,
     body: h`<ul class="gaps">${c.view.unmeasured.map((one) => h`<li>${told(withoutBrackets(one))}</li>`)}</ul>
 <h3 class="big">Assumptions, and whether a test covers them</h3>
 ${table("Assumptions", ["It is assumed that", "It concerns", "If it is wrong", "Covered by a test?"], assumed)}`,
@@ -34,8 +40,13 @@ const optionsSection = (c) => {
     id: "law",
     title: "The law, and the options of the expert process",
     note: named("law", c.view.law),
-    body: table("The options", ["Option", "Its name", "How sure the wording is", "Designs here that stand for it"], rows),
-    source: "the testbed\u2019s catalogue; \u201crecalled\u201d means that the wording was not checked against the document.",
+    body: table(
+      "The options",
+      ["Option", "Its name", "How sure the wording is", "Designs here that stand for it"],
+      rows,
+    ),
+    source:
+      "the testbed\u2019s catalogue; \u201crecalled\u201d means that the wording was not checked against the document.",
     level: 3,
   });
 };

@@ -39,7 +39,8 @@ const bytesWords = (value) => {
   const found = BYTES.find(([size]) => value >= size);
   return found ? `${plainNumber(value / found[0])}${NO_BREAK}${found[1]}` : `${plainNumber(value)}${NO_BREAK}bytes`;
 };
-const millisecondWords = (value) => (value >= 1000 ? `${plainNumber(value / 1000)}${NO_BREAK}s` : `${plainNumber(value)}${NO_BREAK}ms`);
+const millisecondWords = (value) =>
+  value >= 1000 ? `${plainNumber(value / 1000)}${NO_BREAK}s` : `${plainNumber(value)}${NO_BREAK}ms`;
 const coreWords = (value) => `${plainNumber(value)} ${value === 1 ? "core" : "cores"}`;
 const percentWords = (share) => `${plainNumber(100 * share)}${NO_BREAK}%`;
 const oneInWords = (rate) => (rate >= 1 ? "all" : `one in ${largeNumber(1 / rate)}`);
@@ -58,10 +59,37 @@ const ofHundredWords = (value) => {
 };
 
 const COUNTS = [
-  "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-  "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty", "twenty-one",
-  "twenty-two", "twenty-three", "twenty-four", "twenty-five", "twenty-six", "twenty-seven", "twenty-eight",
-  "twenty-nine", "thirty",
+  "no",
+  "one",
+  "two",
+  "three",
+  "four",
+  "five",
+  "six",
+  "seven",
+  "eight",
+  "nine",
+  "ten",
+  "eleven",
+  "twelve",
+  "thirteen",
+  "fourteen",
+  "fifteen",
+  "sixteen",
+  "seventeen",
+  "eighteen",
+  "nineteen",
+  "twenty",
+  "twenty-one",
+  "twenty-two",
+  "twenty-three",
+  "twenty-four",
+  "twenty-five",
+  "twenty-six",
+  "twenty-seven",
+  "twenty-eight",
+  "twenty-nine",
+  "thirty",
 ];
 // How many things stand on the page: a reader can count them.
 const countWords = (count) => COUNTS[count] ?? String(count);

@@ -158,7 +158,10 @@ const yearCalculator = (year) => {
       const counts = countsOfYear(model, parameters);
       const sent = year.base.accounts * year.base.files;
       const share = (names) => names.reduce((sum, name) => sum + (100 * counts[name]) / sent, 0);
-      remembered.set(key, Object.fromEntries(Object.entries(FATE_OUTPUTS).map(([fate, names]) => [fate, share(names)])));
+      remembered.set(
+        key,
+        Object.fromEntries(Object.entries(FATE_OUTPUTS).map(([fate, names]) => [fate, share(names)])),
+      );
     }
     return remembered.get(key);
   };
