@@ -30,11 +30,30 @@ def test_an_empty_folder_becomes_a_home(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Alice", "a b", "", "../alice", "relay", "a" * 33])
-@pytest.mark.parametrize("command", [["device", "register"], ["certs", "issue", "device"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["device", "register"], ["certs", "issue", "device", "--name"]], ids=" ".join
+)
 def test_a_name_that_is_not_allowed_is_refused_with_the_rule(
     command: list[str], name: str, home: Path
 ) -> None:
     refused(in_process(home, *command, name), REFUSED, "field name", "1 to 32 of a-z 0-9 _ -")
+
+
+@pytest.mark.parametrize("verb", ["issue", "renew", "revoke"])
+def test_certs_take_the_name_of_a_device_and_none_of_a_server_in_one_way(verb: str, home: Path) -> None:
+    refused(in_process(home, "certs", verb, "device"), REFUSED, "field name", "1 to 32 of a-z 0-9 _ -")
+    given = in_process(home, "certs", verb, "relay", "--name", "alice")
+    assert given.code == 2 and "a server has none" in given.err
+    placed = in_process(home, "certs", verb, "device", "alice")
+    assert placed.code == 2 and "unexpected extra argument" in placed.err
+
+
+def test_a_certificate_is_issued_to_a_server_that_has_none(home: Path) -> None:
+    assert not (home / "party_a").exists()
+    assert in_process(home, "certs", "issue", "party_a").code == 0
+    made = (home / "party_a" / "party_a.crt").read_bytes()
+    assert in_process(home, "certs", "issue", "party_a").code == 0
+    assert (home / "party_a" / "party_a.crt").read_bytes() == made, "the one that is there is kept"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"layout": 9}', ""])

@@ -105,7 +105,7 @@ def test_the_reflection_client_of_the_wire_page_runs(served: Path, tmp_path: Pat
     block = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "wire.md").read_text(), re.DOTALL)
     assert block is not None
     (tmp_path / "reflect.py").write_text(block[1])
-    assert in_process(served, "certs", "issue", "operator", "olga").code == 0
+    assert in_process(served, "certs", "issue", "operator", "--name", "olga").code == 0
     command = [sys.executable, str(tmp_path / "reflect.py"), str(served), "olga"]
     said = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=240, check=True).stdout
     assert "blindmatch.v1.Matching" in said

@@ -52,7 +52,7 @@ def test_a_registration_that_fails_leaves_nothing_and_can_be_made_right(
 
 
 def test_a_certificate_that_was_there_before_outlives_a_failed_registration(home: Path) -> None:
-    assert in_process(home, "certs", "issue", "device", "alice").code == 0
+    assert in_process(home, "certs", "issue", "device", "--name", "alice").code == 0
     before = everything(home)
     refused(in_process(home, "device", "register", "alice"), UNREACHABLE, "not running")
     assert everything(home) == before
@@ -98,7 +98,7 @@ def test_devices_are_listed_and_a_removed_one_is_gone_with_its_name(
 
 
 def test_a_device_says_that_another_key_was_named_in_its_account_s_name(served: Path) -> None:
-    assert in_process(served, "certs", "issue", "device", "kim").code == 0
+    assert in_process(served, "certs", "issue", "device", "--name", "kim").code == 0
     deployment = Deployment.open(served)
     kim = Identity(Kind.DEVICE, "kim")
     secret = b"k" * 32
@@ -170,7 +170,7 @@ def test_each_message_of_a_group_says_whose_it_is(served: Path) -> None:
     assert [(one["to"], one["delivered"]) for one in ran.json] == [("bob", True), ("nobody", False)]
 
 
-@pytest.mark.parametrize("words", [("certs", "issue", "device"), ("device", "register")])
+@pytest.mark.parametrize("words", [("certs", "issue", "device", "--name"), ("device", "register")])
 @pytest.mark.parametrize(("name", "said"), [("centre-notices", "own account"), ("centre_n0tice", "read as")])
 def test_nobody_gets_a_certificate_in_the_name_of_the_centre(
     home: Path, words: tuple[str, ...], name: str, said: str

@@ -69,6 +69,9 @@ KindArgument = Annotated[
     str,
     typer.Argument(help="relay, matcher, centre, another server of the design, device or operator."),
 ]
+NameOption = Annotated[
+    str, typer.Option(help="Of the device or operator: 1 to 32 of a-z 0-9 _ -; a server has none.")
+]
 
 
 def _identity(kind: str, name: str) -> Identity:
@@ -103,9 +106,9 @@ def init(
 def issue(
     deployment: Deployment,
     kind: KindArgument,
-    name: Annotated[str, typer.Argument(help="Its name: a-z 0-9 _ -, 1 to 32 characters.")],
+    name: NameOption = "",
 ) -> None:
-    """Issue a certificate for a device or an operator (`device register` does this by itself)."""
+    """Issue a certificate if there is none (`device register` and `certs init` do this by themselves)."""
     identity = _identity(kind, name)
     check_not_the_centre(name)
     folder = deployment.folder_of(identity)
@@ -117,7 +120,7 @@ def issue(
 def renew(
     deployment: Deployment,
     kind: KindArgument,
-    name: Annotated[str, typer.Option(help="Of the device or operator.")] = "",
+    name: NameOption = "",
 ) -> None:
     """Issue a new key and certificate, and revoke the old; a server takes it when it is started again."""
     identity = _identity(kind, name)
@@ -130,7 +133,7 @@ def renew(
 def revoke(
     deployment: Deployment,
     kind: KindArgument,
-    name: Annotated[str, typer.Option(help="Of the device or operator.")] = "",
+    name: NameOption = "",
 ) -> None:
     """Have servers refuse every certificate that was issued to KIND; `certs renew` makes a new one."""
     count = deployment.revoke(_identity(kind, name), datetime.now(UTC))
@@ -164,7 +167,7 @@ def pack(
     folder: Annotated[
         Path, typer.Argument(help="A new folder, to be carried to that machine as its --home.")
     ],
-    name: Annotated[str, typer.Option(help="Of the device or operator.")] = "",
+    name: NameOption = "",
     design: DeployedDesignOption = None,
     allow_collusion: CollusionOption = False,
     share: Annotated[

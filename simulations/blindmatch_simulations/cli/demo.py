@@ -374,7 +374,7 @@ def run_demo(
 
 
 def run_story(
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join(STORIES)} (docs/stories.md).")],
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(STORIES)} (docs/story.md).")],
     out: Annotated[Path, typer.Option(help="A new folder for the deployment and the files that remain.")],
 ) -> Found:
     """Play one of three stories on loopback: what it is seen to do, by simulated dates, and what remains.

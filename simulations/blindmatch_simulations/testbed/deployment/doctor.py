@@ -141,7 +141,7 @@ def servers(deployment: Deployment, design: AnyDesign, epoch: Publication | None
             continue
         if credentials is None:
             what = "there is no certificate here to ask it with"
-            yield Finding(name, Status.NOT_MEASURED, what, "blindmatch certs issue operator ANOTHER")
+            yield Finding(name, Status.NOT_MEASURED, what, "blindmatch certs issue operator --name ANOTHER")
             continue
         yield from _Asked(party, endpoints[party].address, credentials).findings(design, epoch)
 
