@@ -19,11 +19,11 @@ from blindmatch_protocol.contract.relation import Category, Equal, Near
 from blindmatch_protocol.picture.decode import decode
 from blindmatch_simulations.evaluation.studies import trying
 from blindmatch_simulations.evaluation.studies import trying_sessions as sessions
-from blindmatch_simulations.evaluation.studies.trying import AnswerSource, TrialAnswer, Tried, TryError
+from blindmatch_simulations.evaluation.studies.trying import TRY, AnswerSource, TrialAnswer, Tried, TryError
 from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design, not_installed
 from blindmatch_simulations.testbed.pictures.crops import EDITS, LICENCES, opened, photograph_file
 from PIL import Image
-from support.sample import SAMPLE, TRY
+from support.sample import SAMPLE
 
 FILE: Final = SAMPLE / TRY
 OF_PEOPLE: Final = ("astronaut.png", "camera.png")

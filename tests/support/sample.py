@@ -24,6 +24,7 @@ from textwrap import wrap
 from typing import Any, Final
 
 from blindmatch_simulations.evaluation.assess.results import Measured, Results, check_folder, write_whole
+from blindmatch_simulations.evaluation.studies.trying import TRY
 from blindmatch_simulations.report.follow import Followed, followed
 from blindmatch_simulations.report.page import asset
 from blindmatch_simulations.testbed.scenario.recording import read_recording
@@ -35,7 +36,6 @@ SAMPLE: Final = Path(__file__).parents[2] / "docs" / "sample"
 RUN: Final = Path("build/sample-run")
 ANSWERS: Final = Path("build/sample-answers")
 """Answers of the designs that were asked, until `TRY` is written of all of them."""
-TRY: Final = "try.json"
 TRY_ONE: Final = "make try-one"
 MADE = "made.json"
 PICTURE = "follow.svg"

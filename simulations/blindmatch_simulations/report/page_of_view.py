@@ -21,6 +21,7 @@ from typing import Any, Final
 import msgspec
 
 from blindmatch_simulations.evaluation.assess.results import Results, write_whole
+from blindmatch_simulations.evaluation.studies.trying import TRY, read_tried
 from blindmatch_simulations.report.markup import policy, text
 from blindmatch_simulations.report.view.schema import View
 from blindmatch_simulations.report.view.whole import view_of
@@ -37,9 +38,18 @@ FINDINGS: Final = "findings.html"
 
 
 def draw_findings(folder: Path, results: Results) -> Path:
-    """Write ``findings.html`` of a run beside its results; its path."""
+    """Write ``findings.html`` of a run beside its results; its path.
+
+    A ``try.json`` in the folder is drawn with it.
+
+    Raises:
+        TryError: ``try.json`` breaks a rule of its form.
+    """
     page = folder / FINDINGS
-    write_whole(page, draw_view(view_of(folder, results)).encode())
+    tried = folder / TRY
+    write_whole(
+        page, draw_view(view_of(folder, results), read_tried(tried) if tried.exists() else None).encode()
+    )
     return page
 
 

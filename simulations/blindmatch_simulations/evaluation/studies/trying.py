@@ -2,7 +2,7 @@
 
 `make sample` writes ``docs/sample/try.json``; `trying_sessions` asks the designs. A page embeds the file, so
 whatever reads it expects hostile content: no text in it can be markup, and its pictures are decoded under
-the rules for pictures from strangers. AnswerSource near two hashes are is nowhere in it.
+the rules for pictures from strangers. How near two hashes are is nowhere in it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from blindmatch_simulations.measure.results import Strict
 from blindmatch_simulations.testbed.pictures.crops import EDITS
 
 FORMAT: Final = "blindmatch-try"
+TRY: Final = "try.json"
+"""The file's name beside an assessment's results."""
 VERSION: Final = 1
 """Goes up when a reader of the earlier schema would misread or refuse a file."""
 MOST_BYTES: Final = 450_000
