@@ -135,3 +135,32 @@ def test_what_opens_a_file_of_the_repository_is_noticed(tmp_path: Path) -> None:
     code = f"{hook}\nopen({str(tmp_path / 'treehouse')!r})\nopen({str(tmp_path / 'tree' / 'file')!r})"
     wheel_check._run([sys.executable, "-W", "ignore", "-c", code], tmp_path, {})
     assert (tmp_path / "opened").read_text() == f"{tmp_path / 'tree' / 'file'}\n"
+
+
+def test_the_check_of_a_wheel_says_which_step_begins_before_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    ran = []
+
+    def run(command: list[str | Path], *_: object) -> str:
+        ran.append(len(lines))
+        if command[1:3] == ["-m", "venv"]:
+            (tmp_path / "env" / "lib" / "python3" / "site-packages").mkdir(parents=True)
+        if "demo" in command:
+            (tmp_path / "empty" / "demo.json").write_text('{"failures": []}')
+        if "report" in command:
+            (tmp_path / "empty" / "sample" / "report.html").write_text("<!doctype html>")
+        return f"blindmatch {wheel.project()['version']}\n"
+
+    monkeypatch.setattr(wheel_check, "_run", run)
+    seconds = iter(range(100))
+    made = tmp_path / "dist" / "wheel"
+    made.parent.mkdir()
+    made.write_bytes(b"")
+    progress = wheel_check.Progress("Python 3.12", lambda: next(seconds), lines.append)
+    wheel_check.check("python", made, tmp_path, progress)
+    steps = len(ran)
+    assert ran == list(range(1, steps + 1))
+    assert lines[1] == f"Python 3.12: 2 of {steps}, after 2 s: install what is locked\n"
+    assert lines[-1] == f"Python 3.12: {steps} of {steps}, after {steps} s: blindmatch report sample\n"

@@ -13,8 +13,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -108,34 +109,77 @@ def clean_environment(folder: Path) -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8", "TMPDIR": str(folder)}
 
 
-def check(python: str, wheel: Path, folder: Path) -> None:
+INSTALLING: Final = (
+    "make an empty environment",
+    "install what is locked",
+    "install the wheel",
+    "check what packages require of each other",
+)
+
+
+class Progress:
+    """Says which step of an environment begins, of how many, and after how many seconds.
+
+    Args:
+        name: of the environment.
+        clock: seconds that go up.
+        write: takes each line.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        clock: Callable[[], float] = time.monotonic,
+        write: Callable[[str], object] = sys.stderr.write,
+    ) -> None:
+        self._name = name
+        self._clock = clock
+        self._write = write
+        self._started = clock()
+        self._step = 0
+
+    def begin(self, what: str) -> None:
+        self._step += 1
+        seconds = self._clock() - self._started
+        steps = len(INSTALLING) + len(COMMANDS)
+        self._write(f"{self._name}: {self._step} of {steps}, after {seconds:.0f} s: {what}\n")
+
+
+def check(python: str, wheel: Path, folder: Path, progress: Progress) -> None:
     """Install the wheel into an empty environment in `folder` and run it there; raises `CheckError`."""
     outside = {name: os.environ[name] for name in os.environ if name.startswith(("PIP_", "SSL_", "HTTP"))}
     clean = clean_environment(folder)
     place = folder / "env"
     there = folder / "empty"
     opened = folder / "opened"
-    _run([python, "-m", "venv", place], folder, clean | outside)
-    pip = [place / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _run([*pip, "--only-binary", ":all:", "--require-hashes", "-r", LOCK], folder, clean | outside)
-    _run([*pip, "--no-deps", shutil.copy(wheel, folder)], folder, clean | outside)
-    _run([place / "bin" / "python", "-m", "pip", "check"], folder, clean)
+    pip = [place / "bin" / "python", "-m", "pip"]
+    install = [*pip, "install", "--quiet", "--disable-pip-version-check"]
+    commands: tuple[list[str | Path], ...] = (
+        [python, "-m", "venv", place],
+        [*install, "--only-binary", ":all:", "--require-hashes", "-r", LOCK],
+        [*install, "--no-deps", shutil.copy(wheel, folder)],
+        [*pip, "check"],
+    )
+    for what, command in zip(INSTALLING, commands, strict=True):
+        progress.begin(what)
+        _run(command, folder, clean | outside)
     (site,) = place.glob("lib/python*/site-packages")
     (site / "sitecustomize.py").write_text(HOOK.format(root=str(ROOT), into=str(opened)))
     (there / "sample").mkdir(parents=True)
     for name in SAMPLE:
         one = ROOT / "docs" / "sample" / name
         (shutil.copytree if one.is_dir() else shutil.copy)(one, there / "sample" / name)
-    try_all(place / "bin" / "blindmatch", there, clean)
+    try_all(place / "bin" / "blindmatch", there, clean, progress)
     if opened.exists():
         raise CheckError(
             f"opened files of the repository: {sorted(set(opened.read_text().splitlines()))[:5]}"
         )
 
 
-def try_all(command: Path, there: Path, environment: dict[str, str]) -> None:
+def try_all(command: Path, there: Path, environment: dict[str, str], progress: Progress) -> None:
     """Run every command line of `COMMANDS` in a folder, and look at what they leave."""
     for code, words in COMMANDS:
+        progress.begin(f"blindmatch {words}")
         said = _run([command, *words.split()], there, environment, code)
         if words == "--version" and said != f"blindmatch {project()['version']}\n":
             raise CheckError(f"--version says {said!r}")
@@ -155,7 +199,7 @@ def main() -> None:
         if python is not None:
             with tempfile.TemporaryDirectory() as folder:
                 try:
-                    check(python, wheel, Path(folder))
+                    check(python, wheel, Path(folder), Progress(f"Python {version}"))
                 except CheckError as error:
                     verdict = f"failed: {error}".replace(folder, "")
         found[f"Python {version}"] = verdict
