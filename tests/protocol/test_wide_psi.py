@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import DesignError, EpochMismatchError, ProtocolError, SetFileError
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import (
+    EntryBatch,
     Label,
     Match,
     NoMatch,
@@ -29,10 +31,12 @@ from blindmatch_protocol.crypto.oprf import evaluate_rows
 from blindmatch_protocol.designs.deltas import MOST_DELTAS
 from blindmatch_protocol.designs.token_psi.build import oprf_inputs
 from blindmatch_protocol.designs.token_psi.shares import token_keys
-from blindmatch_protocol.designs.token_psi.tokens import band_bits, entry_tokens
+from blindmatch_protocol.designs.token_psi.tokens import band_bits, entry_tokens, plan
 from blindmatch_protocol.designs.wide_psi import DESIGN, WideTokening
 from blindmatch_protocol.designs.wide_psi.tokening import of_values
+from blindmatch_protocol.sets import labels
 from blindmatch_protocol.sets.filter import KIND as FILTER_KIND
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -45,6 +49,7 @@ from support.voprf_world import (
     Picture,
     answers,
     ask,
+    finds,
     flipped,
     opened,
     published,
@@ -404,3 +409,85 @@ def test_the_frozen_tokens_and_files_come_out_again() -> None:
     for example in frozen["files"]:
         files = held_files(LISTED[:4], **example["parameters"])
         assert {name: hashlib.sha256(raw).hexdigest() for name, raw in files.items()} == example["sha256"]
+
+
+# --- limits that the design's page states, and what held in a hostile reading ---------------------
+
+
+def test_a_filter_has_another_key_every_epoch_and_every_limit_begins_anew() -> None:
+    """It takes no delta, so an account is answered 20,000 pictures an epoch, not in nine epochs."""
+    keys = set()
+    for epoch in range(1, 5):
+        files = published(NAME, epoch=epoch, seed=f"epoch {epoch}", filter=1)
+        limits = DESIGN.key_limits(MATCHER, opened(NAME, files).states[MATCHER])
+        assert limits is not None and limits.per_account == 20_000 * 240
+        keys.add(limits.key)
+        with pytest.raises(DesignError, match="publish a whole set"):
+            updated(NAME, files, LISTED[8:9])
+    assert len(keys) == 4
+
+
+def ladder(own: Rows) -> list[Rows]:
+    """Return five hashes, as bits: number i has the first i + 1 bands of `own`, and no other bit of it."""
+    steps = []
+    for bands in range(1, T.bands):
+        bits = 1 - own
+        kept = BANDS[:bands].ravel()
+        bits[kept] = own[kept]
+        steps.append(bits)
+    return steps
+
+
+def test_eleven_entries_hide_a_twelfth_from_its_very_picture() -> None:
+    """A limit: each of its tokens goes to another family, and no build says so. A delta, a filter find it."""
+    victim = np.unpackbits(LISTED[0])
+    last = np.unpackbits(LISTED[1])
+    last[BANDS[5]] = victim[BANDS[5]]
+    rows = np.packbits(np.array([*ladder(victim), *ladder(last), last, victim]), axis=1)
+    assert plan(rows, T.k, T.bands, T.order).lost[-1].all()
+    own = Picture(rows[-1].tobytes())
+    assert run(held(DESIGN, rows, 1, {}), own) == NoMatch()
+    assert isinstance(run(held(DESIGN, rows[-1:], 1, {}), own), Match)
+    assert isinstance(run(held(DESIGN, rows, 1, {"filter": 1}), own), Match)
+    whole = published(NAME, rows[:-1], bands=6, probes=40)
+    assert finds(NAME, updated(NAME, whole, rows[-1:], 100), own.hash) == 100
+
+
+def test_no_element_comes_again_when_a_device_asks_again_or_asks_for_a_poor_picture() -> None:
+    place = world(NAME)
+    rng = seeded("one device")
+    elements = []
+    for quality in (100, 100, 100, 0, 0):
+        session = Session(DESIGN, place.setup, DESIGN.enrol(rng), rng)
+        bodies = session.start(Picture(LISTED[0].tobytes(), quality=quality))
+        elements += [row.tobytes() for row in bodies[MATCHER].blinded]
+    assert len(set(elements)) == len(elements) == 30
+
+
+@pytest.mark.parametrize(
+    ("hash_", "first", "last", "is_match"),
+    [(None, 1, 2**64 - 1, True), (bytes(32), 1, 2**64 - 1, False), (None, 5, 1, False), (None, 2, 9, False)],
+)
+def test_labels_that_a_builder_forged_end_a_session_without_an_error(
+    monkeypatch: pytest.MonkeyPatch, hash_: bytes | None, first: int, last: int, is_match: bool
+) -> None:
+    """An error at the tokens of a chosen picture would end the set's use, which the matcher sees."""
+
+    def seal(keys: Rows, entries: EntryBatch, epoch: int, signatures: int = 0) -> Rows:
+        records = []
+        for key, own, number, salt in zip(keys, entries.hashes, entries.ids, entries.salts, strict=True):
+            head = (hash_ or own.tobytes(), int(number), salt.tobytes(), first, last)
+            plain = struct.pack(">32sQ16sQQ", *head)
+            sealed = ChaCha20Poly1305(key.tobytes()).encrypt(bytes(12), plain, None)
+            records.append(np.frombuffer(sealed, np.uint8))
+        return np.array(records)
+
+    with monkeypatch.context() as forging:
+        forging.setattr(labels, "seal", seal)
+        files = published(NAME)
+    place = opened(NAME, files)
+    DESIGN.check_setup(place.setup)
+    requests = {len(ask(place, Picture(row.tobytes()))[1].encode()) for row in LISTED[[0, 9]]}
+    assert len(requests) == 1
+    assert isinstance(run(place, Picture(LISTED[0].tobytes())), Match) is is_match
+    assert run(place, Picture(LISTED[9].tobytes())) == NoMatch()

@@ -147,3 +147,14 @@ async def _ends(client: Client) -> bool:
         assert error.code() is STATUS.RESOURCE_EXHAUSTED
         return True
     return False
+
+
+async def test_every_filter_that_is_published_gives_an_account_its_whole_limit_again(tmp_path: Path) -> None:
+    deployment = Deployment()
+    for epoch in (1, 2, 3):
+        most = (ALLOWED + 1) * COST - 1
+        files = published("wide-psi", epoch=epoch, seed=f"epoch {epoch}", filter=1, account_evaluations=most)
+        async with serving(tmp_path, source(files, epoch), deployment, ALICE) as (alice,):
+            for _ in range(ALLOWED):
+                await alice.one(EXCHANGE, envelope(epoch))
+            assert await is_used_up(alice, epoch)

@@ -423,3 +423,14 @@ def test_what_a_year_uses_up_names_the_phones_where_the_run_tells_them() -> None
     limited = replace(literature(year), key=KeyUse(160, 1 << 20, 1 << 24))
     its = model(year, limited, year.accounts.number.value, YEAR)
     assert exhausted(its, 32) == "13 seconds, or the list is open to 32 phones"
+
+
+def test_limits_of_a_filter_of_every_day_allow_a_thousand_phones_three_quarters_of_far_entries() -> None:
+    """A filter takes no delta, so a list that changes daily has 365 keys a year."""
+    assumed = replace(EU, phone_pictures=20_000 * 365)
+    end = 1_000_000 + told.DAY_SECONDS
+    found = of("wide-psi", assumed, now=1_000_000.0, key_expires=end, filter=1)
+    shares = [found.find(1_000, *row) for row in ((UNIFORM, ANY), (ALL_KINDS, FAR), (ALL_KINDS, NEAR))]
+    assert [one and one.share for one in shares] == pytest.approx([0.398, 0.739, 0.98], abs=0.01)
+    alone = found.find(1, ALL_KINDS, FAR)
+    assert alone is not None and alone.share == pytest.approx(0.011, abs=0.001)

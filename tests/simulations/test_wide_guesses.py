@@ -274,3 +274,26 @@ def test_a_curators_chimera_opens_to_many_pictures_and_only_a_filter_calls_one_o
         assert run(labels, item) == NoMatch()
         found = run(filtered, item)
         assert isinstance(found, Match) and found.label.unconfirmed
+
+
+# --- negatives -----------------------------------------------------------------------------------
+
+
+def test_negatives_of_turned_pictures_double_what_one_phone_opens() -> None:
+    """The hash of a negative is the complement. What was asked is a quarter of the phone's year."""
+    asked_in_all = []
+    opened = 0
+    far_entries = 0
+    for split in best_order.splits(hashes()):
+        far = tokens_of(hashes()[split.listed[split.nearest > best_order.ALIKE]])
+        known = hashes()[split.known]
+        upright = [known, *turned(known)]
+        images = [tokens_of(rows) for rows in (*upright, *(~rows for rows in upright))]
+        asked = [np.unique(np.concatenate([rows[:, band] for rows in images])) for band in range(T.bands)]
+        asked_in_all.append(sum(map(len, asked)))
+        far_entries += len(far)
+        hits = [np.isin(far[:, band], asked[band]) for band in range(T.bands)]
+        opened += int(np.any(hits, axis=0).sum())
+    assert max(asked_in_all) < YEAR / 4
+    assert (opened, far_entries) == (120, 17_993)
+    assert opened / far_entries > 25 * foretold(best_order.FAR, YEAR)
