@@ -27,8 +27,9 @@ from blindmatch_simulations.evaluation.assess.results import (
 from blindmatch_simulations.evaluation.assess.subjects import STUDIES
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
 from blindmatch_simulations.measure import results as measure
-from blindmatch_simulations.measure.results import Figure, Row, Status, encode, read, sealed
+from blindmatch_simulations.measure.results import Figure, ResultsError, Row, Status, encode, read, sealed
 from blindmatch_simulations.report.view import words
+from blindmatch_simulations.report.view.abuse import name_of
 from blindmatch_simulations.report.view.cards import words_of
 from blindmatch_simulations.report.view.holdings import tiles_of
 from blindmatch_simulations.report.view.ledger import Ledger, SentenceError
@@ -102,7 +103,7 @@ def test_evidence_of_a_results_file_is_the_figure_that_its_source_names() -> Non
             )
             assert evidence.why == figure.why and evidence.n == figure.n
             compared += 1
-    assert compared > 100
+    assert compared > 90
 
 
 def test_the_schema_is_that_of_the_records_and_the_sample_fits_it() -> None:
@@ -221,7 +222,7 @@ def test_the_views_of_one_design_of_failures_and_of_a_run_without_attacks_say_so
     said = [
         "".join(part if isinstance(part, str) else part.shown for part in one) for one in _sentences(view)
     ]
-    assert any("lacks a private design for near copies" in one for one in said)
+    assert any("has no private design that finds near copies" in one for one in said)
     assert any("did not try to put something else on the list" in one for one in said)
     assert [(one.id, one.why) for one in view.failed] == [("broken", "it crashed")]
     assert all(not one.exposed and not one.withstood for one in view.abusers)
@@ -244,8 +245,8 @@ def test_a_leaflet_that_is_not_found_is_counted_as_not_found(tmp_path: Path) -> 
     rows[at] = replace(rows[at], succeeded=False)
     (tmp_path / ATTACKS).write_bytes(encode(sealed(replace(played, rows=tuple(rows)))))
     evidence = view_of(tmp_path, sample_results()).evidence
-    tried = evidence["findings/leaflet-tried"].value
-    assert tried is not None and evidence["findings/leaflet"].value == tried - 1
+    tried = evidence["findings/leaflet/tried"].value
+    assert tried is not None and evidence["findings/leaflet/found"].value == tried - 1
 
 
 def test_a_government_order_comes_first_and_each_exposure_names_designs_and_who_notices() -> None:
@@ -288,5 +289,148 @@ def test_the_command_writes_the_view_of_the_results(tmp_path: Path) -> None:
     ],
 )
 def test_numbers_as_people_read_them(write: Any, value: float | None, shown: str) -> None:
+    state = State.NOT_MEASURED if value is None else State.MEASURED
+    assert write(Evidence(title="a", state=state, value=value)) == shown
+
+
+# --- what a hostile reading found -----------------------------------------------------------------
+
+
+def said(view: View, at: int) -> str:
+    return " ".join(_words(sentence) for sentence in view.findings[at].says)
+
+
+def test_a_server_that_is_sent_hashes_is_not_private_even_if_it_seals_its_answer() -> None:
+    row = sample_rows()["hash-upload"]
+    sealing = replace(row, design=replace(row.design, learns=("device",)))
+    assert "no private design that finds near copies" in said(view_of(SAMPLE, with_rows(sealing)), 0)
+
+
+def test_an_attack_that_succeeded_is_in_no_list_of_those_withstood() -> None:
+    played = read(SAMPLE / ATTACKS, AttackResults)
+    won = {name_of(row) for row in played.rows if isinstance(row, AttackRow) and row.succeeded}
+    for abuser in sample_view().abusers:
+        ways = {name for exposed in abuser.exposed for name in exposed.attacks} | set(abuser.as_encrypted)
+        assert ways <= won and not set(abuser.withstood) & ways
+    assert any(abuser.as_encrypted for abuser in sample_view().abusers)
+
+
+def test_a_failed_check_and_undeclared_bytes_stand_on_the_card() -> None:
+    row = sample_rows()["oprf-psi"]
+    failed = tuple(replace(check, verdict="failed", reason="it leaked") for check in row.checks)
+    broken = replace(row, checks=failed, audit=replace(row.audit, undeclared_bytes=4096))
+    (made,) = view_of(Path("nowhere"), with_rows(broken)).designs
+    assert f"The check {failed[0].check} failed: it leaked" in made.faults
+    assert "4,096 bytes left the device that nothing declared explains." in made.faults
+    assert not any(tile.checked for tile in made.tiles)
+    assert card("oprf-psi").faults == ()
+
+
+def test_whether_there_is_one_list_for_all_is_not_zero_where_it_was_not_measured() -> None:
+    row = sample_rows()["oprf-psi"]
+    figures = {name: figure for name, figure in row.figures.items() if name != "proof_bytes"}
+    view = view_of(Path("nowhere"), with_rows(replace(row, figures=figures)))
+    assert "was not measured in this run" in said(view, 2)
+    assert "findings/one-list/provable" not in view.evidence
+
+
+def test_a_key_that_lasts_longer_than_a_year_is_not_said_to_be_used_up() -> None:
+    row = sample_rows()["token-psi"]
+    assert row.key is not None
+    lasting = replace(row, key=replace(row.key, in_all=10**18))
+    assert "used up after" in said(view_of(SAMPLE, with_rows(row)), 0)
+    assert "used up after" not in said(view_of(SAMPLE, with_rows(lasting)), 0)
+
+
+def test_the_life_of_a_key_is_one_figure_in_the_finding_and_on_the_card() -> None:
+    view = sample_view()
+    keys = {
+        part.evidence for sentence in view.findings[0].says for part in sentence if isinstance(part, Shown)
+    }
+    assert card("token-psi").cost["key"] in keys
+    assert view.evidence[card("token-psi").cost["key"]].value == pytest.approx(12.58, abs=0.01)
+
+
+def test_the_centre_of_vouchers_says_what_it_sees_of_innocent_pictures_and_has_no_zero_servers() -> None:
+    tiles = {tile.party: tile for tile in card("threshold-near").tiles}
+    assert any("hashes" in words for words in tiles["centre"].says)
+    servers = sample_view().evidence[card("threshold-near").cost["servers"]]
+    assert servers.state == State.NOT_MEASURED
+
+
+def test_a_list_on_the_phone_costs_at_least_what_it_did_over_the_short_list_of_the_run() -> None:
+    phone = sample_view().evidence[card("device-list").cost["phone"]]
+    setup = sample_view().evidence[card("device-list").cost["setup"]]
+    assert (setup.entries, setup.at_least) == (3004, True)
+    assert phone.entries == 3004
+
+
+def test_growth_that_was_not_measured_leaves_cores_open_at_the_top() -> None:
+    row = sample_rows()["hash-upload"]
+    figures = {name: figure for name, figure in row.figures.items() if name != "server_growth_u"}
+    view = view_of(Path("nowhere"), with_rows(replace(row, figures=figures)))
+    assert view.evidence[card("hash-upload", view).cost["servers"]].at_least
+
+
+def test_cores_name_the_figure_that_they_follow_from_and_whether_it_was_disturbed() -> None:
+    servers = sample_view().evidence[card("he-hamming").cost["servers"]]
+    assert any("matcher_cpu_ms" in source for source in servers.source)
+    phone = sample_view().evidence[card("token-psi").cost["phone"]]
+    assert phone.disturbed and "other work ran beside it" in said(sample_view(), 0)
+
+
+def test_a_leaflet_is_counted_once_for_each_design_with_a_list_of_this_run() -> None:
+    view = view_of(SAMPLE, with_rows(sample_rows()["oprf-psi"], sample_rows()["none"]))
+    counted = {
+        name: view.evidence[f"findings/leaflet/{name}"].value for name in ("tried", "private", "untried")
+    }
+    assert counted == {"tried": 1, "private": 1, "untried": 0}
+
+
+def test_two_rows_of_one_name_are_refused_by_name() -> None:
+    row = sample_rows()["oprf-psi"]
+    with pytest.raises(ResultsError, match="oprf-psi occurs more than once"):
+        view_of(Path("nowhere"), with_rows(row, row))
+
+
+def test_a_design_of_a_file_that_has_the_name_of_a_built_in_one_has_its_own_words() -> None:
+    row = sample_rows()["oprf-psi"]
+    own = replace(row, parameters={**row.parameters, "reference": "mine.py:DESIGN"})
+    (made,) = view_of(Path("nowhere"), with_rows(own)).designs
+    assert made.title == "oprf-psi" and made.page == ""
+
+
+def test_what_is_claimed_without_a_rate_says_so_and_what_was_not_found_is_no_claim() -> None:
+    view = sample_view()
+    assert view.evidence["claimed/neuralhash-adult"].why.startswith("no false match is reported")
+    assert view.evidence["claimed/pdq"].state == State.NOT_MEASURED
+    assert {rate.unit for rate in view.rates} <= {
+        "each picture",
+        "each pair",
+        "each account",
+        "unit not stated",
+    }
+
+
+def test_the_bound_by_source_stands_beside_the_one_by_picture() -> None:
+    evidence = sample_view().evidence
+    alone, by_source = (evidence[key].value for key in ("flagged/excluded", "flagged/excluded-by-source"))
+    assert alone is not None and by_source is not None and by_source > 10 * alone
+    worst, mixed = (evidence[key].value for key in ("flagged/worst-kind", "flagged/mixed"))
+    assert worst is not None and mixed is not None and worst >= mixed
+
+
+@pytest.mark.parametrize(
+    ("write", "value", "shown"),
+    [
+        (words.percent, 0.99962, "over 99.9 %"),
+        (words.percent, 1.0, "100 %"),
+        (words.percent, 4e-8, "under 0.001 %"),
+        (words.one_in, None, "not measured"),
+    ],
+)
+def test_numbers_that_are_nearly_all_or_nothing_are_not_rounded_to_it(
+    write: Any, value: float | None, shown: str
+) -> None:
     state = State.NOT_MEASURED if value is None else State.MEASURED
     assert write(Evidence(title="a", state=state, value=value)) == shown

@@ -45,11 +45,13 @@ class KnownFalse(Struct, frozen=True):
 
     Attributes:
         seen: photographs that matched a picture of another source, in a mixed list.
+        seen_by_source: the same, each source weighing alike, with the interval for other sources.
         lists: the least flattering rates that can be defended: all kinds of pictures.
     """
 
     seen: Figure
     lists: tuple[ListRate, ...]
+    seen_by_source: Figure = Figure(None, "not in the committed evidence")
 
 
 class BreakEven(Struct, frozen=True):

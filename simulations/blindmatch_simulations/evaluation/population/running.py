@@ -201,7 +201,7 @@ def known_false(row: assess.Measured) -> KnownFalse | None:
     lists = tuple(_of_list(row, name) for name in LISTS)
     if seen.value is None or any(one.item.value is None for one in lists):
         return None
-    return KnownFalse(seen, lists)
+    return KnownFalse(seen, lists, _evidence(row, FALSE, PHOTOGRAPH, "item_by_package"))
 
 
 def _of_list(row: assess.Measured, name: str) -> ListRate:

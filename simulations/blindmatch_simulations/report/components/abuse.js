@@ -22,18 +22,24 @@ ${isUnnoticed(played) ? "unseen" : "seen"}"></i>${told(capital(played.exposes))}
     isUnnoticed(played) ? "; nobody would notice" : "; somebody could notice"
   }</span></summary>${playedFacts(c, played)}</details>`;
 
-const withstoodMark = (abuser) =>
-  abuser.withstood.length
-    ? h`<details class="played-mark none"><summary><i class="sign stood"></i>Played without
-success</summary><p>${told(abuser.withstood.join("; "))}.</p></details>`
+const namesMark = (summary, names) =>
+  names.length
+    ? h`<details class="played-mark none"><summary><i class="sign stood"></i>${summary}</summary><p>${told(
+        names.join("; "),
+      )}.</p></details>`
     : "";
+
+const restMarks = (abuser) => [
+  namesMark("Succeeded, as with encryption alone", abuser.as_encrypted),
+  namesMark("Played without success", abuser.withstood),
+];
 
 const abuserRow = (c, abuser) => {
   const exposed = abuser.exposed.length
     ? abuser.exposed.map((one) => playedMark(c, one))
     : h`<p class="small">${told("Nothing that was played exposed more than encryption alone allows.")}</p>`;
   return h`<div class="abuser"><h3>${capital(partyWords(abuser.actor))}</h3><div
-class="marks">${exposed}${withstoodMark(abuser)}</div></div>`;
+class="marks">${exposed}${restMarks(abuser)}</div></div>`;
 };
 
 // ---- three examples: the one of each actor that goes furthest, each of another actor and another thing exposed

@@ -60,7 +60,7 @@ declared</summary><ul>${one.says.map((words) => h`<li>${told(words)}</li>`)}</ul
 const ladderWords = (card) => {
   const level = `It acts ${card.level.charAt(0).toLowerCase()}${card.level.slice(1)}.`;
   return h`Option ${named("option", card.option)}.
-${card.level === "Today" ? "It is how messengers work today." : level} ${
+${card.level === "For comparison" ? "It stands here for comparison." : level} ${
     card.stand_in ? h`What ran here stands in for the option: ${told(card.stand_in)}.` : ""
   }`;
 };
@@ -75,6 +75,12 @@ const cardFacts = (c, card, shots) => [
   ...Object.keys(COSTS).map((name) => [COSTS[name][0], costWords(c, card, name)]),
   ["The worst misuse known", misuseWords(card)],
   ["Do all phones get one list?", told(card.one_list)],
+  [
+    "What this run found wrong",
+    card.faults.length
+      ? h`<ul class="faults">${card.faults.map((one) => h`<li>${told(one)}</li>`)}</ul>`
+      : "No check that came to its end failed.",
+  ],
   [
     "Not measured",
     card.missing.length

@@ -22,16 +22,24 @@ from blindmatch_simulations.evaluation.attacks.adversary import Actor, Left
 from blindmatch_simulations.evaluation.attacks.needs import SAME
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed, Trace
 from blindmatch_simulations.evaluation.studies.best_order import ALL_KINDS, FAR
-from blindmatch_simulations.evaluation.studies.capacity_records import ANY, PHONES, OpenedShare
+from blindmatch_simulations.evaluation.studies.capacity_records import ANY, PHONES, How, OpenedShare
+from blindmatch_simulations.measure.results import Status
 from blindmatch_simulations.report.view.ledger import Ledger
 from blindmatch_simulations.report.view.schema import Abuser, Evidence, Opening, Played, State
 
 NO_FILE: Final = "no file remains"
+NONE_PLAYED: Final = "none is declared by the design itself, and no attack on it was played in this run"
+NONE_EXPOSED: Final = (
+    "none is declared by the design itself, and the attacks that were played on it exposed nothing beyond "
+    "what encryption alone allows"
+)
 NOBODY: Final = Left.NOTHING.notices
 ONE_LIST: Final = "that everybody has one list"
 """What attacks on the log expose; a design without a list, or whose provider reads messages, has none to
 split."""
 OF_DESIGN: Final = "design"
+STATES: Final = {str(How.MEASURED): State.MEASURED}
+"""How a share was found decides how it is known; formulas and estimates are calculated."""
 
 
 def abusers(rows: Sequence[AttackRow | NotPlayed], designs: Sequence[Measured]) -> tuple[Abuser, ...]:
@@ -49,12 +57,29 @@ def _alike(
     splits = {row.id for row in played if _trace_of(row).exposes == ONE_LIST}
     alike: dict[str, list[str]] = {}
     for row in rows:
-        design = str(row.parameters["design"])
-        if not isinstance(row, NotPlayed) or not row.why.startswith(SAME):
+        design = design_of(row)
+        if not isinstance(row, NotPlayed) or not row.why.startswith(SAME) or not design:
             continue
         if row.id not in splits or design not in listless:
             alike.setdefault(row.id, []).append(design)
     return alike
+
+
+def design_of(row: AttackRow | NotPlayed) -> str:
+    """Return the design that a row of an attack is about; nothing if it names none."""
+    return str(row.parameters.get("design", ""))
+
+
+def name_of(row: AttackRow | NotPlayed) -> str:
+    """Return an attack's name in words."""
+    names: dict[str, str] = committed("plain")["attacks"]
+    return names.get(row.id, row.id)
+
+
+def attacks_failed(rows: Iterable[AttackRow | NotPlayed]) -> tuple[str, ...]:
+    """Return attacks that crashed on a design: nothing is known of them there."""
+    crashed = (row for row in rows if isinstance(row, NotPlayed) and row.status == Status.FAILED)
+    return tuple(f"{name_of(row)}, on {design_of(row) or 'a design that is not named'}" for row in crashed)
 
 
 def _trace_of(row: AttackRow) -> Trace:
@@ -63,34 +88,40 @@ def _trace_of(row: AttackRow) -> Trace:
 
 
 def _abuser(actor: Actor, played: Iterable[AttackRow], alike: dict[str, list[str]]) -> Abuser:
-    names = committed("plain")["attacks"]
     exposed: dict[tuple[str, str, str], tuple[dict[str, None], dict[str, None]]] = {}
+    as_encrypted: dict[str, None] = {}
     withstood: dict[str, None] = {}
     for row in played:
         trace = _trace_of(row)
         if actor not in trace.actors:
             continue
-        name = names.get(row.id, row.id)
-        if not (row.succeeded and trace.beyond_e2ee):
-            withstood[name] = None
+        if not row.succeeded:
+            withstood[name_of(row)] = None
+            continue
+        if not trace.beyond_e2ee:
+            as_encrypted[name_of(row)] = None
             continue
         proof = NO_FILE if trace.proof is None else f"{trace.proof.file}, held by {trace.proof.to}"
         attacks, designs = exposed.setdefault((trace.exposes, trace.notices, proof), ({}, {}))
-        attacks[name] = None
-        designs |= dict.fromkeys([str(row.parameters["design"]), *alike.get(row.id, ())])
-    found = [
+        attacks[name_of(row)] = None
+        designs |= dict.fromkeys([design_of(row), *alike.get(row.id, ())])
+    things = [
         Played(exposes, tuple(attacks), tuple(designs), notices, proof)
         for (exposes, notices, proof), (attacks, designs) in exposed.items()
     ]
-    found.sort(key=lambda one: (one.notices != NOBODY, -len(one.designs)))
-    succeeded = {attack for one in found for attack in one.attacks}
-    return Abuser(str(actor), tuple(found), tuple(name for name in withstood if name not in succeeded))
+    things.sort(key=lambda thing: (thing.notices != NOBODY, -len(thing.designs)))
+    succeeded = {attack for thing in things for attack in thing.attacks} | set(as_encrypted)
+    return Abuser(
+        str(actor),
+        tuple(things),
+        tuple(as_encrypted),
+        tuple(name for name in withstood if name not in succeeded),
+    )
 
 
 def worst_of(row: Measured, attacks: Sequence[AttackRow | NotPlayed]) -> str:
-    """Say the worst that a design declares of itself beyond reading messages, or, where it declares none,
-    what a
-    played attack of others than users exposed; by whom, and who would notice."""
+    """Say the worst misuse that a design declares of itself, but for reading messages; if it declares none,
+    what a played attack of others than users exposed; by whom, and who would notice."""
     declared = [
         (fact, " with ".join(leak.parties))
         for leak in row.design.declared
@@ -100,18 +131,19 @@ def worst_of(row: Measured, attacks: Sequence[AttackRow | NotPlayed]) -> str:
     if declared:
         fact, by = min(declared, key=lambda one: (*_rank(one[0]), len(one[1])))
         return f"{by}: {fact.abuse}; who would notice: {fact.noticed_by or NOBODY} (declared)"
-    exposed = [one for one in attacks if isinstance(one, AttackRow) and _is_exposed_on(row, one)]
-    if not exposed:
-        return "nothing beyond what encryption alone allows is declared, and no played attack exposed more"
-    worst = min(exposed, key=lambda one: (_trace_of(one).notices != NOBODY, -len(_trace_of(one).actors)))
-    trace = _trace_of(worst)
-    by = " with ".join(worst.adversary.parties)
-    return f"{by}: {trace.exposes}; who would notice: {trace.notices} (played)"
+    played = [one for one in attacks if isinstance(one, AttackRow) and design_of(one) == row.id]
+    exposed = [one for one in played if _is_exposed_by(one)]
+    if exposed:
+        worst = min(exposed, key=lambda one: (_trace_of(one).notices != NOBODY, -len(_trace_of(one).actors)))
+        trace = _trace_of(worst)
+        by = " with ".join(worst.adversary.parties)
+        return f"{by}: {trace.exposes}; who would notice: {trace.notices} (played)"
+    return NONE_PLAYED if not played else NONE_EXPOSED
 
 
-def _is_exposed_on(row: Measured, attack: AttackRow) -> bool:
-    """Did an attack on the design expose more than encryption alone allows, to others than its users?"""
-    if isinstance(attack.trace, UnsetType) or attack.parameters.get("design") != row.id:
+def _is_exposed_by(attack: AttackRow) -> bool:
+    """Did an attack expose more than encryption alone allows, to others than a design's users?"""
+    if isinstance(attack.trace, UnsetType):
         return False
     return attack.succeeded and attack.trace.beyond_e2ee and Party.DEVICE not in attack.adversary.parties
 
@@ -146,7 +178,7 @@ def _opened(row: Measured, phones: int, found: OpenedShare) -> Evidence:
     }
     return Evidence(
         title=f"List opened in a year by modified phones, {phones:,} of them",
-        state=State.NOT_MEASURED if found.share is None else State.CALCULATED,
+        state=STATES.get(found.how, State.CALCULATED) if found.share is not None else State.NOT_MEASURED,
         value=found.share,
         unit="share of the list",
         interval="95 % interval" if found.low is not None else "",

@@ -15,6 +15,7 @@ from blindmatch_simulations.evaluation.assess.results import Measured, Studied
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
 from blindmatch_simulations.evaluation.population.inputs import Inputs
 from blindmatch_simulations.evaluation.population.running import Subject
+from blindmatch_simulations.evaluation.studies.targeted import Opened
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.report.view.abuse import worst_of
 from blindmatch_simulations.report.view.costs import costs_of
@@ -25,7 +26,7 @@ from blindmatch_simulations.report.view.schema import Card, Holds, Tile
 from blindmatch_simulations.testbed.inprocess.verdict import Verdict
 
 LEVELS: Final = {
-    "baseline": "Today",
+    "baseline": "For comparison",
     "device": "On the phone",
     "server": "At a server",
     "encryption": "In the encryption",
@@ -37,6 +38,7 @@ MATCHES: Final = {
     "category": "a kind of picture, by a model",
     "nothing": "nothing",
 }
+AUTHORITIES: Final = "authorities"
 LIST: Final = frozenset({"near", "equal"})
 """Relations of designs that compare with a list."""
 
@@ -46,7 +48,7 @@ def card_of(
 ) -> Card:
     """Make a design's card."""
     design = row.design
-    words = words_of(row.id)
+    words = words_of(row.id) if row.parameters.get("reference", row.id) == row.id else {}
     looks = design.relation in LIST
     fates = fates_of(row, subject, inputs, ledger) if looks else {}
     return Card(
@@ -65,6 +67,7 @@ def card_of(
         misuse=worst_of(row, attacks),
         one_list=_one_list(row),
         stand_in=design.differs,
+        faults=tuple(_faults(row)),
         missing=tuple(_missing(row)),
     )
 
@@ -72,12 +75,9 @@ def card_of(
 def card_of_study(row: Studied) -> Card:
     """Make the card of an option that was studied and is no design: nothing is detected in it."""
     words = words_of(row.id)
-    opened = max(row.opened, key=lambda one: one.messages, default=None)
-    says = (
-        ()
-        if opened is None
-        else (f"{opened.who}: {opened.messages} of {opened.of_messages} messages opened",)
-    )
+    by_warrant = [one for one in row.opened if one.who.startswith(AUTHORITIES)]
+    says = tuple(_opened_words(one) for one in by_warrant[-1:])
+    worst = max(row.opened, key=lambda one: one.messages, default=None)
     tiles = (
         Tile("provider", Holds.CIPHERTEXT, (), checked=False),
         Tile("authorities", Holds.ON_WARRANT, says, checked=True),
@@ -96,9 +96,13 @@ def card_of_study(row: Studied) -> Card:
         fates={},
         found_why="It does not look for anything.",
         cost={},
-        misuse="; ".join(says),
+        misuse="nothing was tried" if worst is None else f"{_opened_words(worst)} (played)",
         one_list="There is no list.",
     )
+
+
+def _opened_words(opened: Opened) -> str:
+    return f"{opened.who}: {opened.messages} of {opened.of_messages} messages opened"
 
 
 def words_of(design: str) -> dict[str, Any]:
@@ -118,7 +122,7 @@ def _why_not_found(relation: str, subject: Subject) -> str:
         return "It does not look for anything."
     if relation == "category":
         return "It looks for a kind of picture, not for known files; how many it finds was not measured."
-    return f"Not calculated: {subject.why}."
+    return f"Not calculated: {subject.why or 'its way of matching is not in the model of a year'}."
 
 
 def _one_list(row: Measured) -> str:
@@ -134,6 +138,15 @@ def _one_list(row: Measured) -> str:
     if figure.why.startswith(NOTHING):
         return f"Cannot be shown to outsiders: {figure.why.removeprefix(NOTHING).lstrip(': ')}."
     return f"Not measured: {figure.why}."
+
+
+def _faults(row: Measured) -> Iterator[str]:
+    """Yield what this run found wrong with a design."""
+    for check in row.checks:
+        if check.verdict == Verdict.FAILED:
+            yield f"The check {check.check} failed: {check.reason}"
+    if row.audit.undeclared_bytes:
+        yield f"{row.audit.undeclared_bytes:,} bytes left the device that nothing declared explains."
 
 
 def _missing(row: Measured) -> Iterator[str]:

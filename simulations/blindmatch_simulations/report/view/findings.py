@@ -5,31 +5,44 @@ In:   cards and their evidence; marks of false matches; played attacks.
 Out:  findings as sentences whose numbers each name evidence.
 
 A finding states both sides of what it is about, and none of the three recommends anything. Designs are
-chosen by what they declare, never by name: the first private design of each way of matching in the order of
-the options.
+chosen by what they declare and by what was measured, never by name: of the private designs of each way of
+matching the one that moves the fewest bytes for a picture. Sentences name it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from blindmatch_protocol.contract import Learner
+from blindmatch_protocol.contract import Learner, Shows
 
+from blindmatch_simulations.evaluation.assess.judging import NOTHING
 from blindmatch_simulations.evaluation.assess.results import Measured
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
-from blindmatch_simulations.evaluation.population.inputs import Inputs
-from blindmatch_simulations.evaluation.studies.capacity import key_seconds
+from blindmatch_simulations.evaluation.population.inputs import YEAR, Inputs
+from blindmatch_simulations.measure.results import Figure, Status
 from blindmatch_simulations.report.view import words
-from blindmatch_simulations.report.view.costs import figure_of
-from blindmatch_simulations.report.view.flagged import BREAK_EVEN, EXCLUDED, MIXED, SEEN
+from blindmatch_simulations.report.view.abuse import design_of
+from blindmatch_simulations.report.view.costs import LIST, figure_of
+from blindmatch_simulations.report.view.flagged import (
+    BREAK_EVEN,
+    EXCLUDED,
+    EXCLUDED_BY_SOURCE,
+    MIXED,
+    SEEN,
+    WORST_KIND,
+)
+from blindmatch_simulations.report.view.holdings import facts_of_innocents
 from blindmatch_simulations.report.view.ledger import Ledger
 from blindmatch_simulations.report.view.schema import Card, Evidence, Finding, Sentence, State
 
 LEAFLET: Final = "dual-purpose"
 """The attack that lists a harmless leaflet."""
-Shown = dict[str, tuple[str, Callable[[Evidence], str]]]
-"""By the name in a sentence: the key of the evidence, and how it is written."""
+DAY_SECONDS: Final = 86_400
+NEAR: Final = "near"
+EQUAL: Final = "equal"
+Written = tuple[str, Callable[[Evidence], str]]
+"""The key of evidence, and how a sentence writes it."""
 
 
 def findings(
@@ -51,111 +64,155 @@ def findings(
 
 
 def is_private(row: Measured) -> bool:
-    """Is a server asked, of whom and of everybody else the design keeps picture and outcome?"""
+    """Is somebody asked about a picture, and does nobody but the device learn picture, hash or outcome?"""
     design = row.design
-    is_asked = bool(design.roles) and design.content == "no"
-    return is_asked and design.learns == (Learner.DEVICE,) and design.end_to_end and not design.differs
+    asked = set(design.roles.values())
+    told = {thing for party in asked for fact in facts_of_innocents(design, party) for thing in fact.shows}
+    is_kept = not told & {Shows.PICTURE, Shows.HASH} and design.content == "no"
+    return bool(asked) and is_kept and design.learns == (Learner.DEVICE,) and design.end_to_end
 
 
-def _first_private(rows: Sequence[Measured], relation: str) -> Measured | None:
-    private = [row for row in rows if is_private(row) and row.design.relation == relation]
-    return min(private, key=lambda row: (row.design.option, len(row.id), row.id), default=None)
+def _smallest_private(rows: Sequence[Measured], relation: str) -> Measured | None:
+    """Return the private design that moves the fewest bytes for a picture, of those that the corpus knows."""
+    private = [
+        row
+        for row in rows
+        if is_private(row)
+        and row.design.relation == relation
+        and not row.design.differs
+        and _value(row, "corpus_recall") is not None
+    ]
+    moved = ("query_up_bytes", "query_down_bytes")
+    return min(
+        private, key=lambda row: sum(_value(row, name) or float("inf") for name in moved), default=None
+    )
+
+
+def _value(row: Measured, name: str) -> float | None:
+    return row.figures.get(name, Figure(None)).value
 
 
 def _say_found(
     rows: Sequence[Measured], cards: Sequence[Card], inputs: Inputs, ledger: Ledger
 ) -> Iterator[Sentence]:
-    near = _first_private(rows, "near")
-    equal = _first_private(rows, "equal")
-    if near is None or equal is None:
-        yield ("This run lacks a private design for near copies, or one for exact copies.",)
-        return
-    recalled = figure_of(near, "corpus_recall_pairs", ledger)
-    of_all = figure_of(near, "corpus_recall", ledger)
-    exact = figure_of(equal, "corpus_recall", ledger)
-    yield ledger.sentence(
-        "Of the edited copies of photographs that hashes of this kind can recognise at all, private matching "
-        "of near copies finds {near} ({ends} for photographs of another source).",
-        {"near": (recalled, words.percent), "ends": (recalled, words.percent_between)},
-    )
-    yield ledger.sentence(
-        "Of all edited copies in this test, where each edit counts alike, it finds {all}; private matching "
-        "of exact copies finds {exact}.",
-        {"all": (of_all, words.percent), "exact": (exact, words.percent)},
-    )
+    titles = {card.id: card.title for card in cards}
+    near = _smallest_private(rows, NEAR)
+    equal = _smallest_private(rows, EQUAL)
+    if near is None:
+        yield ("This run has no private design that finds near copies and was measured on the corpus.",)
+    else:
+        recalled = figure_of(near, "corpus_recall_pairs", ledger)
+        of_all = figure_of(near, "corpus_recall", ledger)
+        if ledger[recalled].low is not None:
+            yield ledger.sentence(
+                "Of the edited copies of photographs that hashes of this kind can recognise at all, private "
+                f"matching of near copies (here \u201c{titles[near.id]}\u201d, which moves the fewest bytes) "
+                "finds {near}; for photographs of another source, {ends} are to be expected.",
+                {"near": (recalled, words.percent), "ends": (recalled, words.percent_between)},
+            )
+        yield ledger.sentence(
+            "Of all edited copies of the reference photographs, with each edit alike, it finds {all}.",
+            {"all": (of_all, words.percent)},
+        )
+    if equal is None:
+        yield ("This run has no private design that finds exact copies and was measured on the corpus.",)
+    else:
+        exact = figure_of(equal, "corpus_recall", ledger)
+        yield ledger.sentence(
+            f"Private matching of exact copies (\u201c{titles[equal.id]}\u201d) finds {{exact}} of them.",
+            {"exact": (exact, words.percent)},
+        )
     yield from _say_of_hundred(near, equal, rows, cards, ledger)
-    yield from _say_price(near, inputs, ledger)
+    if near is not None:
+        yield from _say_price(near, cards, ledger)
 
 
 def _say_of_hundred(
-    near: Measured, equal: Measured, rows: Sequence[Measured], cards: Sequence[Card], ledger: Ledger
+    near: Measured | None,
+    equal: Measured | None,
+    rows: Sequence[Measured],
+    cards: Sequence[Card],
+    ledger: Ledger,
 ) -> Iterator[Sentence]:
-    provider = next((row for row in rows if not row.design.end_to_end), None)
+    reads = (row for row in rows if not row.design.end_to_end and row.design.relation == NEAR)
     keys = {card.id: card.fates.get("found") for card in cards}
-    near_key = keys.get(near.id)
-    equal_key = keys.get(equal.id)
-    provider_key = keys.get(provider.id) if provider is not None else None
-    if near_key is None or equal_key is None or provider_key is None:
+    near_key, equal_key, reads_key = (
+        keys.get(row.id) if row is not None else None for row in (near, equal, next(reads, None))
+    )
+    if near_key is None or equal_key is None or reads_key is None:
         return
     yield ledger.sentence(
         "Of 100 known files sent, near copies come to {near} found and exact copies to {equal}, where a "
-        "provider that reads all messages finds {provider}. These three are calculated from assumed shares, "
-        "of which two alone move the first from {moved}.",
+        "provider that reads all messages finds {reads}. These are calculated from assumed shares, of which "
+        "two alone move the first from {near_moved} and the last from {reads_moved}.",
         {
             "near": (near_key, words.value),
             "equal": (equal_key, words.value),
-            "provider": (provider_key, words.value),
-            "moved": (near_key, words.between),
+            "reads": (reads_key, words.value),
+            "near_moved": (near_key, words.between),
+            "reads_moved": (reads_key, words.between),
         },
     )
 
 
-def _say_price(near: Measured, inputs: Inputs, ledger: Ledger) -> Iterator[Sentence]:
-    phone = figure_of(near, "phone_cpu_ms", ledger)
-    up = figure_of(near, "query_up_bytes", ledger)
-    down = figure_of(near, "query_down_bytes", ledger)
-    yield ledger.sentence(
-        "For each picture, private matching of near copies costs a phone {phone} of computing, measured on "
-        "the processor of a server, {up} sent and {down} received.",
-        {"phone": (phone, words.milliseconds), "up": (up, words.size), "down": (down, words.size)},
-    )
-    key = near.key
-    volume = inputs.accounts.number.value * inputs.activity.pictures_a_day.value
-    seconds = None if key is None else key_seconds(key.in_all, key.cost, volume)
-    if seconds is None:
-        return
-    life = Evidence(
-        title="Life of a key at the EU's volume",
-        state=State.CALCULATED,
-        value=seconds,
-        unit="s",
-        why="the limit on all accounts together, over what the pictures of all accounts take in a second",
-        source=("population.toml", f"results.json: rows, {near.id}, key"),
-    )
-    yield ledger.sentence(
-        "At the EU's volume this design cannot both answer and keep its list secret: the limit that protects "
-        "the list is used up after {life}, and without it modified phones can open the list.",
-        {"life": (ledger.add("findings/key-life", life), words.duration)},
-    )
+def _say_price(near: Measured, cards: Sequence[Card], ledger: Ledger) -> Iterator[Sentence]:
+    cost = next(card.cost for card in cards if card.id == near.id)
+    phone = ledger[cost["phone"]]
+    if phone.value is not None:
+        disturbed = ", while other work ran beside it" if phone.disturbed else ""
+        yield ledger.sentence(
+            "For each picture it costs a phone {phone} of computing, measured on the computer of this run"
+            f"{disturbed}, {{up}} sent and {{down}} received.",
+            {
+                "phone": (cost["phone"], words.milliseconds),
+                "up": (cost["up"], words.size),
+                "down": (cost["down"], words.size),
+            },
+        )
+    life = ledger[cost["key"]]
+    if life.value is not None and life.value < YEAR * DAY_SECONDS:
+        yield ledger.sentence(
+            "At the EU's volume, what its key allows all accounts together is used up after {life}. It then "
+            "answers nobody until there is a new set; without that limit, many modified phones can open its "
+            "list by guessing.",
+            {"life": (cost["key"], words.duration)},
+        )
+    opened = ledger[cost["opened"]]
+    if opened.value is not None:
+        yield ledger.sentence(
+            "A thousand modified phones open {opened} of its list in a year, of entries that resemble "
+            "nothing they have.",
+            {"opened": (cost["opened"], words.percent)},
+        )
 
 
 def _say_wrong(ledger: Ledger) -> Iterator[Sentence]:
     held = ledger.held()
     if SEEN in held:
         yield ledger.sentence(
-            "In this test {seen} photographs matched a picture of another source, which excludes only error "
-            "rates above {excluded}.",
-            {"seen": (SEEN, words.of_n), "excluded": (EXCLUDED, words.percent)},
+            "In this test {seen} photographs matched a picture of another source. That excludes only error "
+            "rates above {alone} if each picture counts as drawn for itself, and above {by_source} if other "
+            "sources may differ as these do.",
+            {
+                "seen": (SEEN, words.of_n),
+                "alone": (EXCLUDED, words.percent),
+                "by_source": (EXCLUDED_BY_SOURCE, words.percent),
+            },
         )
-    if MIXED in held:
+    shown: dict[str, Written] = {
+        "mixed": (MIXED, words.percent),
+        "ends": (MIXED, words.percent_between),
+        "worst": (WORST_KIND, words.percent),
+    }
+    if MIXED in held and WORST_KIND in held:
         yield ledger.sentence(
-            "The least flattering rate that was measured is of pictures of all kinds, many of them drawings, "
-            "against a list of such pictures: {mixed} of them matched ({ends}).",
-            {"mixed": (MIXED, words.percent), "ends": (MIXED, words.percent_between)},
+            "Of pictures of all kinds, many of them drawings, {mixed} matched a list of such pictures "
+            "({ends}); of the kind of which most matched, {worst}.",
+            shown,
         )
     yield ledger.sentence(
-        "If {even} innocent pictures matches, half of all matches are wrong, under the assumptions that are "
-        "listed below. No test here can tell on which side of that rate reality lies.",
+        "If {even} innocent pictures matches, half of all matches are wrong, under the assumptions that this "
+        "number opens. No test here can tell on which side of that rate reality lies.",
         {"even": (BREAK_EVEN, words.one_in)},
     )
 
@@ -163,60 +220,92 @@ def _say_wrong(ledger: Ledger) -> Iterator[Sentence]:
 def _say_widened(
     rows: Sequence[Measured], attacks: Sequence[AttackRow | NotPlayed], ledger: Ledger
 ) -> Iterator[Sentence]:
-    played = [row for row in attacks if isinstance(row, AttackRow) and row.id == LEAFLET]
-    if not played:
+    listing = {row.id: row for row in rows if row.design.relation in LIST}
+    played = {
+        design_of(row): row.succeeded
+        for row in attacks
+        if isinstance(row, AttackRow) and row.id == LEAFLET and design_of(row) in listing
+    }
+    if played:
+        yield from _say_leaflet(listing, played, ledger)
+    elif any(row.id == LEAFLET and row.status == Status.FAILED for row in attacks):
+        yield ("Putting something else on the list was tried in this run, and the try crashed.",)
+    else:
         yield ("This run did not try to put something else on the list.",)
-        return
-    source = (f"attacks.json: rows, {LEAFLET}",)
-    succeeded = ledger.add(
-        "findings/leaflet",
-        Evidence(
-            title="Designs in which a listed leaflet was found like any listed picture",
-            state=State.MEASURED,
-            value=sum(row.succeeded for row in played),
-            unit="designs",
-            n=len(played),
-            source=source,
+    if listing:
+        yield (
+            "What is on a list cannot be checked from outside; people who look at a report could notice that "
+            "it shows something else.",
+        )
+        yield _say_provable(list(listing.values()), ledger)
+
+
+def _say_leaflet(
+    listing: Mapping[str, Measured], played: Mapping[str, bool], ledger: Ledger
+) -> Iterator[Sentence]:
+    private = [design for design in played if is_private(listing[design])]
+    counted = {
+        "tried": ("Designs in which a harmless leaflet was put on the list", len(played)),
+        "found": (
+            "Designs in which a listed leaflet was found like any listed picture",
+            sum(played.values()),
         ),
-    )
-    tried = ledger.add(
-        "findings/leaflet-tried",
-        Evidence(
-            title="Designs in which a harmless leaflet was put on the list",
-            state=State.MEASURED,
-            value=len(played),
-            unit="designs",
-            source=source,
+        "private": ("Private designs in which a leaflet was put on the list", len(private)),
+        "private_found": (
+            "Private designs in which a listed leaflet was found",
+            sum(played[design] for design in private),
         ),
-    )
+        "untried": ("Designs with a list in which no leaflet was put on it", len(listing) - len(played)),
+    }
+    shown: dict[str, Written] = {}
+    for name, (title, count) in counted.items():
+        evidence = Evidence(
+            title=title,
+            state=State.MEASURED,
+            value=count,
+            unit="designs",
+            source=(f"attacks.json: rows, {LEAFLET}",),
+        )
+        shown[name] = (ledger.add(f"findings/leaflet/{name}", evidence), words.value)
     yield ledger.sentence(
-        "A harmless leaflet was put on the list in {tried} designs, and in {found} of them the devices that "
-        "sent it were found out. Hiding the comparison changes nothing about this.",
-        {"tried": (tried, words.value), "found": (succeeded, words.value)},
+        "A harmless leaflet was put on the list in {tried} designs. In {found} of them the devices that sent "
+        "it were found out like those that send a listed picture; of the {private} private ones among them, "
+        "in {private_found}. In {untried} other designs with a list it was not tried.",
+        shown,
     )
-    yield (
-        "What is on a list cannot be checked from outside; people who look at a report could notice that it "
-        "shows something else.",
-    )
-    yield _say_provable(rows, ledger)
 
 
 def _say_provable(rows: Sequence[Measured], ledger: Ledger) -> Sentence:
-    figures = [row.figures["proof_bytes"] for row in rows if "proof_bytes" in row.figures]
-    provable = ledger.add(
-        "findings/provable",
-        Evidence(
-            title="Designs in which an outsider can check that all devices get one list",
+    """Say in how many designs with a list an outsider can check that there is one list for all."""
+    figures = [row.figures.get("proof_bytes", Figure(None)) for row in rows]
+    known = [figure for figure in figures if _is_known(figure)]
+    if not known:
+        return ("Whether an outsider can check that everybody gets one list was not measured in this run.",)
+    counted = {
+        "provable": sum(figure.value is not None for figure in known),
+        "looked": len(known),
+    }
+    titles = {
+        "provable": "Designs in which an outsider can check that all devices get one list",
+        "looked": "Designs with a list of which that was measured",
+    }
+    shown: dict[str, Written] = {}
+    for name, count in counted.items():
+        evidence = Evidence(
+            title=titles[name],
             state=State.MEASURED,
-            value=sum(figure.value is not None for figure in figures),
+            value=count,
             unit="designs",
-            n=len(rows),
             why="if independent witnesses sign the public log; those in this test are the suite's own",
             source=("results.json: rows, figures, proof_bytes",),
-        ),
-    )
+        )
+        shown[name] = (ledger.add(f"findings/one-list/{name}", evidence), words.value)
     return ledger.sentence(
-        "In {provable} designs an outsider can check that everybody gets one and the same list, if "
-        "independent witnesses sign its public log.",
-        {"provable": (provable, words.value)},
+        "In {provable} of {looked} designs with a list an outsider can check that everybody gets one and the "
+        "same list, if independent witnesses sign its public log.",
+        shown,
     )
+
+
+def _is_known(figure: Figure) -> bool:
+    return figure.value is not None or figure.why.startswith(NOTHING)

@@ -13,9 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
+
 from blindmatch_simulations.data import committed
 from blindmatch_simulations.evaluation.population.false_matches import KnownFalse, break_even
 from blindmatch_simulations.evaluation.population.inputs import Inputs
+from blindmatch_simulations.evaluation.studies.evidence import committed as committed_evidence
+from blindmatch_simulations.evaluation.studies.false_matches import ALL, FALSE
 from blindmatch_simulations.measure.intervals import level_of
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.report.view.ledger import Ledger
@@ -25,8 +29,12 @@ FILE: Final = "evidence.json"
 BREAK_EVEN: Final = "flagged/break-even"
 SEEN: Final = "flagged/seen"
 EXCLUDED: Final = "flagged/excluded"
+EXCLUDED_BY_SOURCE: Final = "flagged/excluded-by-source"
+WORST_KIND: Final = "flagged/worst-kind"
+SOURCE: Final = f"{FILE}: rows, evidence/false, photographs against all"
 MIXED: Final = "flagged/mixed"
 PICTURE: Final = "each picture"
+UNITS: Final = ("picture", "pair", "account")
 LISTS: Final = {"mixed": "pictures of all kinds", "photographs": "photographs"}
 
 
@@ -36,6 +44,7 @@ def rates(known: KnownFalse | None, inputs: Inputs, ledger: Ledger) -> tuple[Rat
     if known is not None:
         made += _seen(known, ledger)
         made += (_measured(one.list, one.item, ledger) for one in known.lists)
+        made += _worst_kind(ledger)
     return (*made, *_claimed(ledger))
 
 
@@ -60,23 +69,26 @@ def _entries(figure: Figure) -> str:
 def _seen(known: KnownFalse, ledger: Ledger) -> Iterator[Rate]:
     figure = known.seen
     compared = f"pictures of all kinds, {_entries(figure)}"
-    source = f"{FILE}: rows, evidence/false"
-    key = ledger.add_figure(
-        SEEN, "Photographs that matched a picture of another source", figure, source, level_of(figure, "row")
-    )
+    title = "Photographs that matched a picture of another source"
+    key = ledger.add_figure(SEEN, title, figure, SOURCE, level_of(figure, "row"))
     yield Rate("Photographs that matched in this test", "seen", key, PICTURE, "photographs", compared)
-    excluded = Evidence(
-        title="Rates that this test of photographs excludes: all above this one",
-        state=State.CALCULATED if figure.high is not None else State.NOT_MEASURED,
-        value=figure.high,
-        unit="share of pictures",
-        interval=level_of(figure, "row"),
-        n=figure.n,
-        why=figure.why,
-        source=(source,),
-    )
-    key = ledger.add(EXCLUDED, excluded)
-    yield Rate("Excluded by this test: any higher rate", "excluded", key, PICTURE, "photographs", compared)
+    for name, bounded, how in (
+        (EXCLUDED, figure, "each picture counts as drawn for itself"),
+        (EXCLUDED_BY_SOURCE, known.seen_by_source, "sources may differ as these do"),
+    ):
+        excluded = Evidence(
+            title=f"Rates that this test of photographs excludes, if {how}: all above this one",
+            state=State.CALCULATED if bounded.high is not None else State.NOT_MEASURED,
+            value=bounded.high,
+            unit="share of pictures",
+            interval=level_of(bounded, "row"),
+            n=bounded.n,
+            why=bounded.why,
+            source=(SOURCE,),
+        )
+        key = ledger.add(name, excluded)
+        label = f"Excluded, if {how}: any higher rate"
+        yield Rate(label, "excluded", key, PICTURE, "photographs", compared)
 
 
 def _measured(name: str, figure: Figure, ledger: Ledger) -> Rate:
@@ -94,17 +106,43 @@ def _measured(name: str, figure: Figure, ledger: Ledger) -> Rate:
     )
 
 
+def _worst_kind(ledger: Ledger) -> Iterator[Rate]:
+    """Yield the kind of picture of which most matched pictures of all kinds, sources weighing alike."""
+    rows = [
+        row
+        for row in committed_evidence()
+        if row.id == FALSE
+        and (row.parameters["list"], row.parameters["within"]) == (ALL, MATCH_DISTANCE)
+        and row.parameters["kind"] != ALL
+        and row.figures["item_by_package"].value is not None
+    ]
+    if not rows:
+        return
+    worst = max(rows, key=lambda row: row.figures["item_by_package"].value or 0.0)
+    kind = str(worst.parameters["kind"])
+    figure = worst.figures["item_by_package"]
+    source = f"{FILE}: rows, evidence/false, {kind} against all"
+    title = f"Pictures of one kind ({kind}) that matched a list of pictures of all kinds"
+    key = ledger.add_figure(WORST_KIND, title, figure, source, level_of(figure, "row"))
+    listed = f"{LISTS['mixed']}, {_entries(figure)}"
+    yield Rate(f"Measured: the kind of which most matched, {kind}", "measured", key, PICTURE, kind, listed)
+
+
 def _claimed(ledger: Ledger) -> Iterator[Rate]:
     for row in committed("claimed-rates")["rows"]:
         rate = row["rate"]
+        is_claimed = row["status"] != "not found"
+        unit = f"each {row['unit']}" if row["unit"] in UNITS else "unit not stated"
         evidence = Evidence(
             title=f"{row['of']}: {row['says']}",
-            state=State.CLAIMED,
+            state=State.CLAIMED if is_claimed else State.NOT_MEASURED,
             value=rate or None,
             high=rate if row["bound"] else None,
-            unit=f"of each {row['unit']}",
-            why="" if rate else "no rate above zero is stated",
+            unit=unit,
+            why={None: "no rate is stated", 0.0: "no false match is reported, so no rate follows"}.get(
+                rate, ""
+            ),
             source=(row["source"],),
         )
         key = ledger.add(f"claimed/{row['id']}", evidence)
-        yield Rate(row["of"], "claimed", key, row["unit"], row["pictures"], row["list"])
+        yield Rate(row["of"], "claimed", key, unit, row["pictures"], row["list"])

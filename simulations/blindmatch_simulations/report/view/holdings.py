@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from blindmatch_protocol.contract import Adversary, Learner, Party, Shows
+from blindmatch_protocol.contract import Adversary, Learner, Party, Severity, Shows
+from blindmatch_protocol.designs.partial_hash import EVERY_FORM
+from blindmatch_protocol.designs.prefix_bucket.design import PREFIX
 
 from blindmatch_simulations.evaluation.assess.observed import Declared, Described, FactSeen
 from blindmatch_simulations.evaluation.assess.results import Measured
@@ -22,14 +24,12 @@ from blindmatch_simulations.testbed.inprocess.verdict import Verdict
 
 OF_DESIGN: Final = "design"
 SEALED: Final = "sealed"
-FINER: Final = frozenset({"coefficients"})
-"""Facts that give away the numbers of which a hash is made."""
-PARTIAL: Final = frozenset({"prefix", "prefix_bits"})
-"""Facts that give away a part of the hash."""
+FINER: Final = EVERY_FORM.says
+"""What a fact says that gives away the numbers of which a hash is made."""
+PARTIAL: Final = frozenset({PREFIX.says})
+"""What facts say that give away a part of the hash. Any other fact that shows the hash shows all of it."""
 OF_REPORTS: Final = frozenset({"match_time", "notice_time", "complaint_time", "complaint", "report"})
 """Facts of the messenger that concern a picture that matched."""
-OPENED: Final = frozenset({"visible_near", "visible_vouchers", "early_opening", "opened_far"})
-"""Facts of a centre about vouchers that match or open."""
 LOOKED: Final = "tightness"
 """The check that looks for more than is declared."""
 
@@ -38,7 +38,8 @@ def tiles_of(row: Measured) -> tuple[Tile, ...]:
     """Return what provider, servers and centre hold of a picture that matches nothing."""
     design = row.design
     parties = [Party.PROVIDER, *_answering(design), Party.CENTRE]
-    checked = any(check.check == LOOKED and check.verdict != Verdict.NOT_CHECKED for check in row.checks)
+    looked = any(check.check == LOOKED and check.verdict == Verdict.PASSED for check in row.checks)
+    checked = looked and not row.audit.undeclared_bytes
     return tuple(_tile(design, party, checked) for party in dict.fromkeys(parties))
 
 
@@ -71,8 +72,7 @@ def _of_innocents(design: Described, leak: Declared) -> Iterable[FactSeen]:
     for fact in leak.facts:
         if leak.source != OF_DESIGN and (fact.name in OF_REPORTS or not is_asked):
             continue
-        if fact.name not in OPENED:
-            yield fact
+        yield fact
 
 
 def _takes_part(design: Described, party: str) -> bool:
@@ -83,23 +83,22 @@ def _takes_part(design: Described, party: str) -> bool:
 
 def _most_telling(design: Described, party: str, facts: list[FactSeen]) -> Holds:
     shown = {thing for fact in facts for thing in fact.shows}
-    names = {fact.name for fact in facts}
-    hashes = {fact.name for fact in facts if Shows.HASH in fact.shows}
+    hashes = {fact.says for fact in facts if Shows.HASH in fact.shows}
     is_asked = party in design.roles.values()
     if Shows.PICTURE in shown:
         return Holds.PICTURE
-    if design.content == SEALED and is_asked:
-        return Holds.SEALED
-    if hashes & FINER:
+    if FINER in hashes:
         return Holds.FINER_LIKENESS
     if hashes - PARTIAL:
         return Holds.LIKENESS
+    if design.content == SEALED and is_asked:
+        return Holds.SEALED
     if hashes:
         return Holds.PART
     if party == Party.PROVIDER:
         return Holds.CIPHERTEXT
-    if party == Party.CENTRE:
+    if party == Party.CENTRE and not is_asked:
         return Holds.VOUCHER if Learner.CENTRE in design.learns else Holds.NOTHING
     if Shows.ACCOUNT in shown:
         return Holds.ACCOUNT
-    return Holds.SOMEBODY if names else Holds.NOTHING
+    return Holds.SOMEBODY if any(fact.severity == Severity.TIMES for fact in facts) else Holds.NOTHING

@@ -14,9 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from msgspec.structs import replace
-
-from blindmatch_simulations.evaluation.assess.judging import NOTHING
+from blindmatch_simulations.evaluation.assess.judging import DISTURBED, NOTHING
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.report.view.schema import Evidence, Sentence, Shown, State
 
@@ -47,24 +45,7 @@ class Ledger:
 
     def add_figure(self, key: str, title: str, figure: Figure, source: str, interval: str = "") -> str:
         """Take down a figure of a results file, or why there is none."""
-        state = State.MEASURED
-        if figure.value is None:
-            state = State.NOT_APPLICABLE if figure.why.startswith(NOTHING) else State.NOT_MEASURED
-        return self.add(
-            key,
-            Evidence(
-                title=title,
-                state=state,
-                value=figure.value,
-                low=figure.low,
-                high=figure.high,
-                interval=interval,
-                unit=figure.unit,
-                n=figure.n,
-                why=figure.why,
-                source=(source,),
-            ),
-        )
+        return self.add(key, evidence_of(title, figure, source, interval))
 
     def held(self) -> dict[str, Evidence]:
         """Return all that was taken down, by key."""
@@ -94,6 +75,21 @@ class Ledger:
         return tuple(parts)
 
 
-def with_state(evidence: Evidence, state: State) -> Evidence:
-    """Return the same evidence, known in another way."""
-    return replace(evidence, state=state)
+def evidence_of(title: str, figure: Figure, source: str, interval: str = "") -> Evidence:
+    """Return the evidence that a figure of a results file is, or why there is none."""
+    state = State.MEASURED
+    if figure.value is None:
+        state = State.NOT_APPLICABLE if figure.why.startswith(NOTHING) else State.NOT_MEASURED
+    return Evidence(
+        title=title,
+        state=state,
+        value=figure.value,
+        low=figure.low,
+        high=figure.high,
+        interval=interval,
+        unit=figure.unit,
+        n=figure.n,
+        disturbed=figure.why.startswith(DISTURBED),
+        why=figure.why,
+        source=(source,),
+    )

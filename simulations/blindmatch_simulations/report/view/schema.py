@@ -48,9 +48,10 @@ class Evidence(Strict, frozen=True, kw_only=True):
         low, high: ends of its interval, or of what assumptions move it between.
         interval: what the ends are.
         n: pictures, sessions or runs that it stands on.
-        at_least: whether it grows with the list and was measured over a shorter one than it is stated of,
-            so that
-            it is more by an amount that nobody measured.
+        entries: length of the list that it was measured over, where it may depend on that.
+        at_least: whether it grows with the list, or may, and was measured over a shorter one than it is
+            stated of, so that it is more by an amount that nobody measured.
+        disturbed: whether other work on the machine moved it.
         source: the files and the keys in them that it comes from.
     """
 
@@ -62,7 +63,9 @@ class Evidence(Strict, frozen=True, kw_only=True):
     interval: str = ""
     unit: str = ""
     n: int | None = None
+    entries: int | None = None
     at_least: bool = False
+    disturbed: bool = False
     why: str = ""
     source: tuple[str, ...] = ()
 
@@ -92,7 +95,7 @@ class Holds(StrEnum):
     FINER_LIKENESS: the numbers that a hash is made of, which draw a finer one.
     PART: some bits that tell it apart from most others.
     CIPHERTEXT: the encrypted message.
-    VOUCHER: a voucher that opens for matches only.
+    VOUCHER: a sealed voucher, which may open once enough pictures of the account match.
     ACCOUNT: that this account sent a picture.
     SOMEBODY: that somebody sent one.
     ON_WARRANT: nothing until an account is opened; then all its messages.
@@ -118,7 +121,7 @@ class Tile(Strict, frozen=True):
     Attributes:
         holds: the most telling thing.
         says: all of it in words, as the design declares it.
-        checked: whether a check of the run looked for more to its end.
+        checked: whether a check of the run looked for more to its end, and found nothing further.
     """
 
     party: str
@@ -140,6 +143,7 @@ class Card(Strict, frozen=True, kw_only=True):
         cost: keys of evidence, by what is spent.
         misuse: what a played attack or the declaration names as the worst, by whom, and who would notice.
         one_list: whether an outsider can check that all devices get one list.
+        faults: checks that failed on it, and bytes that nothing declared explains.
         missing: what was not measured of it.
     """
 
@@ -158,6 +162,7 @@ class Card(Strict, frozen=True, kw_only=True):
     one_list: str
     stand_in: str = ""
     found_why: str = ""
+    faults: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
 
@@ -218,10 +223,17 @@ class Played(Strict, frozen=True):
 
 
 class Abuser(Strict, frozen=True):
-    """An actor, with what attacks of theirs exposed, and the attacks that exposed nothing."""
+    """An actor, and what the attacks that were played as theirs came to.
+
+    Attributes:
+        exposed: what they exposed beyond what encryption alone allows.
+        as_encrypted: attacks that succeeded, as they do where messages are encrypted and nothing is detected.
+        withstood: attacks that did not succeed on any design.
+    """
 
     actor: str
     exposed: tuple[Played, ...]
+    as_encrypted: tuple[str, ...]
     withstood: tuple[str, ...]
 
 
@@ -273,6 +285,7 @@ class View(Strict, frozen=True, kw_only=True):
     """All of it.
 
     Attributes:
+        attacks_failed: attacks that crashed, so that nothing is known of them.
         year: the model of a year and its inputs, for what a reader moves by hand.
         behaviours: how each design behaves in that model.
     """
@@ -287,6 +300,7 @@ class View(Strict, frozen=True, kw_only=True):
     edits: tuple[Edit, ...]
     rates: tuple[Rate, ...]
     abusers: tuple[Abuser, ...]
+    attacks_failed: tuple[str, ...]
     openings: tuple[Opening, ...]
     steps: tuple[Step, ...]
     unmeasured: tuple[str, ...]

@@ -1,11 +1,12 @@
-"""The whole view model of one run, or of several beside each other.
+"""The whole view model of one run.
 
-In:   results folders that were checked, and the attacks that lie beside the first.
+In:   results that were checked, and the attacks that lie beside them.
 Out:  `View`; its JSON Schema; its JSON.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
 from blindmatch_simulations.evaluation.population.fates import FATES
 from blindmatch_simulations.evaluation.population.inputs import read_inputs
 from blindmatch_simulations.measure import results as measure
-from blindmatch_simulations.report.view.abuse import abusers, openings
+from blindmatch_simulations.measure.results import ResultsError
+from blindmatch_simulations.report.view.abuse import abusers, attacks_failed, openings
 from blindmatch_simulations.report.view.cards import card_of, card_of_study
 from blindmatch_simulations.report.view.findings import findings
 from blindmatch_simulations.report.view.flagged import rates
@@ -55,6 +57,9 @@ def view_of(folder: Path, results: Results) -> View:
     attacks = attacks_in(folder)
     subjects = behaviours_of(results, inputs)
     rows = [row for row in results.rows if isinstance(row, Measured)]
+    repeated = [name for name, times in Counter(row.id for row in rows).items() if times > 1]
+    if repeated:
+        raise ResultsError(f"rows: {', '.join(repeated)} occurs more than once: give each version a name")
     rows.sort(key=lambda row: (row.design.option, row.id))
     cards = [card_of(row, subjects[row.id], attacks, inputs, ledger) for row in rows]
     cards += [card_of_study(row) for row in results.rows if isinstance(row, Studied)]
@@ -74,6 +79,7 @@ def view_of(folder: Path, results: Results) -> View:
         edits=edits(inputs, ledger),
         rates=marks,
         abusers=abusers(attacks, rows),
+        attacks_failed=attacks_failed(attacks),
         openings=openings(rows, ledger),
         steps=_steps(),
         unmeasured=tuple(committed("plain")["uncovered"]),

@@ -25,8 +25,16 @@ def value(evidence: Evidence) -> str:
 
 
 def percent(evidence: Evidence) -> str:
-    """Write a share in per cent."""
-    return str(evidence.state) if evidence.value is None else f"{plain(100 * evidence.value)} %"
+    """Write a share in per cent; one that is nearly all or nearly nothing is not rounded to it."""
+    return str(evidence.state) if evidence.value is None else _percent(evidence.value)
+
+
+def _percent(share: float) -> str:
+    if 0.9995 <= share < 1:
+        return "over 99.9 %"
+    if 0 < share < 1e-5:
+        return "under 0.001 %"
+    return f"{plain(100 * share)} %"
 
 
 def percent_between(evidence: Evidence) -> str:
@@ -45,6 +53,8 @@ def between(evidence: Evidence) -> str:
 
 def one_in(evidence: Evidence) -> str:
     """Write a rate as one in so many."""
+    if evidence.value is None:
+        return str(evidence.state)
     return "none" if not evidence.value else f"one in {plain(1 / evidence.value)}"
 
 
