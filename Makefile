@@ -111,6 +111,7 @@ test-browser: $(DEV) browser axe ## look at the sample's pages, drawn again, wit
 	$(BIN)/blindmatch report build/sample docs/sample >/dev/null
 	$(BIN)/python tests/browser/check_report.py build/axe/package/axe.min.js $(REPORTS)
 	$(BIN)/python tests/browser/check_follow.py build/axe/package/axe.min.js
+	$(BIN)/python tests/browser/check_view.py build/axe/package/axe.min.js
 
 first-views: $(DEV) ## derive each number of the report's first two views again, by no code of the program (ARGS="DIR"; docs/report.md)
 	PYTHONPATH=tests $(BIN)/python -m independent.first_views $(ARGS)

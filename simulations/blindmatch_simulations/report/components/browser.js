@@ -159,10 +159,20 @@ const start = () => {
   showTab();
   followPlace();
   addEventListener("resize", measure);
+  // controls that stand outside what is drawn again
+  const settleControls = () => {
+    for (const one of document.querySelectorAll("input[data-set]")) {
+      const value = String(Number(c.state[one.dataset.set]));
+      if (one.type === "radio") one.checked = one.value === value;
+      else one.value = value;
+    }
+  };
   addEventListener("hashchange", () => {
     read();
+    settleControls();
     redraw(Object.keys(LIVE));
     goTo(place());
+    write();
   });
   if (place()) goTo(place());
 };

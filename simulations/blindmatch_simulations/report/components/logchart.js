@@ -38,7 +38,7 @@ const layoutOf = (width, rows) => {
   const longest = Math.max(0, ...rows.map((row) => row.label.length));
   const saysLongest = Math.max(0, ...rows.map((row) => String(row.says ?? "").length));
   const left = narrow ? 8 : Math.min(Math.ceil(LETTER * longest) + 14, Math.round(width * LEFT_SHARE));
-  const right = narrow ? 14 : Math.min(Math.ceil(LETTER * saysLongest) + 20, Math.round(width * 0.3));
+  const right = narrow ? 14 : Math.min(Math.ceil(LETTER * saysLongest) + 20, Math.round(width * 0.36));
   const most = Math.floor((narrow ? width : left - 14) / LETTER);
   const wraps = longest > most;
   return { narrow, left, right, most, gap: (narrow ? 42 : 26) + (wraps ? 9 : 0) };
