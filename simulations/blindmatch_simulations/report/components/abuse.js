@@ -165,6 +165,22 @@ ${row.says}`,
   return logChart({ width: widthOf(c, "openings-chart"), rows, write: rateWords, label });
 };
 
+// Its title: at the number of phones of which most designs have a figure, what the lists lose.
+const openingsTitle = (c) => {
+  const points = new Map();
+  for (const opening of c.view.openings) {
+    for (const [phones, key] of Object.entries(opening.by_phones)) {
+      if (hasValue(evidenceOf(c, key))) points.set(phones, [...(points.get(phones) ?? []), key]);
+    }
+  }
+  if (!points.size) return "How much of a secret list modified phones can open was not measured in this run";
+  const [phones, keys] = [...points].sort((one, other) => other[1].length - one[1].length || other[0] - one[0])[0];
+  const ordered = [...keys].sort((one, other) => evidenceOf(c, one).value - evidenceOf(c, other).value);
+  const least = figure(c, ordered[0], rateWords);
+  const ends = ordered.length > 1 ? h`${least} to ${figure(c, ordered[ordered.length - 1], rateWords)}` : least;
+  return h`In a year ${named("count", phonesWords(phones))} modified phones open ${ends} of a list, by design`;
+};
+
 const hasList = (card) => Object.keys(card.fates).length > 0;
 const openingsSection = (c) => {
   const known = new Set(
@@ -187,9 +203,7 @@ const openingsSection = (c) => {
   ]);
   return frame(c, {
     id: "openings",
-    title: known.size
-      ? "How much of a secret list modified phones can open in a year"
-      : "How much of a secret list modified phones can open was not measured in this run",
+    title: openingsTitle(c),
     note: known.size
       ? "Each mark is a number of modified phones, from left to right more of them."
       : "A list is secret only as long as nobody can ask about every guess.",

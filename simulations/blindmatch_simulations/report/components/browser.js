@@ -79,11 +79,11 @@ const start = () => {
     if (!dialog.open) dialog.showModal();
   };
   // a place is a part of the page, or evidence
-  const goTo = (where) => {
+  const goTo = (where, behavior = "auto") => {
     if (where.startsWith(EVIDENCE_PLACE)) openEvidence(decoded(where.slice(EVIDENCE_PLACE.length)));
     else if (dialog.open) dialog.close();
     openFold(where);
-    by(where)?.scrollIntoView();
+    by(where)?.scrollIntoView({ behavior });
   };
   const openFold = (id) => {
     for (let one = by(id); one; one = one.parentElement) if (one.tagName === "DETAILS") one.open = true;
@@ -174,7 +174,7 @@ const start = () => {
     goTo(place());
     write();
   });
-  if (place()) goTo(place());
+  if (place()) goTo(place(), "instant");
 };
 
 // ---- a view as a picture: its markup and the page's styles within SVG, drawn on a canvas

@@ -66,6 +66,13 @@ ${card.level === "For comparison" ? "It stands here for comparison." : level} ${
 };
 
 // Names and values; the same for a card and for a comparison.
+const triedFact = (c, card) => {
+  if (!c.tried) return [];
+  const trial = fieldOf(c.tried.answers, card.id);
+  const words = trial?.how ?? fieldOf(c.tried.not_covered, card.id) ?? "It was not asked.";
+  return [["How it answered in \u201ctry one\u201d", told(capital(words))]];
+};
+
 const cardFacts = (c, card, shots) => [
   ["How it works", h`${card.idea.map((words) => h`${told(words)} `)}`],
   ["Where it acts", ladderWords(card)],
@@ -73,6 +80,7 @@ const cardFacts = (c, card, shots) => [
   ["It finds", told(card.matches)],
   ["Found", foundWords(c, card)],
   ...Object.keys(COSTS).map((name) => [COSTS[name][0], costWords(c, card, name)]),
+  ...triedFact(c, card),
   ["The worst misuse known", misuseWords(card)],
   ["Do all phones get one list?", told(card.one_list)],
   [

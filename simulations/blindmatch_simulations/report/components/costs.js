@@ -99,11 +99,17 @@ ${measured(c, chart.id, COST_LIVE[chart.id])}</div>`;
 
 // Its title: how far apart the designs are in what they ask of a phone and of servers.
 const costTitle = (c) => {
+  const looking = c.view.designs.filter((card) => card.matches !== "nothing");
   const span = (name) => {
-    const values = c.view.designs.map((card) => evidenceOf(c, fieldOf(card.cost, name))?.value).filter(isPositive);
-    if (values.length < 2) return "";
-    const power = Math.round(Math.log10(Math.max(...values) / Math.min(...values)));
-    return power < 1 ? "less than tenfold" : h`by a factor of about ${named("count", plainNumber(10 ** power))}`;
+    const known = looking
+      .map((card) => evidenceOf(c, fieldOf(card.cost, name)))
+      .filter((one) => isPositive(one?.value));
+    if (known.length < 2) return "";
+    const [least, most] = [Math.min, Math.max].map((end) => end(...known.map((one) => one.value)));
+    const times = Number((most / least).toPrecision(1));
+    if (times < 2) return "by less than a factor of two";
+    const isMore = known.some((one) => one.value === most && one.at_least);
+    return h`by a factor of ${isMore ? "more than" : "about"} ${named("count", plainNumber(times))}`;
   };
   const phone = span("phone");
   const servers = span("servers");
@@ -112,7 +118,7 @@ const costTitle = (c) => {
     ...(phone ? [h`in a phone\u2019s computing ${phone}`] : []),
     ...(servers ? [h`in processor cores of servers ${servers}`] : []),
   ];
-  return h`Designs differ ${joined(parts, ", and ")}`;
+  return h`Designs that look for something differ ${joined(parts, ", and ")}`;
 };
 
 const costTable = (c) =>

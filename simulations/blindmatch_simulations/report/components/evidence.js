@@ -68,12 +68,13 @@ const withRawThousands = (value) => (Number.isInteger(value) ? withThousands(Str
 const evidenceCard = (c, key) => {
   const found = evidenceOf(c, key);
   if (!found) return h`<h2 id="evidence-title">No evidence</h2><p>Nothing in this file has the key ${key}.</p>`;
-  const ends = [found.low, found.high].filter((end) => typeof end === "number").map(rawNumber);
+  const ends = [found.low, found.high].filter((end) => typeof end === "number").map(String);
   const moreBy =
     "It grows with the list, and the longest list measured is shorter: the true figure is higher by an unknown amount.";
   return h`<h2 id="evidence-title">${found.title}</h2>${facts([
     ["how it is known", h`${stateMark(found.state)} ${fieldOf(EVIDENCE_STATES, found.state)}`],
-    ["value", hasValue(found) ? `${rawNumber(found.value)} ${found.unit}` : ""],
+    ["value", hasValue(found) ? h`${plainNumber(found.value)} ${found.unit}` : ""],
+    ["in the file", hasValue(found) ? h`<code>${rawNumber(found.value)}</code>` : ""],
     ["unit", hasValue(found) ? "" : found.unit],
     ["from, to", ends.join(" to ")],
     ["what these ends are", ends.length ? found.interval || "not stated" : ""],

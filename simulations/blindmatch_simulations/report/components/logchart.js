@@ -23,30 +23,40 @@ const axisOf = (rows, line) => {
   return { low, high: Math.max(high, low + 1) };
 };
 
-// Words in at most two lines; what does not fit is cut, and stands in the row's title.
-const linesOf = (words, most) => {
+// Words in so many lines at most; what does not fit is cut, and stands in the row's title.
+const linesOf = (words, most, count) => {
   if (words.length <= most) return [words];
+  if (count === 1) return [`${words.slice(0, most - 1)}\u2026`];
   const space = words.lastIndexOf(" ", most);
   const cut = space > most / 2 ? space : most;
-  const rest = words.slice(cut).trim();
-  return [words.slice(0, cut), rest.length > most ? `${rest.slice(0, most - 1)}\u2026` : rest];
+  return [words.slice(0, cut), ...linesOf(words.slice(cut).trim(), most, count - 1)];
 };
 
+// On a narrow place words stand above their marks: beside each other where that fits in every row.
 const LEFT_SHARE = 0.42;
-const layoutOf = (width, rows) => {
-  const narrow = width < NARROW;
-  const longest = Math.max(0, ...rows.map((row) => row.label.length));
-  const saysLongest = Math.max(0, ...rows.map((row) => String(row.says ?? "").length));
-  const left = narrow ? 8 : Math.min(Math.ceil(LETTER * longest) + 14, Math.round(width * LEFT_SHARE));
-  const right = narrow ? 14 : Math.min(Math.ceil(LETTER * saysLongest) + 20, Math.round(width * 0.36));
-  const most = Math.floor((narrow ? width : left - 14) / LETTER);
-  const wraps = longest > most;
-  return { narrow, left, right, most, gap: (narrow ? 42 : 26) + (wraps ? 9 : 0) };
+const RIGHT_SHARE = 0.36;
+const LINE = 15;
+const longestOf = (rows, words) => Math.max(0, ...rows.map((row) => String(words(row)).length));
+const narrowLayout = (width, rows) => {
+  const most = Math.floor(width / LETTER);
+  const beside = longestOf(rows, (row) => `${row.label}  ${row.says}`) <= most;
+  const lines = Math.max(1, ...rows.map((row) => linesOf(row.label, most, 3).length));
+  const above = (beside ? lines : lines + 1) * LINE;
+  return { narrow: true, left: 30, right: 24, most, lines, beside, above, gap: above + 31 };
 };
+const wideLayout = (width, rows) => {
+  const longest = longestOf(rows, (row) => row.label);
+  const says = longestOf(rows, (row) => row.says);
+  const left = Math.min(Math.ceil(LETTER * longest) + 14, Math.round(width * LEFT_SHARE));
+  const right = Math.min(Math.ceil(LETTER * says) + 20, Math.round(width * RIGHT_SHARE));
+  const most = Math.floor((left - 14) / LETTER);
+  return { narrow: false, left, right, most, lines: 2, gap: longest > most ? 35 : 26 };
+};
+const layoutOf = (width, rows) => (width < NARROW ? narrowLayout(width, rows) : wideLayout(width, rows));
 
 const tickMarks = (axis, place, height, write, layout) => {
   const all = Array.from({ length: axis.high - axis.low + 1 }, (_, at) => axis.low + at);
-  const widest = Math.max(...all.map((power) => write(10 ** power).length)) * LETTER + 10;
+  const widest = Math.max(...all.map((power) => write(10 ** power).length)) * LETTER + (layout.narrow ? 24 : 10);
   const apart = place(10 ** (axis.low + 1)) - place(10 ** axis.low);
   const step = Math.max(1, Math.ceil(widest / apart));
   // counted from the right end, which is the one that has a name on every scale
@@ -89,27 +99,29 @@ x2="${end.toFixed(1)}" y1="${y}" y2="${y}"/>`,
 };
 
 const labelOf = (row, x, y, anchor, layout) => {
-  const lines = linesOf(row.label, layout.most);
-  const up = lines.length > 1 && !layout.narrow ? 7 : 0;
-  const drawn = lines.map((line, at) => h`<tspan x="${x}" dy="${at ? 14 : -up}">${line}</tspan>`);
-  return h`<text class="${lines.length > 1 ? "two-lines" : ""}" data-digits="words" x="${x}" y="${y}"
+  const lines = linesOf(row.label, layout.most, layout.lines);
+  const up = layout.narrow ? 0 : (LINE / 2) * (lines.length - 1);
+  const drawn = lines.map((line, at) => h`<tspan x="${x}" dy="${at ? LINE - 1 : -up}">${line}</tspan>`);
+  return h`<text class="${lines.length > 1 ? "lines" : ""}" data-digits="words" x="${x}" y="${y}"
 text-anchor="${anchor}"><title>${row.label}</title>${drawn}</text>`;
 };
 
 const rowOf = (row, at, { layout, place, width }) => {
-  const y = AXIS_HEIGHT + at * layout.gap + (layout.narrow ? layout.gap - 12 : layout.gap / 2);
+  const top = AXIS_HEIGHT + at * layout.gap;
+  const y = top + (layout.narrow ? layout.above + 11 : layout.gap / 2);
   const evidence = row.key ? h` data-evidence="${row.key}"` : h` data-digits="words"`;
   const kind = row.state ? `soft says-${stateClass(row.state)}` : "soft";
   const from = layout.left;
   const to = width - layout.right;
   const marks = row.marks.map((mark) => markOf(mark, y, place, from, to));
-  if (layout.narrow) {
-    const top = AXIS_HEIGHT + at * layout.gap + 14;
-    const says = h`<text class="${kind}" x="${width}" y="${y - 9}" text-anchor="end"${evidence}>${row.says}</text>`;
-    return h`${labelOf(row, 0, top, "start", layout)}${says}${marks}`;
+  const saysAt = (x, height, anchor) =>
+    h`<text class="${kind}" x="${x}" y="${height}" text-anchor="${anchor}"${evidence}>${row.says}</text>`;
+  if (!layout.narrow) {
+    return h`${labelOf(row, from - 12, y + 5, "end", layout)}${marks}${saysAt(to + 12, y + 5, "start")}`;
   }
-  return h`${labelOf(row, from - 12, y + 5, "end", layout)}${marks}
-<text class="${kind}" x="${to + 12}" y="${y + 5}"${evidence}>${row.says}</text>`;
+  const says = layout.beside ? saysAt(width, top + layout.above, "end") : saysAt(0, top + layout.above, "start");
+  const lacking = layout.lines - linesOf(row.label, layout.most, layout.lines).length;
+  return h`${labelOf(row, 0, top + LINE * (1 + lacking), "start", layout)}${says}${marks}`;
 };
 
 const logChart = ({ width, rows, write, label, line = null, axis = axisOf(rows, line) }) => {

@@ -42,6 +42,7 @@ not measured.`,
       ? h`<ol class="path">${c.view.steps.map(stepOf)}</ol>`
       : h`<p class="absent">${stateMark("not run")} The steps are not in this file.</p>`,
     table: oneListTable(c),
-    source: h`the testbed\u2019s reporting centre, played with simulated dates and given decisions; for each design its
+    source: h`the testbed\u2019s reporting centre, played with simulated dates and given decisions; for each
+design its
 public log.`,
   });

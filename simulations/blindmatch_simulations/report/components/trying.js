@@ -114,6 +114,8 @@ hash</span></div>
 <p aria-live="polite">${verdict(c)}</p></div>`;
 };
 
+const creditOf = (picture) => named("picture", `${picture.title}: ${picture.package}, ${picture.licence}`);
+
 const tryChoice = (c) => {
   if (!c.tried) {
     return h`<p class="absent">${stateMark("not run")} Four harmless pictures can be sent through every design
@@ -126,8 +128,9 @@ large">${pictureChoice(c)}</div></fieldset>
 <fieldset><legend>The original</legend><div class="seg">${listedChoice(c)}</div></fieldset></div>
 ${live(c, "try-stage", tryStage)}
 <p class="note"><abbr title="Numbers that are computed from how a picture looks. Copies that look alike have
-hashes that differ little.">A hash</abbr>
-is computed from how a picture looks, and a blurred likeness can be redrawn from it. Answers are from real
-sessions with
-each design, made beforehand.</p>`;
+hashes that differ little.">A hash</abbr> is computed from how a picture looks, and a blurred likeness can be
+redrawn from
+it. Answers are from real sessions with each design, made beforehand, with a list of these pictures and of
+${named("words", c.tried.fillers)} random entries.
+<small>${joined(c.tried.pictures.map(creditOf), "; ")}.</small></p>`;
 };
