@@ -96,6 +96,7 @@ const drive = async () => {
   const says = text("flagged-says");
   move("rate", 3);
   told(text("flagged-says") !== says, "the rate moves nothing");
+  told(by("rate").getAttribute("aria-valuetext").startsWith("one in"), "the rate's slider says its own number");
   const first = by("first");
   const versus = text("compare-body");
   first.value = first.options[3].value;
@@ -164,7 +165,7 @@ addEventListener("load", async () => {
   try {
     inside().addEventListener("error", (event) => faults.push(`error: ${event.message}`));
     inside().addEventListener("unhandledrejection", (event) => faults.push(`error: ${event.reason}`));
-    told(await until(() => by("main")?.children.length > 5), "nothing was drawn");
+    told(await until(() => inside().document.body.dataset.ready === ""), "the page did not start to its end");
     if (asked.axe) done = await withAxe();
     if (asked.drive) done = await drive();
     if (asked.marked) done = await markedPage();

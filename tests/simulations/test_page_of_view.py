@@ -275,7 +275,7 @@ def test_one_design_has_a_page() -> None:
     assert [one.get("id") for one in drawn.tree().iter("section")] == [
         one for one in SECTIONS if one != "compare"
     ]
-    assert drawn.words("findings").count("One way to look for them") == 1
+    assert drawn.words("findings").count("One design, which stands for") == 1
 
 
 def test_forty_designs_have_a_page() -> None:

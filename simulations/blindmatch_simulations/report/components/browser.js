@@ -71,6 +71,7 @@ const start = () => {
     const name = control.dataset.set;
     set(name, "toggles" in control.dataset && c.state[name] === value ? "" : value);
     redraw((control.dataset.redraws ?? "").split(" ").filter((id) => Object.hasOwn(LIVE, id)));
+    if (control.type === "range") nameSlider(control);
     write();
     if (control.dataset.go) by(control.dataset.go)?.scrollIntoView();
   };
@@ -152,13 +153,11 @@ const start = () => {
     document.querySelectorAll("main > section").forEach((one) => seen.observe(one));
   };
 
-  read();
-  put(by("main"), drawnMain(c));
-  put(by("nav"), drawnNav(c));
-  put(by("foot"), drawnFoot(c));
-  showTab();
-  followPlace();
-  addEventListener("resize", measure);
+  // a slider says what it stands for, not its number
+  const nameSlider = (one) => {
+    const says = by(`${one.dataset.set}-says`);
+    if (says) one.setAttribute("aria-valuetext", says.textContent);
+  };
   // controls that stand outside what is drawn again
   const settleControls = () => {
     for (const one of document.querySelectorAll("input[data-set]")) {
@@ -167,14 +166,25 @@ const start = () => {
       else one.value = value;
     }
   };
+
+  read();
+  put(by("main"), drawnMain(c));
+  put(by("nav"), drawnNav(c));
+  put(by("foot"), drawnFoot(c));
+  document.querySelectorAll("input[type=range]").forEach(nameSlider);
+  showTab();
+  followPlace();
+  addEventListener("resize", measure);
   addEventListener("hashchange", () => {
     read();
     settleControls();
     redraw(Object.keys(LIVE));
+    document.querySelectorAll("input[type=range]").forEach(nameSlider);
     goTo(place());
     write();
   });
   if (place()) goTo(place(), "instant");
+  document.body.dataset.ready = "";
 };
 
 // ---- a view as a picture: its markup and the page's styles within SVG, drawn on a canvas

@@ -136,7 +136,7 @@ const costSection = (c) =>
 the highest. An arrow
 means that the figure grows with the list by an amount that nobody measured: it is at least what is shown. Of
 data, a full mark is sent
-and a ring is received. Phones and servers were one desktop computer; nothing was measured on a real phone.`,
+and a ring is received. One computer stood for phones and servers; nothing was measured on a real phone.`,
     body: h`${live(c, "cost-tabs", costTabs)}<div
 class="plots">${COST_CHARTS.map((chart, at) => costPanel(c, chart, at))}</div>`,
     table: costTable(c),

@@ -12,11 +12,11 @@ const leadWords = (c) => {
   const of = whole
     ? h`all ${counted(options)} options`
     : h`${counted(options)} of ${counted(c.view.options.length)} options`;
-  return h`${capital(countWords(count))} ${count === 1 ? "way" : "ways"} to look for them, which stand for
-${of} of the EU
-expert process, ran on the same harmless pictures. This page shows what each finds, what every party then
-holds, what it
-costs, and how it can be misused.`;
+  return h`${capital(countWords(count))} ${count === 1 ? "design" : "designs"}, which
+${count === 1 ? "stands" : "stand"} for
+${of} of the EU expert process, ran on the same harmless pictures. This page shows what each finds, what every
+party then
+holds, what it costs, and how it can be misused.`;
 };
 
 const findingOf = (c, finding) =>

@@ -96,7 +96,7 @@ const flaggedSays = (c) => {
   const where = known
     ? "This test excludes such a rate, for photographs like these."
     : "This test cannot tell whether the true rate is higher or lower than this.";
-  return h`<p class="say" aria-live="polite">If ${named("chosen", oneInWords(chosenRate(c)))} innocent pictures
+  return h`<p class="say">If ${named("chosen", oneInWords(chosenRate(c)))} innocent pictures
 is flagged, about
 <b data-digits="chosen">${outOfHundred(share)}</b> of 100 matches are of innocent pictures:
 ${named("chosen", largeNumber(wrong))} a
@@ -188,7 +188,7 @@ measured or calculated here, a ring is claimed by others. A longer list matches 
 the list that stands
 beside it.`,
     body: h`${measured(c, "flagged-chart", flaggedChart)}${flaggedSlider(c)}<div
-class="two"><div>${live(c, "flagged-says", flaggedSays)}</div>
+class="two"><div>${announced(c, "flagged-says", flaggedSays)}</div>
 <div>${live(c, "flagged-dots", flaggedDots)}</div></div>${unplacedRates(c)}`,
     table: flaggedTable(c),
     source: h`committed evidence, pictures of different sources compared; numbers of pictures and of known

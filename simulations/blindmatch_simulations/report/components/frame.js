@@ -22,6 +22,8 @@ const runWords = (c) =>
 
 // A part that is drawn again while the reader moves something; `draws` is its function of the context.
 const live = (c, id, draws) => h`<div id="${id}" class="live">${draws(c)}</div>`;
+// The same, read aloud when it changes.
+const announced = (c, id, draws) => h`<div id="${id}" class="live" aria-live="polite">${draws(c)}</div>`;
 const liveWithin = (c, id, draws) => h`<span id="${id}" class="live">${draws(c)}</span>`;
 
 // Rows of cells under a head; the first cell of a row names it.

@@ -111,7 +111,7 @@ const tryStage = (c) => {
 sent</span></div>
 <div class="sent"><img class="square" src="${shot.likeness}" alt="a blurred likeness"/><span>redrawn from its
 hash</span></div>
-<p aria-live="polite">${verdict(c)}</p></div>`;
+<p>${verdict(c)}</p></div>`;
 };
 
 const creditOf = (picture) => named("picture", `${picture.title}: ${picture.package}, ${picture.licence}`);
@@ -126,7 +126,7 @@ edit. This run was made without them: \u201ctry one\u201d needs the file try.jso
 large">${pictureChoice(c)}</div></fieldset>
 <fieldset><legend>Change it on the way</legend><div class="pick">${live(c, "try-edits", editChoice)}</div></fieldset>
 <fieldset><legend>The original</legend><div class="seg">${listedChoice(c)}</div></fieldset></div>
-${live(c, "try-stage", tryStage)}
+${announced(c, "try-stage", tryStage)}
 <p class="note"><abbr title="Numbers that are computed from how a picture looks. Copies that look alike have
 hashes that differ little.">A hash</abbr> is computed from how a picture looks, and a blurred likeness can be
 redrawn from

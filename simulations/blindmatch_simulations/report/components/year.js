@@ -84,7 +84,7 @@ const compiler = (placeOf) => {
 };
 const openingOf = (known, placeOf) => Object.fromEntries(OPENING.map((name) => [name, known[placeOf(name)]]));
 
-const compiledYear = (told) => {
+const compiledYear = (equations) => {
   const places = new Map();
   const placeOf = (name) => places.get(name) ?? places.set(name, places.size).get(name);
   const compiled = compiler(placeOf);
@@ -92,10 +92,10 @@ const compiledYear = (told) => {
   const rowsOf = (rows) => rows.map(([name, expression]) => [[name].flat().map(placeOf), compiled(expression)]);
   OPENING.forEach(placeOf);
   return {
-    fixed: rowsOf([...told.fixed, ...told.before]),
-    daily: rowsOf(told.daily),
-    left: Object.entries(told.left).map((pair) => pair.map(placeOf)),
-    told: told.told.map((name) => [name, placeOf(name)]),
+    fixed: rowsOf([...equations.fixed, ...equations.before]),
+    daily: rowsOf(equations.daily),
+    left: Object.entries(equations.left).map((pair) => pair.map(placeOf)),
+    told: equations.told.map((name) => [name, placeOf(name)]),
     day: placeOf("day"),
     last: placeOf("last_day"),
     places,
