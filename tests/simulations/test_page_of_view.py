@@ -105,7 +105,7 @@ def unevidenced(root: Element, keys: set[str]) -> Iterator[str]:
         if any(one in keys for one in marks):
             continue
         reasons = {one.get("data-digits") for one in inside}
-        if inside[-1].tag in ("caption", "title") or reasons & REASONS.keys():
+        if reasons & REASONS.keys():
             continue
         yield words
 
