@@ -24,10 +24,11 @@ AXE := 4.10.2
 AXE_TGZ := build/axe/axe-core-$(AXE).tgz
 AXE_SHA256 := 9ea2d2d6917da998122bdacfd3b473e31ead53f4b87146c716a12edf89158100
 BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -v $$b && break; done)
+COMPONENTS := simulations/blindmatch_simulations/report/components
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-cost test-browser first-views sample try-one picture browser axe-fetch axe lint format lock stubs wheel wheel-check vectors-package release-check bench growth peers checks corpus best-order soak flood mutation-score interop artifact pages notebooks docs vectors verify-all clean
+.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-cost test-browser lint-page first-views sample try-one picture browser axe-fetch axe lint format lock stubs wheel wheel-check vectors-package release-check bench growth peers checks corpus best-order soak flood mutation-score interop artifact pages notebooks docs vectors verify-all clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -112,6 +113,12 @@ test-browser: $(DEV) browser axe ## look at the sample's pages, drawn again, wit
 	$(BIN)/python tests/browser/check_report.py build/axe/package/axe.min.js $(REPORTS)
 	$(BIN)/python tests/browser/check_follow.py build/axe/package/axe.min.js
 	$(BIN)/python tests/browser/check_view.py build/axe/package/axe.min.js
+
+lint-page: $(DEV) ## hold the page's script and styles to a formatter and a linter (needs npm)
+	@mkdir -p build
+	$(BIN)/python -c "from blindmatch_simulations.report.page_of_view import script_of; print(script_of())" > build/page.js
+	npm exec --yes -- prettier@3.3.3 --config $(COMPONENTS)/.prettierrc.json --check $(COMPONENTS)/*.js $(COMPONENTS)/*.css tests/browser/view.js
+	npm exec --yes -- eslint@9.9.1 --no-config-lookup --config tests/browser/eslint.config.mjs build/page.js
 
 first-views: $(DEV) ## derive each number of the report's first two views again, by no code of the program (ARGS="DIR"; docs/report.md)
 	PYTHONPATH=tests $(BIN)/python -m independent.first_views $(ARGS)

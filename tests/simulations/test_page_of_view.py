@@ -153,6 +153,14 @@ def test_evidence_opens_state_value_ends_number_reason_and_source() -> None:
     assert view["runs"][0]["digest"][:16] in card
 
 
+def test_evidence_says_over_which_list_it_was_measured_and_that_it_was_disturbed() -> None:
+    view = plain_view()
+    view["evidence"]["flagged/mixed"] |= {"entries": 20_020, "disturbed": True}
+    card = drawn_view(view).cards["flagged/mixed"]
+    assert "20\u202f020 entries" in card and "Other work on the same machine" in card
+    assert "Other work" not in drawn_view(view).cards["flagged/seen"]
+
+
 # ---- states
 
 

@@ -79,7 +79,9 @@ const evidenceCard = (c, key) => {
     ["from, to", ends.join(" to ")],
     ["what these ends are", ends.length ? found.interval || "not stated" : ""],
     ["stands on", typeof found.n === "number" ? `${rawNumber(found.n)} pictures, sessions or runs` : ""],
+    ["length of the list", typeof found.entries === "number" ? `${rawNumber(found.entries)} entries` : ""],
     ["at least", found.at_least ? moreBy : ""],
+    ["disturbed", found.disturbed ? "Other work on the same machine moved this figure." : ""],
     ["why, or how", found.why],
     [
       "source",
