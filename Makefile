@@ -28,7 +28,7 @@ COMPONENTS := simulations/blindmatch_simulations/report/components
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-cost test-browser lint-page first-views sample try-one picture browser axe-fetch axe lint format lock stubs wheel wheel-check vectors-package release-check bench growth peers checks corpus best-order soak flood mutation-score interop artifact pages notebooks docs vectors verify-all clean
+.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-cost test-browser lint-page first-views sample try-one picture browser axe-fetch axe lint format lock stubs wheel wheel-check vectors-package release-check bench growth peers checks corpus best-order noble soak flood mutation-score interop artifact pages notebooks docs vectors verify-all clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -264,6 +264,11 @@ corpus: $(DEV) ## make the reference corpus again from packages: 4 GB to fetch, 
 
 best-order: $(DEV) ## measure again what guesses in the best order open of the reference corpus; twenty CPU-minutes
 	$(BIN)/python -m blindmatch_simulations.evaluation.studies.best_order simulations/blindmatch_simulations/data/best-order.json
+
+noble: $(DEV) ## bundle the part of @noble/curves that the report measures a device with (needs npm; ARGS=--check compares alone)
+	rm -rf build/noble && mkdir -p build && cp -r requirements/noble build/noble
+	cd build/noble && npm ci --ignore-scripts --loglevel=error
+	PYTHONPATH=tests $(BIN)/python -m support.noble build/noble $(ARGS)
 
 soak: $(DEV) ## 20 devices, 10,000 messages, 200 kills; under 20 minutes (ARGS="--messages 500 --kills 20 --seed 7")
 	PYTHONPATH=tests $(BIN)/python tests/faults/soak.py $(ARGS)

@@ -13,6 +13,9 @@ it, refuse inputs out of bounds, draw a results file that is handed to it, and r
 The page as it was written is driven from outside, too: every link is clicked and must open something, going
 back keeps what was chosen, and of results files with a mark of script in each field nothing runs
 (`support.tainted`), drawn by the command or handed to the page, with its Content-Security-Policy and without.
+
+The button that measures this device is pressed in that page, by a real clock: it must give a time for every
+design it names, and keep it while the page is drawn again.
 """
 
 from __future__ import annotations
@@ -23,10 +26,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from html import unescape
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +52,7 @@ FLAGS = (
     "--disable-ipc-flooding-protection", "--window-size=1400,1000",
 )  # fmt: skip
 DRIVER = Path(__file__).with_name("driven.js")
+PRESSING = Path(__file__).with_name("pressed.js")
 OWN_POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 DARK = "--blink-settings=preferredColorScheme=0"
 REPORT = "report.html"
@@ -242,6 +249,7 @@ def _faulty(browser: str, folder: Path, axe: str, file: Path) -> int:
         told[at] = told[at] or _at_last(name, partial(_told, browser, folder, page, view))
     bad = sum(not _clean(name, views[name], one) for name, one in zip(views, told, strict=True))
     bad += not _printed(browser, folder, file)
+    bad += not _measured(browser, folder, plain)
     return bad + (_driven(browser, folder, plain) if file.name == REPORT else 0)
 
 
@@ -290,6 +298,55 @@ def _driven(browser: str, folder: Path, plain: str) -> int:
     return bad
 
 
+def _measured(browser: str, folder: Path, plain: str) -> bool:
+    """Does the button measure this device, by a real clock, in the page as it was written? What it found is
+    printed."""
+    folder = Path(tempfile.mkdtemp(dir=folder))
+    (folder / "page.html").write_text(plain, "utf-8")
+    pressing = PRESSING.read_text("utf-8")
+    (folder / "frame.html").write_text(
+        '<!doctype html><body><iframe src="page.html" style="width:1280px;height:900px;border:0"></iframe>'
+        f'<img src="held" alt=""><script>{pressing}</script></body>'
+    )
+    with _holding(folder) as address:
+        # in the browser's virtual time computing takes no time
+        real = [one for one in FLAGS if not one.startswith("--virtual-time-budget")]
+        shown = _run(browser, folder, ["--dump-dom", f"{address}/frame.html"], real)
+    found = re.search(r'<pre id="told">(.*?)</pre>', shown or "", re.DOTALL)
+    told = json.loads(unescape(found[1])) if found else {"faults": ["no answer"], "said": []}
+    print(f"measured on this device: {'; '.join(told['said'])}; {len(told['faults'])} faults")  # noqa: T201
+    for fault in told["faults"]:
+        print(f"  {fault}")  # noqa: T201
+    return not told["faults"]
+
+
+@contextmanager
+def _holding(folder: Path) -> Iterator[str]:
+    """Serve a folder on loopback; the file `held` is answered once `release` was asked for, so that a page
+    with it counts as loading until then."""
+    released = threading.Event()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/release":
+                released.set()
+            elif self.path == "/held":
+                released.wait(SECONDS)
+            super().do_GET()
+
+        def log_message(self, *words: object) -> None:
+            """Nothing is logged."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        released.set()
+        server.shutdown()
+        server.server_close()
+
+
 def _drawn(folder: Path, made: dict[str, Any]) -> str:
     """The page that the command draws of a marked file."""
     rows = [row for row in made["rows"] if row["kind"] != "attack"]
@@ -327,9 +384,9 @@ def _pages(browser: str, folder: Path, address: str) -> int:
     return len(re.findall(rb"/Type */Page\b", paper.read_bytes())) if paper.exists() else 0
 
 
-def _run(browser: str, folder: Path, arguments: list[str]) -> str | None:
+def _run(browser: str, folder: Path, arguments: list[str], flags: Sequence[str] = FLAGS) -> str | None:
     """What the browser wrote; None if it took too long."""
-    command = [browser, *FLAGS, f"--user-data-dir={folder}/profile", *arguments]
+    command = [browser, *flags, f"--user-data-dir={folder}/profile", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:

@@ -33,6 +33,7 @@ from blindmatch_simulations.evaluation.studies.false_matches import ALL, FALSE
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure import results as measure
 from blindmatch_simulations.measure.results import Figure, Row
+from blindmatch_simulations.report.device import device_requests
 from blindmatch_simulations.report.markup import mark, number, policy, text, thumbnail
 from blindmatch_simulations.report.yearly import Input, inputs, year_behaviours, year_inputs
 from blindmatch_simulations.testbed.pictures.crops import EDITS, encoded
@@ -135,11 +136,15 @@ LISTS: Final = ("iwf_list", "iwf_list_2024", "ncmec_list")
 SCHEMA: Final = "results-v4.schema.json"
 WORDS: Final = ("description", "title")
 """Of a schema, for people alone."""
-SCRIPTS: Final = (
+DRAWING: Final = (
     "core", "sees", "scale", "matrix", "missed", "kinds", "flagged", "cost", "abuse", "actors", "client",
-    "unmeasured", "learns", "rights", "sheet", "year", "runs", "picture", "browser",
+    "unmeasured", "learns", "rights", "sheet", "year", "runs", "picture",
 )  # fmt: skip
-"""In this order; all but the last draw text from data, and know of no document."""
+"""In this order; they draw text from data, and know of no document."""
+SCRIPTS: Final = (*DRAWING, "device", "browser")
+"""All that this program brings, in this order; the last two need a browser."""
+NOBLE: Final = "noble-curves.js"
+"""What `device.js` computes with: a bundle that others wrote (`make noble`)."""
 
 
 def draw_report(folder: Path, *runs: Results) -> Path:
@@ -209,6 +214,7 @@ def data(folder: Path, runs: Sequence[Results]) -> dict[str, Any]:
         "runs": _plain(runs), "attacks": _plain(rows), "sources": sources(),
         "schema": json.loads(schema, object_hook=_ruling),
         "behaviours": {one.digest: year_behaviours(one) for one in runs},
+        "requests": device_requests(),
     }  # fmt: skip
 
 
@@ -218,7 +224,17 @@ def _ruling(rule: dict[str, Any]) -> dict[str, Any]:
 
 def script(drawing_alone: bool = False) -> str:
     """The script; `drawing_alone` without what needs a browser."""
-    return "\n".join(asset(f"{name}.js") for name in SCRIPTS[: -1 if drawing_alone else None])
+    drawing = [asset(f"{name}.js") for name in DRAWING]
+    if drawing_alone:
+        return "\n".join(drawing)
+    # not before the page's own scripts, whose first statement makes all of them strict
+    rest = [asset(f"{name}.js") for name in SCRIPTS[len(DRAWING) :]]
+    return "\n".join([*drawing, vendored(NOBLE), *rest])
+
+
+def vendored(name: str) -> str:
+    """Return a file that others wrote and that is copied into reports."""
+    return files("blindmatch_simulations.report").joinpath("vendored", name).read_text("utf-8")
 
 
 def asset(name: str) -> str:

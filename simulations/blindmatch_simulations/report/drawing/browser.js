@@ -53,6 +53,7 @@ const start = () => {
     state.kept = kept();
     const drawn = draw(data, state);
     for (const id of ["main", "nav", "foot"]) put(id, drawn[id]);
+    device.show(by("on-this-device"), deviceRows(), deviceWords());
     settle();
   };
   const show = () => {

@@ -137,6 +137,33 @@ const loadPart = (rows, n) => {
     ),
   ]);
 };
+// ---- measured on this device (device.js): what it is told of this run, by `browser.js`
+const figureSaid = (row, figure) => {
+  const range = spread(figure, kindOf("device_cpu_ms").unit);
+  return `${wordsOf(shown("device_cpu_ms", figure, row))}${range && ` (${range})`}`;
+};
+const deviceRows = () =>
+  now.requests.map((request) => {
+    const row = designs().find((one) => one.design.name === request.design);
+    const same = row && Object.entries(request.parameters).every(([name, value]) => row.design.parameters[name] === value);
+    const figure = row && figureOf(row, "device_cpu_ms");
+    const none = row ? "not measured under these parameters in this run" : "not in this run";
+    return {
+      request,
+      name: row ? wordsOf(code(row)) : request.design,
+      ours: same && figure.value !== null ? {text: figureSaid(row, figure), href: `#${place(row.id, "device_cpu_ms")}`} : {text: none},
+    };
+  });
+const deviceWords = () => {
+  const {processor, python, group_backend: backend} = now.run.machine;
+  return `Our figure: mean CPU time of this program (${python}${backend ? `; group: ${backend}` : ""}) on one core of ${processor}; in brackets the lowest and the highest of the pictures. It includes the lookup in the list. JavaScript, this device: the median time by the clock; in brackets the lowest and the highest.`;
+};
+const devicePart = () =>
+  fold("device", "Measure on this device", [
+    para("The button runs, in your own browser, the device\u2019s steps for one picture in two designs: it hides the picture\u2019s hash, or pieces of it, from the server (blinding), checks the proof in the server\u2019s reply, and takes the hiding off again. The picture and the reply are made up and stand in this file. Nothing is sent anywhere, and every result is compared with the one that our own program computed."),
+    para("Our own figures are of a computer, not of a phone. The button measures the device that you hold, in JavaScript. An app would use native code, which is faster. What the button leaves out: decoding the picture, computing its hash, looking the result up in the list, and the network."),
+    h`<div id="on-this-device"></div>`,
+  ]);
 const costPart = () => {
   const rows = inOrder().filter((row) => row.design.relation !== "nothing");
   const head = ["design", "server cores, over the longest list measured", ...LISTS.map((ident) => h`bytes at ${number(sizeOf(ident))}: ${now.sources.volumes[ident].source}`)];
@@ -172,6 +199,7 @@ const costPart = () => {
       table("Cost by length of the list", head, lines),
       para(h`Sources of list lengths: ${glue(LISTS.map(outsideLink), "; ")}.`),
     ]),
+    devicePart(),
     loadPart(rows, sizeOf(longest)),
     scatterPart(rows),
     fold("cost-tables", "Every cost that was measured, and bytes by party", [
