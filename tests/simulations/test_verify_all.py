@@ -204,8 +204,8 @@ OTHERS = {
     "run by CI": "test test-slow lint",
     "of a release": "release-check",
     "measures": "bench growth peers test-cost artifact",
-    "makes what is kept": "sample try-one picture pages notebooks vectors checks corpus best-order noble stubs lock "
-    "format",
+    "makes what is kept": "sample try-one picture pages notebooks vectors checks corpus best-order noble "
+    "stubs lock format",
     "installs, fetches or builds": "setup classifier fast frames ray wheel vectors-package browser axe-fetch "
     "axe",
     "shows": "help demo clean",

@@ -32,6 +32,7 @@ from blindmatch_server.storage.files import PUBLIC, replace_file
 ROOT: Final = Path(__file__).parents[2]
 FOLDER: Final = ROOT / "build"
 TARGETS: Final = (
+    "lint-page",
     "first-views",
     "docs",
     "ray-check",
