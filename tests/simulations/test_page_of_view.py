@@ -153,6 +153,14 @@ def test_evidence_opens_state_value_ends_number_reason_and_source() -> None:
     assert view["runs"][0]["digest"][:16] in card
 
 
+def test_evidence_of_a_design_names_it() -> None:
+    view = plain_view()
+    card = next(one for one in view["designs"] if one["id"] == "token-psi")
+    cards = drawn_view(view).cards
+    assert card["title"] in cards["hundred/token-psi/found"] and card["title"] in cards[card["cost"]["phone"]]
+    assert "<dt>design</dt>" not in cards["flagged/mixed"]
+
+
 def test_evidence_says_over_which_list_it_was_measured_and_that_it_was_disturbed() -> None:
     view = plain_view()
     view["evidence"]["flagged/mixed"] |= {"entries": 20_020, "disturbed": True}
@@ -230,6 +238,11 @@ def test_the_dots_follow_the_chosen_rate() -> None:
     counts = [one.live["flagged-dots"].count('class="wrong"') for one in (rare, even, often)]
     assert counts[0] == 0 and counts[1] == 50 and counts[2] == 100
     assert "cannot tell" in even.live["flagged-says"] and "excludes such a rate" in often.live["flagged-says"]
+
+
+def test_counts_of_pictures_are_exact_where_nothing_matched() -> None:
+    words = drawn_view(plain_view()).live["flagged-chart"]
+    assert "0 of 602, up to 0.611" in words and "0 of 22\u202f143, up to 7.25" in words
 
 
 # ---- titles follow the data

@@ -64,6 +64,14 @@ const facts = (pairs) => {
 const rawNumber = (value) => (typeof value === "number" ? withRawThousands(value) : "");
 const withRawThousands = (value) => (Number.isInteger(value) ? withThousands(String(value)) : String(value));
 
+// Which design a figure is of; nothing of one that is of no design alone.
+const designOf = (c, key) => {
+  const card = c.view.designs.find((one) =>
+    [...Object.values(one.fates), ...Object.values(one.cost)].includes(key),
+  );
+  return card ? h`${card.title} (<code>${card.id}</code>)` : "";
+};
+
 // What a figure opens.
 const evidenceCard = (c, key) => {
   const found = evidenceOf(c, key);
@@ -72,6 +80,7 @@ const evidenceCard = (c, key) => {
   const moreBy =
     "It grows with the list, and the longest list measured is shorter: the true figure is higher by an unknown amount.";
   return h`<h2 id="evidence-title">${found.title}</h2>${facts([
+    ["design", designOf(c, key)],
     ["how it is known", h`${stateMark(found.state)} ${fieldOf(EVIDENCE_STATES, found.state)}`],
     ["value", hasValue(found) ? h`${plainNumber(found.value)} ${found.unit}` : ""],
     ["in the file", hasValue(found) ? h`<code>${rawNumber(found.value)}</code>` : ""],

@@ -43,7 +43,7 @@ const rateRow = (c, rate) => {
       marks: [{ ...mark, value: null, low: found.value, high: 1 }],
     };
   if (found.value === 0) {
-    const says = `${rateWords(0)} of ${plainNumber(found.n ?? 0)}, up to ${rateWords(found.high ?? 1)}`;
+    const says = `${rateWords(0)} of ${withThousands(String(found.n ?? 0))}, up to ${rateWords(found.high ?? 1)}`;
     return { ...row, says, marks: [{ ...mark, value: null, open: "down", high: found.high }] };
   }
   if (isBound(found))
