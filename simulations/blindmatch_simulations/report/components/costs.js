@@ -49,7 +49,10 @@ const costRow = (c, card, { names, write }) => {
       high: found.high,
       open: found.at_least ? "up" : "",
     }));
-  const says = [...new Set(pairs.map(({ found }) => costSays(found, write)))].join(" and ");
+  // "over" stands once before both where both are at least so much
+  const [first, ...rest] = [...new Set(pairs.map(({ found }) => costSays(found, write)))];
+  const areBothMore = pairs.every(({ found }) => found?.at_least);
+  const says = [first, ...rest.map((one) => (areBothMore ? one.replace("over ", "") : one))].join(" and ");
   const state =
     marks.length || pairs.some(({ found }) => hasValue(found)) ? "" : (pairs[0].found?.state ?? "not measured");
   return {
