@@ -23,18 +23,18 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from blindmatch_simulations.data import committed, table_of, volumes
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
-from blindmatch_simulations.evaluation.assess.results import ATTACKS, Measured, Results, Studied, write_whole
+from blindmatch_simulations.evaluation.assess.results import Measured, Results, Studied, write_whole
 from blindmatch_simulations.evaluation.attacks.adversary import Actor, Left
 from blindmatch_simulations.evaluation.attacks.needs import SAME
-from blindmatch_simulations.evaluation.attacks.run import NOTHING_PLAYED, AttackRow, NotPlayed
+from blindmatch_simulations.evaluation.attacks.run import NOTHING_PLAYED
 from blindmatch_simulations.evaluation.studies.evidence import DIFFERENCE, EDIT, RECALL, SESSIONS
 from blindmatch_simulations.evaluation.studies.evidence import committed as committed_evidence
 from blindmatch_simulations.evaluation.studies.false_matches import ALL, FALSE
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
-from blindmatch_simulations.measure import results as measure
 from blindmatch_simulations.measure.results import Figure, Row
 from blindmatch_simulations.report.device import device_requests
 from blindmatch_simulations.report.markup import mark, number, policy, text, thumbnail
+from blindmatch_simulations.report.view.whole import attacks_in
 from blindmatch_simulations.report.yearly import Input, inputs, year_behaviours, year_inputs
 from blindmatch_simulations.testbed.pictures.crops import EDITS, encoded
 
@@ -207,11 +207,9 @@ def _page(shell: str, style: str, code: str, held: object, **parts: str) -> str:
 
 def data(folder: Path, runs: Sequence[Results]) -> dict[str, Any]:
     """What the script draws, and the schema that it holds runs to."""
-    attacks = folder / ATTACKS
-    rows = measure.read(attacks, measure.Results[AttackRow | NotPlayed]).rows if attacks.exists() else ()
     schema = files("blindmatch_simulations.measure").joinpath(SCHEMA).read_text("utf-8")
     return {
-        "runs": _plain(runs), "attacks": _plain(rows), "sources": sources(),
+        "runs": _plain(runs), "attacks": _plain(attacks_in(folder)), "sources": sources(),
         "schema": json.loads(schema, object_hook=_ruling),
         "behaviours": {one.digest: year_behaviours(one) for one in runs},
         "requests": device_requests(),

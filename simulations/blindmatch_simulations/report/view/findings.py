@@ -19,7 +19,7 @@ from blindmatch_protocol.contract import Learner, Shows
 from blindmatch_simulations.evaluation.assess.judging import NOTHING
 from blindmatch_simulations.evaluation.assess.results import Measured
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
-from blindmatch_simulations.evaluation.population.inputs import YEAR, Inputs
+from blindmatch_simulations.evaluation.population.inputs import YEAR
 from blindmatch_simulations.measure.results import Figure, Status
 from blindmatch_simulations.report.view import words
 from blindmatch_simulations.report.view.abuse import design_of
@@ -49,11 +49,10 @@ def findings(
     rows: Sequence[Measured],
     cards: Sequence[Card],
     attacks: Sequence[AttackRow | NotPlayed],
-    inputs: Inputs,
     ledger: Ledger,
 ) -> tuple[Finding, ...]:
     """Return the three findings; where a run lacks what a finding is about, a sentence says so."""
-    found = tuple(_say_found(rows, cards, inputs, ledger))
+    found = tuple(_say_found(rows, cards, ledger))
     wrong = tuple(_say_wrong(ledger))
     widened = tuple(_say_widened(rows, attacks, ledger))
     return (
@@ -92,9 +91,7 @@ def _value(row: Measured, name: str) -> float | None:
     return row.figures.get(name, Figure(None)).value
 
 
-def _say_found(
-    rows: Sequence[Measured], cards: Sequence[Card], inputs: Inputs, ledger: Ledger
-) -> Iterator[Sentence]:
+def _say_found(rows: Sequence[Measured], cards: Sequence[Card], ledger: Ledger) -> Iterator[Sentence]:
     titles = {card.id: card.title for card in cards}
     near = _smallest_private(rows, NEAR)
     equal = _smallest_private(rows, EQUAL)

@@ -70,7 +70,7 @@ def view_of(folder: Path, results: Results) -> View:
     marks = rates(known, inputs, ledger)
     return View(
         runs=(_run(results, rows),),
-        findings=findings(rows, cards, attacks, inputs, ledger),
+        findings=findings(rows, cards, attacks, ledger),
         designs=tuple(cards),
         failed=tuple(
             Failed(row.id, row.why) for row in results.rows if not isinstance(row, Measured | Studied)
