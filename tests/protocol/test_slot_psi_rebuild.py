@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +31,7 @@ from support.slot_world import FIRST, SECOND, batch
 S = Slotting(k=16, bands=8, probes=8, slot_bits=9)
 VALUES = {**S.values(), "account_pictures": 0, "day_pictures": 0, "year_pictures": 0, "key_expires": 0}
 LISTED = batch(random_hashes(30))
+VECTORS = Path(__file__).parents[1] / "vectors"
 
 
 @cache
@@ -95,3 +99,13 @@ def test_another_list_and_another_key_are_found() -> None:
         checked(honest(), batch(LISTED.hashes[:29]))
     with pytest.raises(SetFileError, match="the second key given is not the one"):
         checked(honest(), second=generate_key_pair(Mode.VOPRF, seeded("a third")))
+
+
+def test_the_frozen_bytes_of_built_lists_come_out_again() -> None:
+    """An endorser who has list and keys builds the same bytes with any release of one version."""
+    for example in json.loads((VECTORS / "slot-psi-v1.json").read_text())["built"]:
+        made = build(
+            batch(random_hashes(example["entries"])), FIRST, SECOND, Slotting(**example["parameters"]), 1
+        )
+        parts = {"table": b"".join(made.table), "tops": made.tops, "records": made.records}
+        assert {name: sha256(content).hexdigest() for name, content in parts.items()} == example["sha256"]

@@ -86,9 +86,10 @@ def build(
     # place p is in slot p mod 2^s
     slots = (where & (slotting.slots - 1)).astype(np.uint32)
     table = _table(made, first, slotting, epoch, slots, seed)
-    content = _records(entries, made, second, slotting, epoch, where, seed)
-    full, tops = _with_paths(content, slotting, epoch)
-    return Built(slotting, epoch, len(entries), table, tops, full)
+    held = np.empty((slotting.slots, slotting.record_bytes(len(entries))), np.uint8)
+    _write_records(held, entries, made, second, slotting, epoch, where, seed)
+    tops = _write_paths(held, slotting, epoch)
+    return Built(slotting, epoch, len(entries), table, tops, held)
 
 
 def _table(
@@ -120,7 +121,8 @@ def _batches(rows: Indices, size: int) -> Iterator[Indices]:
     return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
-def _records(
+def _write_records(
+    full: Rows,
     entries: EntryBatch,
     made: Plan,
     second: SecretKey,
@@ -128,10 +130,13 @@ def _records(
     epoch: int,
     where: Indices,
     seed: bytes,
-) -> Rows:
-    """Records without their paths, uint8 (2^s, capacity, entry_bytes)."""
+) -> None:
+    """Write what lies before the paths in records, uint8 (2^s, record_bytes)."""
     capacity = slotting.capacity(len(entries))
-    content = records.filler(seed, epoch, (slotting.slots, capacity, slotting.entry_bytes))
+    without_paths = full[:, : capacity * slotting.entry_bytes]
+    records.fill(seed, epoch, without_paths)
+    # no copy: rows of entries within rows of records
+    content = without_paths.reshape(slotting.slots, capacity, slotting.entry_bytes)
     held = made.held
     plain = records.plain_labels(entries, made)
     for rows in _batches(np.arange(len(entries)), BATCH):
@@ -150,18 +155,15 @@ def _records(
             wraps = own[both] ^ records.pads(outputs, epoch, positions_of)
             start = number * WRAP_BYTES
             content[slot[both], position[both], start : start + WRAP_BYTES] = wraps
-    return content
 
 
-def _with_paths(content: Rows, slotting: Slotting, epoch: int) -> tuple[Rows, Rows]:
-    """Records with their paths, and the nodes that the set-up holds."""
-    flat = content.reshape(slotting.slots, -1)
-    leaves = [records.leaf(epoch, slot, row.tobytes()) for slot, row in enumerate(flat)]
-    levels = records.tree(leaves, slotting.path_levels)
-    width = flat.shape[1]
-    full = np.empty((slotting.slots, width + slotting.path_levels * DIGEST_BYTES), np.uint8)
-    full[:, :width] = flat
-    for slot in range(slotting.slots):
-        full[slot, width:] = np.frombuffer(records.path(levels, slot), np.uint8)
-    tops = np.frombuffer(b"".join(levels[-1]), np.uint8).reshape(-1, DIGEST_BYTES)
-    return full, tops
+def _write_paths(full: Rows, slotting: Slotting, epoch: int) -> Rows:
+    """Write the paths into records, uint8 (2^s, record_bytes), and return the nodes that the set-up holds."""
+    width = full.shape[1] - slotting.path_levels * DIGEST_BYTES
+    tops = []
+    for first in range(0, slotting.slots, records.TREE_SLOTS):
+        some = full[first : first + records.TREE_SLOTS]
+        levels = records.tree(records.leaves(epoch, first, some[:, :width]), slotting.path_levels)
+        some[:, width:] = records.paths(levels)
+        tops.append(levels[-1])
+    return np.concatenate(tops)

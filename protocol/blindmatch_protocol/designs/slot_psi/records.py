@@ -19,7 +19,7 @@ device makes the check always, also where it asked about nothing.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -56,6 +56,10 @@ LEAF_TAG: Final = b"blindmatch/slot-psi/leaf/v1"
 NODE_TAG: Final = b"blindmatch/slot-psi/node/v1"
 STEP: Final = "slot-psi/record"
 
+TREE_SLOTS: Final = 1 << 10
+"""Slots filled and hashed at once, so that no second copy of all records is made; a multiple of the leaves
+below a node that the set-up holds."""
+
 _LABEL: Final = struct.Struct(">32sQ16s")
 _NONCE: Final = bytes(12)
 
@@ -91,15 +95,14 @@ def label_keys(own: Rows, epoch: int, places: Rows) -> Rows:
     return rowwise.expand(LABEL_TAG, epoch, rowwise.joined(len(own), own, places), rowwise.KEY_BYTES)
 
 
-def filler(secret: bytes, epoch: int, shape: tuple[int, ...]) -> Rows:
-    """Pseudorandom bytes under a secret, of a shape: what positions hold before entries are put there."""
+def fill(secret: bytes, epoch: int, content: Rows) -> None:
+    """Write pseudorandom bytes under a secret into rows, uint8 (n, w): what positions hold before entries are
+    put there."""
     key = expand(FILL_TAG, epoch, [secret], 32).tobytes()
-    filled = np.empty(shape, np.uint8)
-    rows = filled.reshape(len(filled), -1)
     stream = Cipher(algorithms.ChaCha20(key, bytes(16)), None).encryptor()
-    for row in rows:
-        row[:] = np.frombuffer(stream.update(bytes(len(row))), np.uint8)
-    return filled
+    for start in range(0, len(content), TREE_SLOTS):
+        some = content[start : start + TREE_SLOTS]
+        some[:] = np.frombuffer(stream.update(bytes(some.size)), np.uint8).reshape(some.shape)
 
 
 def plain_labels(entries: EntryBatch, plan: Plan) -> Rows:
@@ -146,18 +149,42 @@ def node(left: bytes, right: bytes) -> bytes:
     return sha256(NODE_TAG + left + right).digest()
 
 
-def tree(leaves: list[bytes], levels: int) -> list[list[bytes]]:
-    """Return the levels of a hash tree, from the leaves on, so many above them; leaves are a power of two."""
-    found = [leaves]
+def leaves(epoch: int, first: int, contents: Rows) -> Rows:
+    """Return `leaf` of slots that follow one another, uint8 (n, 32), from the first one's number and their
+    records without paths, uint8 (n, w)."""
+    numbers = np.arange(first, first + len(contents)).astype(">u4").view(np.uint8).reshape(-1, 4)
+    front = LEAF_TAG + epoch.to_bytes(8, "big")
+    return _digests(rowwise.joined(len(contents), front, numbers, contents))
+
+
+def tree(lowest: Rows, levels: int) -> list[Rows]:
+    """Return the levels of a hash tree, uint8 (n, 32) each: the leaves, and so many above them; the leaves
+    are a multiple of 2^levels."""
+    found = [lowest]
     for _ in range(levels):
-        below = found[-1]
-        found.append([node(*below[at : at + 2]) for at in range(0, len(below), 2)])
+        both = found[-1].reshape(-1, 2 * DIGEST_BYTES)
+        found.append(_digests(rowwise.joined(len(both), NODE_TAG, both)))
     return found
 
 
-def path(levels: list[list[bytes]], slot: int) -> bytes:
-    """Return the hashes beside the way from a slot's leaf up to below the last level."""
-    return b"".join(level[(slot >> height) ^ 1] for height, level in enumerate(levels[:-1]))
+def paths(levels: Sequence[Rows]) -> Rows:
+    """Return for each leaf the hashes beside the way from it up to below the last level, uint8 (n, 32 *
+    (levels - 1))."""
+    slots = np.arange(len(levels[0]))
+    found = np.empty((len(slots), len(levels) - 1, DIGEST_BYTES), np.uint8)
+    for height, level in enumerate(levels[:-1]):
+        found[:, height] = level[(slots >> height) ^ 1]
+    return found.reshape(len(slots), -1)
+
+
+def _digests(rows: Rows) -> Rows:
+    """SHA-256 (FIPS 180-4) of every row, uint8 (n, w) to (n, 32)."""
+    content = rows.data.cast("B")
+    width = rows.shape[1]
+    found = b"".join(
+        sha256(content[start : start + width]).digest() for start in range(0, len(content), width)
+    )
+    return np.frombuffer(found, np.uint8).reshape(-1, DIGEST_BYTES)
 
 
 def check_record(slotting: Slotting, epoch: int, slot: int, record: bytes, tops: Rows) -> None:
@@ -193,13 +220,11 @@ def hang_on(slotting: Slotting, epoch: int, held: Rows, tops: Rows) -> bool:
     """
     levels = slotting.path_levels
     split = held.shape[1] - levels * DIGEST_BYTES
-    for number, top in enumerate(tops):
-        first = number << levels
-        below = held[first : first + (1 << levels)]
-        leaves = [leaf(epoch, first + n, row.tobytes()) for n, row in enumerate(below[:, :split])]
-        made = tree(leaves, levels)
-        if made[-1] != [top.tobytes()]:
+    for first in range(0, slotting.slots, TREE_SLOTS):
+        own = held[first : first + TREE_SLOTS]
+        made = tree(leaves(epoch, first, own[:, :split]), levels)
+        if not np.array_equal(made[-1], tops[first >> levels : (first + len(own)) >> levels]):
             return False
-        if any(row.tobytes() != path(made, n) for n, row in enumerate(below[:, split:])):
+        if not np.array_equal(paths(made), own[:, split:]):
             return False
     return True
