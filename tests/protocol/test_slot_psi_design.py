@@ -6,17 +6,21 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.errors import DesignError, EpochMismatchError, ProtocolError, SetFileError
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import ListKnowledge, Party
+from blindmatch_protocol.designs.carried import Carried, carried
 from blindmatch_protocol.designs.slot_psi import retrieval
-from blindmatch_protocol.designs.slot_psi.design import DESIGN
+from blindmatch_protocol.designs.slot_psi.design import DESIGN, SMALL_SIZES
+from blindmatch_protocol.designs.slot_psi.design import SMALL as REDUCED
 from blindmatch_protocol.designs.slot_psi.parameters import Slotting
 from blindmatch_protocol.designs.slot_psi.session import PARTIES
 from blindmatch_protocol.designs.token_psi.tokens import band_bits
 from blindmatch_protocol.designs.voprf.layout import MATCHER
+from blindmatch_simulations.evaluation.conformance.fixtures import reduced
 from blindmatch_simulations.testbed.inprocess.deployed import run_session, update
 from support.memory import Held, asked, build, held, random_hashes, replied
 from support.slot_world import flipped
@@ -198,3 +202,38 @@ def test_what_a_modified_device_opens_is_one_guessed_pair_a_picture() -> None:
 def test_an_update_is_refused_since_the_keys_live_as_long_as_the_list() -> None:
     with pytest.raises(DesignError, match="cannot be updated"):
         update(build(DESIGN, LISTED, 1, SMALL), random_hashes(1, seed=8), (), seeded("update"))
+
+
+def test_labels_have_places_for_signatures_of_relatives_too() -> None:
+    """An entry that lost two tokens to another opens with it, zeros in the place of its signatures, too."""
+    twin = bytes(flipped(OWN, *(int(bit) for bits in BITS[:6] for bit in bits[:3])))
+    listed = np.concatenate([LISTED, np.frombuffer(twin, np.uint8)[None]])
+    signed = held(DESIGN, listed, 1, SMALL | {"signatures": 8})
+    DESIGN.check_setup(signed.setup)
+    found = run_session(signed, Picture(twin), seeded("signed")).outcome
+    assert isinstance(found, bm.Match) and found.label.entry_hash == twin
+    assert found.label.signatures == bytes(8 * 64)
+    unsigned = run_session(place(), Picture(OWN), seeded("unsigned")).outcome
+    assert isinstance(unsigned, bm.Match) and unsigned.label.signatures == b""
+    widths = [it.setup.slotting.record_bytes(24) for it in (signed, place())]
+    assert widths[0] - widths[1] == 2 * 8 * 64
+
+
+def test_checks_run_the_same_steps_in_sizes_that_devices_refuse() -> None:
+    assert reduced(DESIGN) is REDUCED and REDUCED.reduced() is None
+    made = build(REDUCED, LISTED)
+    setup = REDUCED.open_setup(made.files)
+    sizes = setup.slotting.values()
+    assert {name: sizes[name] for name in SMALL_SIZES} == SMALL_SIZES
+    assert sizes | SMALL_SIZES == Slotting().values() | SMALL_SIZES
+    with pytest.raises(SetFileError, match="slot-psi-insecure"):
+        DESIGN.open_setup(made.files)
+
+
+def test_what_is_carried_is_checked_in_the_same_sizes() -> None:
+    small = reduced(carried(DESIGN))
+    assert small is not None and small.info.name == "carried-slot-psi-insecure"
+    assert isinstance(small, Carried) and small.inner is REDUCED
+    within = small.inside()
+    assert within is not None and within.reduced() is None
+    assert reduced(small) is None

@@ -112,6 +112,11 @@ class Carried(bm.Design[Setup, Any, Any, State]):
     def inside(self) -> bm.AnyDesign | None:
         return _made(Inside, self.inner, self.info.name, {}, type(self).__module__)
 
+    def reduced(self) -> bm.AnyDesign | None:
+        """The carried form of the design's, if it has one."""
+        small = self.inner.reduced()
+        return None if small is None else carried(small, type(self).__module__)
+
     def leakage(self) -> tuple[bm.Leak, ...]:
         """The design's own, of somebody instead of an account; whose it is where the carrier is in the
         coalition, which has the set-up, and asks as a device does."""
@@ -336,6 +341,9 @@ class Inside(Carried):
 
     def inside(self) -> None:
         return None
+
+    def reduced(self) -> None:
+        """None: sizes are chosen before seals are taken off."""
 
     def leakage(self) -> tuple[bm.Leak, ...]:
         """What coalitions without the carrier learn: it sees nothing of this."""

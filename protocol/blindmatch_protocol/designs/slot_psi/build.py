@@ -138,7 +138,7 @@ def _write_records(
     # no copy: rows of entries within rows of records
     content = without_paths.reshape(slotting.slots, capacity, slotting.entry_bytes)
     held = made.held
-    plain = records.plain_labels(entries, made)
+    plain = records.plain_labels(slotting, entries, made)
     for rows in _batches(np.arange(len(entries)), BATCH):
         position, slot = np.divmod(where[rows], slotting.slots)
         own = records.secrets(seed, epoch, entries.hashes[rows])

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import combinations
 from math import comb
-from typing import Final
+from typing import ClassVar, Final
 
 from msgspec import Struct
 from msgspec.structs import asdict
 
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract.declaration import Parameter
-from blindmatch_protocol.designs.token_psi.tokens import check_bands
+from blindmatch_protocol.contract.steps import SIGNATURE_BYTES
+from blindmatch_protocol.designs.deltas import SIGNATURES
+from blindmatch_protocol.designs.token_psi.tokens import PERMUTATION, Order, check_bands
 from blindmatch_protocol.designs.voprf.layout import check_names, check_ranges
 
 SLOTTING: Final = (
@@ -28,12 +30,13 @@ SLOTTING: Final = (
         0,
         4,
     ),
+    SIGNATURES,
 )
 WRAP_BYTES: Final = 12
 """Of a wrap, and of the secret in it: 96 bits. A label's key also depends on its place, so a guess of a
 secret tests one entry, not all of them."""
-LABEL_BYTES: Final = 32 + 8 + 16
-"""Hash, id and salt of an entry."""
+UNSIGNED_BYTES: Final = 32 + 8 + 16
+"""Of a label: hash, id and salt of an entry."""
 TAG_BYTES: Final = 16
 MOST_PATH: Final = 4
 """Levels of the hash tree that a record carries; the set-up has the level above them."""
@@ -49,11 +52,17 @@ class Slotting(Struct, frozen=True):
     """How hashes become tokens, and tokens slots; see `SLOTTING`; `DesignError` if the values do not go
     together."""
 
+    order: ClassVar[Order] = PERMUTATION
+    """Which bits make up bands (`token_psi.tokens.band_bits`)."""
+    needed: ClassVar[int] = 2
+    """Bands that must agree."""
+
     k: int = 30
     bands: int = 8
     probes: int = 28
     slot_bits: int = 17
     relatives: int = 1
+    signatures: int = 0
 
     def __post_init__(self) -> None:
         check_ranges(self, SLOTTING)
@@ -92,9 +101,14 @@ class Slotting(Struct, frozen=True):
         return WRAP_BYTES * comb(self.bands, 2)
 
     @property
+    def label_bytes(self) -> int:
+        """Bytes of a label before it is sealed: hash, id, salt and places for signatures."""
+        return UNSIGNED_BYTES + SIGNATURE_BYTES * self.signatures
+
+    @property
     def entry_bytes(self) -> int:
         """Bytes of an entry in a record: its wraps, then the sealed labels."""
-        return self.wraps_bytes + LABEL_BYTES * (1 + self.relatives) + TAG_BYTES
+        return self.wraps_bytes + self.label_bytes * (1 + self.relatives) + TAG_BYTES
 
     @property
     def path_levels(self) -> int:

@@ -34,7 +34,7 @@ from blindmatch_protocol.contract.publishing import EntryBatch
 from blindmatch_protocol.contract.steps import OPEN_END, Label
 from blindmatch_protocol.designs.slot_psi.parameters import (
     DIGEST_BYTES,
-    LABEL_BYTES,
+    UNSIGNED_BYTES,
     WRAP_BYTES,
     Slotting,
 )
@@ -60,7 +60,7 @@ TREE_SLOTS: Final = 1 << 10
 """Slots filled and hashed at once, so that no second copy of all records is made; a multiple of the leaves
 below a node that the set-up holds."""
 
-_LABEL: Final = struct.Struct(">32sQ16s")
+_UNSIGNED: Final = struct.Struct(">32sQ16s")
 _NONCE: Final = bytes(12)
 
 
@@ -105,12 +105,14 @@ def fill(secret: bytes, epoch: int, content: Rows) -> None:
         some[:] = np.frombuffer(stream.update(bytes(some.size)), np.uint8).reshape(some.shape)
 
 
-def plain_labels(entries: EntryBatch, plan: Plan) -> Rows:
-    """Labels of entries and their relatives before they are sealed, uint8 (n, labels * 56)."""
+def plain_labels(slotting: Slotting, entries: EntryBatch, plan: Plan) -> Rows:
+    """Labels of entries and their relatives before they are sealed, uint8 (n, labels * label_bytes), with
+    zeros for signatures, since nobody makes any."""
     numbers = entries.ids.astype(">u8").view(np.uint8).reshape(-1, 8)
-    own = np.concatenate([entries.hashes, numbers, entries.salts], axis=1)
+    unsigned = bytes(slotting.label_bytes - UNSIGNED_BYTES)
+    own = rowwise.joined(len(entries), entries.hashes, numbers, entries.salts, unsigned)
     # the row behind the last entry's is what NOBODY names: zeros, which are no label
-    padded = np.concatenate([own, np.zeros((1, LABEL_BYTES), np.uint8)])
+    padded = np.concatenate([own, np.zeros((1, slotting.label_bytes), np.uint8)])
     return np.concatenate([own, *(padded[column] for column in plan.relatives.T)], axis=1)
 
 
@@ -134,8 +136,10 @@ def open_position(
         plain = ChaCha20Poly1305(key).decrypt(_NONCE, position[0, slotting.wraps_bytes :].tobytes(), None)
     except InvalidTag:
         return
-    for entry_hash, entry_id, salt in _LABEL.iter_unpack(plain):
-        label = Label(entry_hash, entry_id, salt, epoch, OPEN_END, b"")
+    for start in range(0, len(plain), slotting.label_bytes):
+        entry_hash, entry_id, salt = _UNSIGNED.unpack_from(plain, start)
+        signatures = plain[start + UNSIGNED_BYTES : start + slotting.label_bytes]
+        label = Label(entry_hash, entry_id, salt, epoch, OPEN_END, signatures)
         if not label.is_reserved:
             yield label
 

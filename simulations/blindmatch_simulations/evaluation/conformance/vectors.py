@@ -26,15 +26,19 @@ VECTORS_VERSION: Final = 4
 FILLERS: Final = 5
 
 
-def vectors_of(design: AnyDesign) -> dict[str, Any]:
+def vectors_of(design: AnyDesign, values: Mapping[str, int] | None = None) -> dict[str, Any]:
     """Everything there is to test in an implementation of `design`, by four items: on the list, 30 bits from
-    an entry, on it but too poor, and not on it."""
+    an entry, on it but too poor, and not on it.
+
+    Args:
+        values: parameters of the set, where they are not the design's defaults.
+    """
     qualities = {"listed": 100, "near-30": 80, "poor": 12, "other": 90}
     pictures = [make_item(name, quality) for name, quality in qualities.items()]
     listed, near, poor, _ = pictures
     fillers = [make_item(f"filler-{number}", 100).hash for number in range(FILLERS)]
     entries = rows([*fillers, listed.hash, flipped(near, 30), poor.hash])
-    build = publish(design, entries, seeded("vectors/publish"))
+    build = publish(design, entries, seeded("vectors/publish"), 1, values or {})
     deployed = opened(build)
     sessions = [_session(deployed, one) for one in pictures]
     vector = {
