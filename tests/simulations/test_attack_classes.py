@@ -105,6 +105,11 @@ def test_first_questions_tell_every_listed_hash_and_no_other() -> None:
     assert list(found.parts.values()) == [hidden_slots.ENTRIES, 0]
 
 
+def test_recorded_requests_of_several_rounds_stay_closed_unless_blinds_repeat() -> None:
+    assert not of_slots("recorded-requests").succeeded
+    assert of_slots("recorded-requests", weakened=True).succeeded
+
+
 def test_first_questions_tell_nothing_where_slots_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = np.random.default_rng(1)
     monkeypatch.setattr(

@@ -244,7 +244,8 @@ def test_a_matching_by_hashes_is_what_the_relation_holds_for(small: Reference) -
 
 
 def test_whole_sessions_end_as_hashes_foretell(small: Reference) -> None:
-    for name in ("token-psi", "wide-psi", "oprf-psi", "device-list", "partial-hash", "threshold-near"):
+    by_tokens = ("token-psi", "wide-psi", "slot-psi", "threshold-near")
+    for name in (*by_tokens, "oprf-psi", "device-list", "partial-hash"):
         design = load_design(name)
         matching = evidence.matching_of(design)
         assert matching is not None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from blindmatch_protocol.designs.slot_psi.parameters import Slotting
 from blindmatch_protocol.designs.token_psi.tokens import band_bits
-from blindmatch_simulations.evaluation.studies.slots import Listed
+from blindmatch_simulations.evaluation.studies.near_pictures import EditedPairs, Fingerprints
+from blindmatch_simulations.evaluation.studies.slots import Listed, found_copies, lost_tokens
 from support.memory import random_hashes
 from support.slot_world import ask, coefficients_of, flipped, world
 
@@ -13,6 +14,7 @@ RARE = Slotting(k=16, bands=8, probes=2, slot_bits=13)
 """16 tokens agree on one of 2^13 slots by chance in 1 picture of 78."""
 HASHES = random_hashes(30)
 BITS = band_bits(RARE.k, RARE.bands)
+QUALITY = np.full(len(HASHES), 100, np.int32)
 
 
 def broken(own: bytes, bands: int) -> bytes:
@@ -57,3 +59,23 @@ def test_a_relative_opens_with_the_entry_that_got_its_tokens() -> None:
     listed = Listed(np.concatenate([HASHES, twin[None]]), RARE, 1)
     own = HASHES[3].tobytes()
     assert listed.opened_by(own, coefficients_of(own)) == {3, 30}
+
+
+def test_found_copies_are_those_that_the_device_s_own_choice_finds() -> None:
+    """Copies that agree with their originals in two to eight bands, in a list that has one entry twice."""
+    originals = Fingerprints(HASHES, np.stack([coefficients_of(row.tobytes()) for row in HASHES]), QUALITY)
+    copies = [broken(row.tobytes(), number % 7) for number, row in enumerate(HASHES)]
+    hashes = np.frombuffer(b"".join(copies), np.uint8).reshape(-1, 32)
+    edited = Fingerprints(hashes, np.stack([coefficients_of(copy) for copy in copies]), QUALITY)
+    pairs = EditedPairs(originals, edited, np.arange(30), np.zeros(30, np.intp), ("one",))
+    fill = np.concatenate([random_hashes(5, seed=3), random_hashes(1, seed=3)])
+    every = np.ones(30, np.bool_)
+    found = found_copies(pairs, every, RARE, fill)
+    listed = Listed(np.concatenate([fill[:5], HASHES]), RARE, 2)
+    alone = [5 + n in listed.opened_by(copy, coefficients_of(copy)) for n, copy in enumerate(copies)]
+    # chance pairs part the two, if at all, in copies of two bands
+    assert (found != alone).sum() <= 1
+    assert found.sum() >= 25
+    assert not found_copies(pairs, ~every, RARE, fill).any()
+    lost = np.concatenate([HASHES, HASHES[:1]])
+    assert lost_tokens(lost, RARE)[-1].all() and not lost_tokens(lost, RARE)[:-1].any()

@@ -9,9 +9,8 @@
                                   check the record, open a wrap, open the label
 
 Modules, in the order in which they stand on each other: `parameters`, `leakage`, `plan`, `table`,
-`retrieval`, `records`, `build`, `session`; then `messages`, `files`, `rebuild`, `design`.
-
-**Not among the built-in designs yet.** The design runs when it is named by its file, as a plug-in is:
-`design.py:DESIGN`. This package has no `DESIGN` of its own, so no list of designs or assessment has it
-unasked. docs/designs/slot-psi.md says what is missing. Research construction, not reviewed outside.
+`retrieval`, `records`, `build`, `session`; then `messages`, `files`, `rebuild`, `design`. This is a research
+construction, not reviewed outside.
 """
+
+from blindmatch_protocol.designs.slot_psi.design import DESIGN, SlotPsi

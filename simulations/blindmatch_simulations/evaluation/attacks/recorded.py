@@ -30,6 +30,7 @@ from blindmatch_protocol.designs.he_hamming import packing
 from blindmatch_protocol.designs.he_hamming.circuit import WEIGHT, Batch, Evaluation, indicator
 from blindmatch_protocol.designs.he_hamming.packing import Polynomials, Reply, Ring
 from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS
+from blindmatch_protocol.designs.slot_psi import session as slot_session
 from blindmatch_protocol.designs.voprf import design as voprf_design
 from blindmatch_protocol.messages.content import compose
 from blindmatch_protocol.picture import pdq
@@ -50,7 +51,7 @@ ACCOUNTS: Final = 8
 DAYS: Final = 4
 TRIALS: Final = 40
 QUICK_TRIALS: Final = 4
-ASKED: Final = {"k": 16, "bands": 2, "probes": 2}
+ASKED: Final = {"k": 16, "bands": 2, "probes": 2, "slot_bits": 8}
 encrypt: Final = Ring.encrypt
 
 
@@ -62,7 +63,11 @@ def _encrypt_alike(ring: Ring, secret: bytes, vector: Any, rng: Randomness) -> A
     return encrypt(ring, secret, vector, seeded("one seed for all"))
 
 
-UNBLINDED: Final = replacing((voprf_design, "blind", _blind_alike), (Ring, "encrypt", _encrypt_alike))
+UNBLINDED: Final = replacing(
+    (voprf_design, "blind", _blind_alike),
+    (slot_session, "blind", _blind_alike),
+    (Ring, "encrypt", _encrypt_alike),
+)
 """Every request for a picture is the same."""
 
 
@@ -160,7 +165,8 @@ def recorded_requests(arena: Arena) -> Figure:
     deployed = arena.deployed(listed, "set", **ASKED)
     arena.spending.list_share = 1.0
     for number in arena.each(range(count)):
-        recorded = dict(stops(deployed, pair[number % 2], rng)[-1].bodies)
+        rounds = stops(deployed, pair[number % 2], rng)
+        recorded = {role: body for stop in rounds for role, body in stop.bodies.items()}
         read = [_is_of(deployed, recorded, one, rng) for one in pair]
         told += read == [number % 2 == 0, number % 2 == 1]
     return counted("recordings told", {"of two listed pictures": (told, count)})

@@ -19,6 +19,8 @@ import numpy.typing as npt
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import seeded
+from blindmatch_protocol.designs.slot_psi import DESIGN as SLOT_PSI
+from blindmatch_protocol.designs.slot_psi.parameters import SLOTTING, Slotting
 from blindmatch_protocol.designs.threshold_near import DESIGN as WIDE
 from blindmatch_protocol.designs.threshold_near import Sizes, ThresholdNear
 from blindmatch_protocol.designs.threshold_near.design import BY_COLUMNS
@@ -53,6 +55,7 @@ from blindmatch_simulations.evaluation.studies.false_matches import (
 )
 from blindmatch_simulations.evaluation.studies.near_tokens import FAR, ranks, revealed
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Reference, about
+from blindmatch_simulations.evaluation.studies.slots import found_copies, lost_tokens
 from blindmatch_simulations.measure.intervals import clustered_share, share
 from blindmatch_simulations.measure.phases import PhaseProgress, each
 from blindmatch_simulations.measure.results import Figure, Results, ResultsError, Row, Status, read
@@ -78,7 +81,7 @@ SIZES: Final = (400, 800, 1024)
 """Pixels of the longer side of a file as it is sent, at most."""
 Found = npt.NDArray[np.bool_]
 Parameters = dict[str, int | float | str]
-Bands: TypeAlias = Tokening | Sizes
+Bands: TypeAlias = Tokening | Sizes | Slotting
 
 
 class Matching(Struct, frozen=True):
@@ -103,7 +106,8 @@ class Matching(Struct, frozen=True):
         if t is None:
             return bits
         of = _ORDERS[t.order]
-        return f"{bits}, {t.needed} of {t.bands} bands of {t.k} bits{of}, {t.probes} probes"
+        slots = f", slots of {t.slot_bits} bits" if isinstance(t, Slotting) else ""
+        return f"{bits}, {t.needed} of {t.bands} bands of {t.k} bits{of}, {t.probes} probes{slots}"
 
 
 def matching_of(design: bm.AnyDesign) -> Matching | None:
@@ -113,8 +117,9 @@ def matching_of(design: bm.AnyDesign) -> Matching | None:
         return None
     if isinstance(design, ThresholdNear):
         return Matching(relation.distance, relation.minimum_quality, design.sizes)
-    if (tokening := tokening_of(design, {})) is not None:
-        return Matching(relation.distance, relation.minimum_quality, tokening)
+    bands = tokening_of(design, {}) or slotting_of(design, {})
+    if bands is not None:
+        return Matching(relation.distance, relation.minimum_quality, bands)
     told = relation.recall == 1 or isinstance(design, ThresholdPsi)
     return Matching(relation.distance, relation.minimum_quality) if told else None
 
@@ -129,6 +134,15 @@ def tokening_of(design: bm.AnyDesign, values: Mapping[str, int]) -> Tokening | N
     return None
 
 
+def slotting_of(design: bm.AnyDesign, values: Mapping[str, int]) -> Slotting | None:
+    """Return how a design hides tokens in slots with these parameters and its defaults, or None if it does
+    not."""
+    held = {one.name: one for one in design.info.parameters}
+    if any(one.name not in held for one in SLOTTING):
+        return None
+    return Slotting(**{one.name: values.get(one.name, held[one.name].default) for one in SLOTTING})
+
+
 def found_of(corpus: Reference, matching: Matching, fill: Rows | None = None) -> Found:
     """Which copies are matched with their original, (m, edits); tokens that a list of the originals and
     `fill`, uint8 (n, 32), cannot hold are lost."""
@@ -137,7 +151,10 @@ def found_of(corpus: Reference, matching: Matching, fill: Rows | None = None) ->
     if matching.within is None:
         return np.zeros(shape, np.bool_)
     found = (pairs.distances() <= matching.within) & (pairs.edited.qualities >= matching.least_quality)
-    if (t := matching.tokening) is not None:
+    t = matching.tokening
+    if isinstance(t, Slotting):
+        found = found_copies(pairs, found, t, np.zeros((0, 32), np.uint8) if fill is None else fill)
+    elif t is not None:
         hit = ranks(pairs, t.k, t.bands, t.probes, t.order) < t.probes
         if fill is not None:
             hit &= ~lost_of(np.concatenate([fill, pairs.originals.hashes]), t)[len(fill) + pairs.original]
@@ -149,6 +166,8 @@ def lost_of(hashes: Rows, bands: Bands) -> Found:
     """Which tokens of entries, (n, bands), a list of theirs does not have for them."""
     if isinstance(bands, Tokening):
         return plan(hashes, bands.k, bands.bands, bands.order).lost
+    if isinstance(bands, Slotting):
+        return lost_tokens(hashes, bands)
     shape = bands.k, bands.bands, bands.order
     own = entry_tokens(hashes, *shape)
     kept = common_tokens(hashes, *shape)
@@ -342,7 +361,7 @@ def agreed(corpus: Reference, design: bm.AnyDesign, matching: Matching, sessions
     both = rng.permutation(hard)[: sessions // 2], rng.permutation(rest)[: sessions - sessions // 2]
     chosen = np.sort(np.concatenate(both))
     values = {"threshold": 2, "synthetic": 0} if design.vouchers else {}
-    if isinstance(matching.tokening, Tokening):
+    if isinstance(matching.tokening, Tokening | Slotting):
         values = matching.tokening.values()
     place = opened(publish(design, listed, seeded("set"), 1, values))
     told = found_of(corpus, matching, np.zeros((0, 32), np.uint8)).ravel()[chosen]
@@ -439,11 +458,9 @@ def committed_figure(
     known = next((one for one in committed() if design in _names(one)), None)
     if known is None or "matching" not in known.parameters:
         return Figure(None, "the committed evidence does not have this design")
-    tokening = WideTokening if design == WIDE_PSI.info.name else Tokening
-    of_values = {one.name: values.get(one.name, one.default) for one in tokening.declared}
-    tokens = WIDE.sizes if design == WIDE.info.name else tokening(**of_values)
     of_tokens = "bands" in str(known.parameters["matching"])
-    if Matching(within, LEAST_QUALITY, tokens if of_tokens else None).words != known.parameters["matching"]:
+    tokens = _bands_of(design, values) if of_tokens else None
+    if Matching(within, LEAST_QUALITY, tokens).words != known.parameters["matching"]:
         at = f"{known.parameters['matching']}, the default parameters"
         return Figure(None, f"the committed evidence is of another way to match: {at}")
     wanted: dict[str, object] = {"edit" if row == EDIT else "kind": kind}
@@ -459,6 +476,16 @@ def committed_figure(
     if row == FALSE:
         return Figure(None, "the committed evidence does not have this distance")
     return Figure(None, f"not measured: the committed evidence has no {kind}")
+
+
+def _bands_of(design: str, values: Mapping[str, int]) -> Bands:
+    """Return the bands of a design that is known by its name, with these parameters and its defaults."""
+    if design == WIDE.info.name:
+        return WIDE.sizes
+    if design == SLOT_PSI.info.name:
+        return Slotting(**{one.name: values.get(one.name, one.default) for one in SLOTTING})
+    tokening = WideTokening if design == WIDE_PSI.info.name else Tokening
+    return tokening(**{one.name: values.get(one.name, one.default) for one in tokening.declared})
 
 
 def false_rate(kind: str, listed: str, within: int, entries: float, name: str = "item") -> Figure:

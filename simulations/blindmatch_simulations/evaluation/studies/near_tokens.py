@@ -15,6 +15,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Progress, no_progress
+from blindmatch_protocol.designs.slot_psi.parameters import Slotting
 from blindmatch_protocol.designs.threshold_near import Sizes
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
 from blindmatch_protocol.designs.token_psi.tokens import (
@@ -107,11 +108,12 @@ class Revealed(Struct, frozen=True):
         return dict(zip(names, counts, strict=True))
 
 
-def revealed(sent: Fingerprints, listed: Rows, tokening: Tokening | Sizes) -> Revealed:
+def revealed(sent: Fingerprints, listed: Rows, tokening: Tokening | Sizes | Slotting) -> Revealed:
     """What `sent` pictures open in a list, uint8 (n, 32), beyond the distance.
 
     No token is taken for lost, which errs on the side of too many. Families are left out: an entry counts
-    if itself agrees.
+    if itself agrees. Of hidden slots every entry counts whose tokens agree, although the one question opens
+    only what lies in one slot.
     """
     t = tokening
     own = entry_tokens(listed, t.k, t.bands, t.order)
