@@ -113,23 +113,22 @@ const flaggedDots = (c) => {
 innocent picture</li></ul>`;
 };
 
-// ---- its title: whether the test reaches the rate that decides
+// ---- its title: whether the test reaches the rate that decides, by every way in which it was counted
 const flaggedTitle = (c) => {
-  const find = (kind) => c.view.rates.find((rate) => rate.kind === kind && hasValue(evidenceOf(c, rate.evidence)));
-  const even = find("break-even");
-  const excluded = find("excluded");
+  const known = c.view.rates.filter((rate) => hasValue(evidenceOf(c, rate.evidence)));
+  const even = known.find((rate) => rate.kind === "break-even");
+  const excluded = known.filter((rate) => rate.kind === "excluded");
   if (!even) return "How often innocent pictures are flagged";
   const evenWords = figure(c, even.evidence, oneInWords);
-  if (!excluded)
+  if (!excluded.length)
     return h`Half of all matches are wrong if ${evenWords} pictures is flagged wrongly; how many are was not
 measured`;
-  const ends = figure(c, excluded.evidence, rateWords);
-  if (evidenceOf(c, even.evidence).value < evidenceOf(c, excluded.evidence).value) {
-    return h`Half of all matches are wrong if ${evenWords} pictures is flagged wrongly; this test excludes only
-rates above ${ends}`;
-  }
-  return h`Half of all matches are wrong if ${evenWords} pictures is flagged wrongly, and this test excludes
-rates above ${ends}`;
+  const ends = excluded.map((rate, at) => h`${at ? " or above " : ""}${figure(c, rate.evidence, rateWords)}`);
+  const dependence = excluded.length > 1 ? ", depending on how far sources of pictures differ" : "";
+  const evenRate = evidenceOf(c, even.evidence).value;
+  const reaches = excluded.every((rate) => evidenceOf(c, rate.evidence).value <= evenRate);
+  return h`Half of all matches are wrong if ${evenWords} pictures is flagged wrongly; this test
+excludes${reaches ? "" : " only"} rates above ${ends}${dependence}`;
 };
 
 const unplacedWords = (c, rate) => {

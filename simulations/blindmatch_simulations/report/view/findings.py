@@ -139,9 +139,10 @@ def _say_of_hundred(
     if near_key is None or equal_key is None or reads_key is None:
         return
     yield ledger.sentence(
-        "Of 100 known files sent, near copies come to {near} found and exact copies to {equal}, where a "
-        "provider that reads all messages finds {reads}. These are calculated from assumed shares, of which "
-        "two alone move the first from {near_moved} and the last from {reads_moved}.",
+        "Of 100 known files sent, private matching of near copies finds {near} and of exact copies {equal}; "
+        "a provider that reads all messages and matches near copies finds {reads}. These three numbers are "
+        "calculated from assumed shares, of which two alone can move {near} to anything from {near_moved}, "
+        "and {reads} to anything from {reads_moved}.",
         {
             "near": (near_key, words.value),
             "equal": (equal_key, words.value),
@@ -265,9 +266,10 @@ def _say_leaflet(
         )
         shown[name] = (ledger.add(f"findings/leaflet/{name}", evidence), words.value)
     yield ledger.sentence(
-        "A harmless leaflet was put on the list in {tried} designs. In {found} of them the devices that sent "
-        "it were found out like those that send a listed picture; of the {private} private ones among them, "
-        "in {private_found}. In {untried} other designs with a list it was not tried.",
+        "A harmless leaflet was put on the list of {tried} designs, {private} of them private. Devices that "
+        "sent it were then found out, like those that send a listed picture, in {found} of the {tried} "
+        "designs and in {private_found} of the {private} private ones. In {untried} other designs with a "
+        "list this was not tried.",
         shown,
     )
 
