@@ -23,7 +23,8 @@ from typing import Any
 import msgspec
 from blindmatch_simulations.evaluation.attacks.followed import record
 from blindmatch_simulations.report.follow import Followed, followed
-from blindmatch_simulations.report.page import BROWSERS, follow_page
+from blindmatch_simulations.report.page import follow_page
+from blindmatch_simulations.report.printing import BROWSERS
 from blindmatch_simulations.testbed.scenario.recording import read_recording
 from msgspec.structs import replace
 

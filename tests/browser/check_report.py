@@ -37,7 +37,8 @@ from pathlib import Path
 from typing import Any
 
 from blindmatch_simulations.evaluation.assess.results import Results
-from blindmatch_simulations.report.page import BROWSERS, report
+from blindmatch_simulations.report.page import report
+from blindmatch_simulations.report.printing import BROWSERS
 from msgspec import Struct
 from msgspec.json import decode, encode
 

@@ -7,7 +7,8 @@ page's script, on something that is wider than its place, and where the page doe
 say: wide, narrow (390 pixels) and at 200 % zoom, light and dark. The page is driven as it was written, with
 its Content-Security-Policy: figures open their evidence, designs open their cards, sliders move what depends
 on them, the address keeps what was chosen, tabs follow the keyboard, and a view is saved as a picture. A page
-whose every text holds markup is opened with that policy and without it, and nothing of it runs.
+whose every text holds markup is opened with that policy and without it, and nothing of it runs. The decision
+sheet is looked at in the same way, opens its evidence, and prints on two pages.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from typing import Any
 
 import msgspec
 from blindmatch_simulations.evaluation.assess.results import check_folder
-from blindmatch_simulations.report.page import BROWSERS
-from blindmatch_simulations.report.page_of_view import draw_view
+from blindmatch_simulations.report.page_of_view import draw_sheet, draw_view
+from blindmatch_simulations.report.printing import BROWSERS
 from blindmatch_simulations.report.view.schema import View
 from blindmatch_simulations.report.view.whole import view_of
 
@@ -52,6 +53,8 @@ VIEWS: dict[str, tuple[int, bool, int]] = {
     "200 % zoom": (640, False, 2),
 }
 """CSS pixels of width, whether it is dark, device pixels for each."""
+SHEET_PAGES = 2
+"""On which the sheet of the sample prints."""
 
 
 def main() -> int:
@@ -75,11 +78,21 @@ def main() -> int:
         told = looked_at(browser, OWN_POLICY.sub("", page), width, flags, {"axe": axe})
         faults += said(name, told)
     faults += said("as it was written", looked_at(browser, page, 1280, [], {"drive": True}))
-    hostile = draw_view(msgspec.convert(marked(msgspec.json.decode(msgspec.json.encode(view))), View), tried)
+    hostile_view = msgspec.convert(marked(msgspec.json.decode(msgspec.json.encode(view))), View)
+    hostile = draw_view(hostile_view, tried)
     faults += said("marked", looked_at(browser, hostile, 1280, [], {"marked": True}))
     bare = OWN_POLICY.sub("", hostile)
     faults += said("marked, no policy", looked_at(browser, bare, 1280, [], {"marked": True}))
-    faults += printed(browser, page)
+    faults += printed(browser, "page", page)
+    sheet = draw_sheet(view)
+    faults += printed(browser, "sheet", sheet, SHEET_PAGES)
+    for name, (width, is_dark, scale) in VIEWS.items():
+        flags = [*([DARK] if is_dark else []), f"--force-device-scale-factor={scale}"]
+        told = looked_at(browser, OWN_POLICY.sub("", sheet), width, flags, {"axe": axe})
+        faults += said(f"sheet, {name}", told)
+    faults += said("sheet, as it was written", looked_at(browser, sheet, 1280, [], {"sheet": True}))
+    marked_sheet = draw_sheet(hostile_view)
+    faults += said("sheet, marked", looked_at(browser, marked_sheet, 1280, [], {"marked": True}))
     return 1 if faults else 0
 
 
@@ -113,16 +126,16 @@ def said(name: str, told: dict[str, Any] | None) -> int:
     return 1 if told["faults"] else 0
 
 
-def printed(browser: str, page: str) -> int:
-    """Print the page; 1 if there is no paper."""
+def printed(browser: str, name: str, page: str, wanted: int | None = None) -> int:
+    """Print the page; 1 if there is no paper, or if it has another number of pages than is wanted."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "page.html").write_text(page, "utf-8")
         paper = folder / "page.pdf"
         ran(browser, folder, [f"--print-to-pdf={paper}", (folder / "page.html").as_uri()])
         pages = len(re.findall(rb"/Type */Page\b", paper.read_bytes())) if paper.exists() else 0
-    print(f"print: {pages} pages")  # noqa: T201
-    return 0 if pages else 1
+    print(f"print of the {name}: {pages} pages, wanted {wanted or 'any'}")  # noqa: T201
+    return 0 if pages and wanted in {None, pages} else 1
 
 
 def ran(browser: str, folder: Path, arguments: list[str]) -> str:

@@ -18,7 +18,7 @@ from blindmatch_simulations.evaluation.population.threshold import Contrast
 from blindmatch_simulations.evaluation.studies.evidence import committed as committed_rows
 from blindmatch_simulations.evaluation.studies.false_matches import FALSE
 from blindmatch_simulations.measure.results import Figure
-from blindmatch_simulations.report import page
+from blindmatch_simulations.report import printing
 from blindmatch_simulations.report.yearly import inputs
 from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
 from defusedxml.ElementTree import fromstring
@@ -467,12 +467,13 @@ def test_the_sheet_is_printed_where_a_browser_is(
     assert run(["report", str(folder), "--sheet"]) == (0 if there else 6)
     assert (folder / "sheet.pdf").exists() == there
     if there:
-        assert "report.html#sheet" in (folder / "sheet.pdf").read_text()
+        assert (folder / "sheet.html").resolve().as_uri() in (folder / "sheet.pdf").read_text()
     else:
         assert "no Chromium to print with" in capsys.readouterr().err
+    assert '<body class="sheet">' in (folder / "sheet.html").read_text(), "it is there to be printed by hand"
 
 
 def test_a_browser_that_prints_nothing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: "/bin/false")
-    with pytest.raises(page.ReportError, match="printed nothing: exit code 1"):
-        page.print_sheet(results_folder(tmp_path))
+    with pytest.raises(printing.ReportError, match="printed nothing: exit code 1"):
+        printing.print_page(tmp_path / "sheet.html")

@@ -9,18 +9,19 @@ from collections.abc import Iterator
 from copy import deepcopy
 from hashlib import sha256
 from typing import Any
-from xml.etree.ElementTree import Element
 
 import msgspec
 import pytest
 from blindmatch_simulations.report.page_of_view import MODULES, asset, draw_view
 from blindmatch_simulations.report.view.schema import View
 from support.drawn_view import (
+    REASONS,
     drawn_view,
     hundred_of,
+    marked_tags,
     plain_view,
     sample_view,
-    text_nodes,
+    unevidenced,
     words_of,
 )
 from support.marked_view import KEYED, MARK, STRUCTURE, marked
@@ -29,23 +30,6 @@ SECTIONS = (
     "findings", "designs", "compare", "hundred", "edits", "flagged", "costs", "abuse", "openings", "reported",
     "unmeasured", "law",
 )  # fmt: skip
-FREE = re.compile(r"\b[0-3][a-d]\b|\b[Oo]f 100\b")
-"""Words with digits that are no figures, as in the sentences of the view model."""
-REASONS = {
-    "scale": "a power of ten on an axis",
-    "chosen": "what the reader moved a slider to, and what follows from it",
-    "count": "how many things stand on this page",
-    "option": "the name of an option",
-    "design": "the name of a design in the program, or its version",
-    "edit": "the setting of an edit",
-    "way": "the setting of a way of matching",
-    "mix": "an assumed share of the mix, which the view model has without evidence",
-    "picture": "the name of a picture",
-    "run": "date and digest of a run",
-    "law": "numbers and dates of laws",
-    "words": "words of the view model that have no field of their own for a number",
-}
-"""Why digits stand on the page without evidence."""
 
 
 def tried_of(view: dict[str, Any], answer: str = "found") -> dict[str, Any]:
@@ -94,20 +78,6 @@ def test_every_design_stands_once_in_the_table_by_level_and_in_the_order_of_the_
 
 
 # ---- numbers
-
-
-def unevidenced(root: Element, keys: set[str]) -> Iterator[str]:
-    """Yield digits that open no evidence and have none of the named reasons."""
-    for words, inside in text_nodes(root):
-        if not re.search(r"\d", FREE.sub("", words)):
-            continue
-        marks = [one.get("data-evidence") for one in inside if one.get("data-evidence")]
-        if any(one in keys for one in marks):
-            continue
-        reasons = {one.get("data-digits") for one in inside}
-        if reasons & REASONS.keys():
-            continue
-        yield words
 
 
 @pytest.mark.parametrize("with_tried", [False, True], ids=["not tried", "tried"])
@@ -399,14 +369,6 @@ def test_a_design_that_could_not_be_asked_says_why() -> None:
 # ---- strangers' text
 
 
-def markup_of_marks(root: Element) -> list[str]:
-    return [
-        one.tag
-        for one in root.iter()
-        if one.tag == "script" or one.get("src") == "x" or any(name.startswith("on") for name in one.attrib)
-    ]
-
-
 @pytest.mark.parametrize("whole", [False, True], ids=["texts", "all texts and names"])
 def test_markup_in_any_text_of_the_view_is_escaped(whole: bool) -> None:
     view = plain_view()
@@ -425,7 +387,7 @@ def test_markup_in_any_text_of_the_view_is_escaped(whole: bool) -> None:
     }
     for tried_too in (None, told):
         drawn = drawn_view(made, tried_too, open=f"token-psi{MARK}")
-        assert markup_of_marks(drawn.tree()) == []
+        assert marked_tags(drawn.tree()) == []
         text = drawn.whole()
         assert "<img src=x" not in text and "<script" not in text
         assert text.count("&#60;img src=x") > 1000, "the marks are drawn"
@@ -520,7 +482,7 @@ def test_one_module_alone_knows_a_document_and_each_says_what_goes_in_and_out() 
 
 
 def test_components_are_small_and_have_no_long_line() -> None:
-    for name in [*(f"{one}.js" for one in MODULES), "page.css", "shell.html"]:
+    for name in [*(f"{one}.js" for one in MODULES), "page.css", "sheet.css", "shell.html"]:
         lines = asset(name).splitlines()
         assert max(map(len, lines)) <= 120, (name, max(lines, key=len))
         assert len(lines) <= (300 if name.endswith(".js") else 1500), name

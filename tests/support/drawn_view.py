@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,23 @@ from py_mini_racer import MiniRacer
 from support.drawn import engine
 
 SAMPLE = Path(__file__).parents[2] / "docs" / "sample"
+FREE = re.compile(r"\b[0-3][a-d]\b|\b[Oo]f 100\b")
+"""Words with digits that are no figures, as in the sentences of the view model."""
+REASONS = {
+    "scale": "a power of ten on an axis",
+    "chosen": "what the reader moved a slider to, and what follows from it",
+    "count": "how many things stand on this page",
+    "option": "the name of an option",
+    "design": "the name of a design in the program, or its version",
+    "edit": "the setting of an edit",
+    "way": "the setting of a way of matching",
+    "mix": "an assumed share of the mix, which the view model has without evidence",
+    "picture": "the name of a picture",
+    "run": "date and digest of a run",
+    "law": "numbers and dates of laws",
+    "words": "words of the view model that have no field of their own for a number",
+}
+"""Why digits stand on the page without evidence."""
 _CALL = """
 const drawnText = (asked) => {
   const {view, tried, state} = JSON.parse(asked);
@@ -26,7 +44,7 @@ const drawnText = (asked) => {
   Object.assign(c.state, state);
   const text = (markup) => textOf(h`${markup}`);
   return JSON.stringify({
-    main: text(drawnMain(c)), nav: text(drawnNav(c)), foot: text(drawnFoot(c)),
+    main: text(drawnMain(c)), sheet: text(drawnSheet(c)), nav: text(drawnNav(c)), foot: text(drawnFoot(c)),
     cards: Object.fromEntries(Object.keys(view.evidence).map((key) => [key, text(evidenceCard(c, key))])),
     live: Object.fromEntries(Object.keys(LIVE).map((id) => [id, text(LIVE[id](c))])),
   });
@@ -40,11 +58,12 @@ const hundredText = (asked) => {
 
 
 class Drawn:
-    """The page's parts as text; `cards` are what evidence opens, `live` what is drawn again."""
+    """The page's parts and the sheet as text; `cards` are what evidence opens, `live` what is drawn again."""
 
     def __init__(self, asked: str) -> None:
         made = json.loads(_engine().call("drawnText", asked))
         self.main: str = made["main"]
+        self.sheet: str = made["sheet"]
         self.nav: str = made["nav"]
         self.foot: str = made["foot"]
         self.cards: dict[str, str] = made["cards"]
@@ -81,6 +100,29 @@ def text_nodes(
         yield from text_nodes(child, inside)
         if child.tail:
             yield child.tail, inside
+
+
+def unevidenced(root: Element, keys: set[str]) -> Iterator[str]:
+    """Yield digits that open no evidence and have none of the named reasons."""
+    for words, inside in text_nodes(root):
+        if not re.search(r"\d", FREE.sub("", words)):
+            continue
+        marks = [one.get("data-evidence") for one in inside if one.get("data-evidence")]
+        if any(one in keys for one in marks):
+            continue
+        reasons = {one.get("data-digits") for one in inside}
+        if reasons & REASONS.keys():
+            continue
+        yield words
+
+
+def marked_tags(root: Element) -> list[str]:
+    """The tags that markup of `MARK` would make."""
+    return [
+        one.tag
+        for one in root.iter()
+        if one.tag == "script" or one.get("src") == "x" or any(name.startswith("on") for name in one.attrib)
+    ]
 
 
 @cache

@@ -63,7 +63,14 @@ from blindmatch_simulations.measure.cluster import completed, room
 from blindmatch_simulations.measure.output_file import write_file
 from blindmatch_simulations.measure.phases import silent
 from blindmatch_simulations.measure.results import Figure, short
-from blindmatch_simulations.report import draw_briefing, draw_findings, draw_report, print_sheet, view_of
+from blindmatch_simulations.report import (
+    draw_briefing,
+    draw_findings,
+    draw_report,
+    print_page,
+    view_of,
+    write_sheet,
+)
 from blindmatch_simulations.report.page import failed
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs, is_path, not_installed
 from blindmatch_simulations.testbed.inprocess.plugin_bounds import bounded_plugins
@@ -419,7 +426,8 @@ COLUMNS_AT_ONCE: Final = 3
 def run_report(
     folders: Annotated[list[Path], typer.Argument(help="Results folders of blindmatch assess.")],
     sheet: Annotated[
-        bool, typer.Option("--sheet", help="Also print the decision sheet, two A4 pages, as sheet.pdf.")
+        bool,
+        typer.Option("--sheet", help="Also draw a decision sheet, sheet.html, and print it as sheet.pdf."),
     ] = False,
     briefing: Annotated[
         bool, typer.Option("--briefing", help="Also draw eight captioned figures, as SVG and PNG.")
@@ -428,10 +436,10 @@ def run_report(
 ) -> None:
     """Draw findings.html and report.html of a results folder again; it is checked first.
 
-    findings.html is the page to begin with; report.html has the decision sheet and all tables. An
-    attacks.json in the folder (blindmatch attack run --json) is drawn with them. Of several folders,
-    compare.html in the first shows each figure that differs over runs and versions. The decision sheet is the
-    first view of report.html; --sheet prints it with Chromium. --briefing needs the extra `report`.
+    findings.html is the page to begin with; report.html has all tables. An attacks.json in the folder
+    (blindmatch attack run --json) is drawn with them. Of several folders, compare.html in the first shows
+    each figure that differs over runs and versions. --sheet draws the findings and all designs for two A4
+    pages, as sheet.html, and prints them with Chromium. --briefing needs the extra `report`.
 
     --json writes the view model of the first folder: findings, a card for each design, charts and tables as
     data, each number with its evidence (schema: report/view/view-v1.schema.json of the package).
@@ -444,7 +452,8 @@ def run_report(
     if others:
         paths.append(draw_report(folder, results, *others))
     if sheet:
-        paths.append(print_sheet(folder))
+        page = write_sheet(folder, results)
+        paths += [page, print_page(page)]
     if briefing:
         paths.append(draw_briefing(folder, results))
     if json is not None:

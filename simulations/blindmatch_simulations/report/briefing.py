@@ -17,7 +17,8 @@ from blindmatch_simulations.data import committed
 from blindmatch_simulations.evaluation.assess.judging import told
 from blindmatch_simulations.evaluation.assess.results import Measured, Results
 from blindmatch_simulations.measure.results import Figure
-from blindmatch_simulations.report.page import ReportError, measured
+from blindmatch_simulations.report.page import measured
+from blindmatch_simulations.report.printing import ReportError
 
 BRIEFING: Final = "briefing"
 SEES: Final = ("picture", "sealed picture", "hash", "none of these")

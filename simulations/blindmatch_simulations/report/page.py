@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -15,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Severity
 from blindmatch_server.centre.notices import statute
 from msgspec.structs import asdict, replace
@@ -34,6 +29,7 @@ from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.results import Figure, Row
 from blindmatch_simulations.report.device import device_requests
 from blindmatch_simulations.report.markup import mark, number, policy, text, thumbnail
+from blindmatch_simulations.report.printing import ReportError
 from blindmatch_simulations.report.view.whole import attacks_in
 from blindmatch_simulations.report.yearly import Input, inputs, year_behaviours, year_inputs
 from blindmatch_simulations.testbed.pictures.crops import EDITS, encoded
@@ -116,19 +112,7 @@ def failed(results: Results) -> list[Row]:
     return [one for one in results.rows if not isinstance(one, Measured | Studied)]
 
 
-class ReportError(BlindmatchError):
-    """The report cannot be printed."""
-
-
 MOST_FOLLOWED: Final = 3_000_000
-BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
-PRINTING: Final = (
-    "--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync",
-    "--disable-component-update", "--no-pdf-header-footer", "--virtual-time-budget=60000",
-)  # fmt: skip
-FOR_ROOT: Final = ("--no-sandbox",) if getattr(os, "geteuid", lambda: 1)() == 0 else ()
-"""Chromium does not start for root with its sandbox; it opens our own page alone."""
-PRINT_SECONDS: Final = 120
 REPORT: Final = "report.html"
 COMPARISON: Final = "compare.html"
 LISTS: Final = ("iwf_list", "iwf_list_2024", "ncmec_list")
@@ -152,33 +136,6 @@ def draw_report(folder: Path, *runs: Results) -> Path:
     page = folder / (COMPARISON if len(runs) > 1 else REPORT)
     write_whole(page, report(folder, runs).encode())
     return page
-
-
-def print_sheet(folder: Path) -> Path:
-    """Print the decision sheet of a drawn report as ``sheet.pdf``; its path; `ReportError` if there is no
-    browser, or it fails."""
-    if (browser := next(filter(None, map(shutil.which, BROWSERS)), None)) is None:
-        raise ReportError(f"no Chromium to print with: install it, or print {folder / REPORT}#sheet by hand")
-    paper = folder / "sheet.pdf"
-    page = f"{(folder / REPORT).resolve().as_uri()}#sheet"
-    with tempfile.TemporaryDirectory() as profile:
-        made = Path(profile) / paper.name
-        command = [
-            browser,
-            *PRINTING,
-            *FOR_ROOT,
-            f"--user-data-dir={profile}",
-            f"--print-to-pdf={made}",
-            page,
-        ]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=PRINT_SECONDS, check=False)
-        except subprocess.TimeoutExpired:
-            raise ReportError(f"{browser} did not print within {PRINT_SECONDS} seconds") from None
-        if not made.exists():
-            raise ReportError(f"{browser} printed nothing: exit code {done.returncode}")
-        write_whole(paper, made.read_bytes())
-    return paper
 
 
 def report(folder: Path, runs: Sequence[Results]) -> str:

@@ -1,4 +1,5 @@
-"""One HTML file that draws a view model; it needs nothing else, and no network.
+"""One HTML file that draws a view model, as the findings page or as the decision sheet; it needs nothing
+else, and no network.
 
 In:   a `View`, and what "try one" shows, if it was made.
 Out:  the file's text. Its script and styles are the modules in `components/`, which draw text from data; the
@@ -28,13 +29,15 @@ from blindmatch_simulations.report.view.whole import view_of
 
 MODULES: Final = (
     "markup", "words", "evidence", "frame", "bars", "tiles", "findings", "trying", "cards", "glance", "year",
-    "hundred", "edits", "logchart", "flagged", "costs", "abuse", "reported", "unknown", "page", "browser",
+    "hundred", "edits", "logchart", "flagged", "costs", "abuse", "reported", "unknown", "sheet", "page",
+    "browser",
 )  # fmt: skip
 """In this order; the last one touches the document."""
 TITLE: Final = "can known abuse pictures be found in encrypted chats?"
 _PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
 
 FINDINGS: Final = "findings.html"
+SHEET: Final = "sheet.html"
 
 
 def draw_findings(folder: Path, results: Results) -> Path:
@@ -53,6 +56,13 @@ def draw_findings(folder: Path, results: Results) -> Path:
     return page
 
 
+def write_sheet(folder: Path, results: Results) -> Path:
+    """Write ``sheet.html`` of a run beside its results; its path."""
+    page = folder / SHEET
+    write_whole(page, draw_sheet(view_of(folder, results)).encode())
+    return page
+
+
 def draw_view(view: View, tried: object | None = None) -> str:
     """Return the page of a view model.
 
@@ -60,11 +70,22 @@ def draw_view(view: View, tried: object | None = None) -> str:
         view: of one run.
         tried: pictures, edits and answers by design, as ``try.json`` has them; None if they were not made.
     """
-    style = asset("page.css")
+    return _drawn(view, tried, kind="findings", title=TITLE, style=asset("page.css"))
+
+
+def draw_sheet(view: View) -> str:
+    """Return the decision sheet of a view model: its findings and all its designs, laid out for paper."""
+    style = asset("page.css") + asset("sheet.css")
+    return _drawn(view, None, kind="sheet", title=f"decision sheet: {TITLE}", style=style)
+
+
+def _drawn(view: View, tried: object | None, *, kind: str, title: str, style: str) -> str:
+    """Return a file of a kind, which its script draws by."""
     script = script_of()
     parts = {
         "policy": policy([style], script),
-        "title": text(TITLE),
+        "title": text(title),
+        "kind": kind,
         "style": style,
         "script": script,
         "view": embedded(view),

@@ -168,9 +168,13 @@ const start = () => {
   };
 
   read();
-  put(by("main"), drawnMain(c));
-  put(by("nav"), drawnNav(c));
-  put(by("foot"), drawnFoot(c));
+  // the same script draws the findings page and the sheet
+  const isSheet = document.body.classList.contains("sheet");
+  put(by("main"), isSheet ? drawnSheet(c) : drawnMain(c));
+  if (!isSheet) {
+    put(by("nav"), drawnNav(c));
+    put(by("foot"), drawnFoot(c));
+  }
   document.querySelectorAll("input[type=range]").forEach(nameSlider);
   showTab();
   followPlace();

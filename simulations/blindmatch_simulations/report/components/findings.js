@@ -32,15 +32,18 @@ const EXAMPLES = [
 ];
 const ABSENT = ["not measured", "not run", "failed", "does not apply"];
 
-const readingHelp =
-  () => h`<div class="key"><p>Every underlined figure opens what it stands on, and its line says how it is
-known: ${joined(EXAMPLES.map(([word, kind]) => h`<span class="${kind}">${word}</span>`))}.</p>
-<p>Where there is no figure, the page says why: ${joined(
+const absentWords = () =>
+  h`Where there is no figure, the page says why: ${joined(
     ABSENT.map(
       (state) => h`<span>${stateMark(state)} ${EVIDENCE_STATES[state].toLowerCase().replace(/\.$/, "")}</span>`,
     ),
     " \u00b7 ",
-  )}. None of these means zero, which is written as ${named("count", "0")}.</p></div>`;
+  )}. None of these means zero, which is written as ${named("count", "0")}.`;
+
+const readingHelp =
+  () => h`<div class="key"><p>Every underlined figure opens what it stands on, and its line says how it is
+known: ${joined(EXAMPLES.map(([word, kind]) => h`<span class="${kind}">${word}</span>`))}.</p>
+<p>${absentWords()}</p></div>`;
 
 const findingsSection = (c) => h`<section class="view first" id="findings" aria-labelledby="question">
 <h1 id="question">${QUESTION}</h1>

@@ -20,6 +20,15 @@ ${heading}${note ? h`<p class="note">${note}</p>` : ""}${body}${behind}
 const runWords = (c) =>
   c.view.runs.map((run) => named("run", `Run of ${run.made_at.slice(0, 10)}, digest ${run.digest.slice(0, 16)}.`));
 
+// All that tells a run from others, each on its own line.
+const runInFull = (c) =>
+  c.view.runs.map(
+    (run) =>
+      h`<p data-digits="run">Run of ${run.made_at}, made by <code>${run.command}</code> with the workload
+${run.workload} on ${run.machine}.
+Digest <code>${run.digest}</code>.</p>`,
+  );
+
 // A part that is drawn again while the reader moves something; `draws` is its function of the context.
 const live = (c, id, draws) => h`<div id="${id}" class="live">${draws(c)}</div>`;
 // The same, read aloud when it changes.

@@ -71,9 +71,4 @@ const drawnNav = (c) =>
     ([id, words]) => h`<li><a href="#${id}" data-place="${id}">${words}</a></li>`,
   )}</ul>`;
 const drawnFoot = (c) =>
-  h`${c.view.runs.map(
-    (run) =>
-      h`<p data-digits="run">Run of ${run.made_at}, made by <code>${run.command}</code> with the workload
-${run.workload} on ${run.machine}.
-Digest <code>${run.digest}</code>.</p>`,
-  )}<p>The same figures stand in results.json. This file needs no network, and sends nothing.</p>`;
+  h`${runInFull(c)}<p>The same figures stand in results.json. This file needs no network, and sends nothing.</p>`;
