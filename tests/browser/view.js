@@ -172,7 +172,7 @@ const markedPage = async () => {
   const found = all("img[src=x], [onerror], main script").length;
   told(inside().tainted === undefined && !found, `text became markup: ${found} elements`);
   const marks = inside().document.body.textContent.split("<img src=x").length;
-  told(marks > 300, `only ${marks} marks are shown`);
+  told(marks > asked.marked, `only ${marks} marks are shown`);
   return `${marks} marks shown`;
 };
 

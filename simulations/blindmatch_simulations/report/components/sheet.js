@@ -50,11 +50,11 @@ const sheetServers = (c, card) => {
 // Each column: its head, the class of its cells, and what stands in the row of a design.
 const SHEET_COLUMNS = [
   ["Provider, other servers, centre get", "", (c, card) => sheetHolds(card)],
-  ["Found of 100", "", sheetFound],
+  ["Found, of 100 known files", "", sheetFound],
   ["Phone, each picture", "", (c, card) => costCell(c, card, "phone")],
   ["Data, sent and received", "", sheetData],
   ["Server cores, EU", "", sheetServers],
-  ["Worst misuse known", "misuse", (c, card) => misuseCell(card)],
+  ["Worst misuse known, and who would notice", "misuse", (c, card) => misuseCell(card)],
   ["One list for all", "", (c, card) => told(shortOneList(card))],
 ];
 
