@@ -486,3 +486,32 @@ def test_components_are_small_and_have_no_long_line() -> None:
         lines = asset(name).splitlines()
         assert max(map(len, lines)) <= 120, (name, max(lines, key=len))
         assert len(lines) <= (300 if name.endswith(".js") else 1500), name
+
+
+# ---- what crashed, and what is assumed, is drawn as such
+
+
+def test_attacks_that_crashed_are_named_and_tell_nothing_of_designs() -> None:
+    view = plain_view()
+    view["attacks_failed"] = ["a leaflet on the list, on oprf-psi"]
+    drawn = drawn_view(view)
+    assert "a leaflet on the list, on oprf-psi" in drawn.words("abuse")
+    assert "tell nothing of the designs" in drawn.words("abuse")
+    assert "tell nothing of the designs" not in drawn_view(plain_view()).words("abuse")
+
+
+def test_where_every_attack_crashed_the_title_does_not_say_that_none_was_played() -> None:
+    view = plain_view()
+    view["attacks_failed"] = ["a leaflet on the list, on oprf-psi"]
+    view["abusers"] = []
+    assert drawn_view(view).words("abuse-title") == "Of the attacks that were played, none came to its end"
+
+
+def test_shares_of_the_mix_are_assumed_figures_that_open_their_evidence_and_sum_to_one() -> None:
+    view = plain_view()
+    shares = [view["evidence"][edit["mix"]] for edit in view["edits"]]
+    assert {share["state"] for share in shares} == {"assumed"}
+    assert sum(share["value"] for share in shares) == pytest.approx(1)
+    unnamed = [share for share in shares if not share["value"]]
+    assert unnamed and all("does not name" in share["why"] for share in unnamed)
+    assert all(f'data-evidence="{edit["mix"]}"' in drawn_view(view).main for edit in view["edits"][:2])

@@ -79,7 +79,7 @@ def keys_of(view: View) -> Iterator[str]:
             yield from (part.evidence for part in sentence if isinstance(part, Shown))
     for one in view.designs:
         yield from (*one.fates.values(), *one.cost.values())
-    yield from (key for edit in view.edits for key in edit.found.values())
+    yield from (key for edit in view.edits for key in (edit.mix, *edit.found.values()))
     yield from (rate.evidence for rate in view.rates)
     yield from (key for opening in view.openings for key in opening.by_phones.values())
 

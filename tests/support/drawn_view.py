@@ -30,7 +30,6 @@ REASONS = {
     "design": "the name of a design in the program, or its version",
     "edit": "the setting of an edit",
     "way": "the setting of a way of matching",
-    "mix": "an assumed share of the mix, which the view model has without evidence",
     "picture": "the name of a picture",
     "run": "date and digest of a run",
     "law": "numbers and dates of laws",

@@ -77,6 +77,8 @@ remains</dt><dd>${told(remains)}</dd></dl></div>`;
 const abuseTitle = (c) => {
   const able = c.view.abusers.filter((one) => one.exposed.some(isUnnoticed)).map((one) => partyWords(one.actor));
   const any = c.view.abusers.some((one) => one.exposed.length);
+  if (!c.view.abusers.length && c.view.attacks_failed.length)
+    return "Of the attacks that were played, none came to its end";
   if (!c.view.abusers.length) return "Attacks were not played in this run";
   if (!any) return "No attack that was played exposed more than encryption alone allows";
   if (!able.length) return "Of every attack that succeeded, somebody could notice";
@@ -103,6 +105,13 @@ const abuseTable = (c) =>
     ),
   );
 
+// ---- attacks that crashed: where they did, nothing is known
+const crashedWords = (c) =>
+  c.view.attacks_failed.length
+    ? h`<p class="absent">${stateMark("failed")} These attacks crashed, so that they tell nothing of the designs
+that they were played on: ${told(c.view.attacks_failed.join("; "))}.</p>`
+    : "";
+
 const abuseSection = (c) => {
   const examples = playedExamples(c);
   const legend = h`<ul class="legend"><li><i class="sign unseen"></i>nobody would notice</li>
@@ -125,8 +134,9 @@ attacks were played was a choice: they are examples, not a rate, and where nothi
 What encryption alone
 allows is left out. Actors stand in the order of how many kinds of things their attacks exposed.`,
     body: c.view.abusers.length
-      ? h`${legend}<div class="abusers">${c.view.abusers.map((one) => abuserRow(c, one))}</div>${stories}`
-      : none,
+      ? h`${legend}<div class="abusers">${c.view.abusers.map((one) => abuserRow(c, one))}</div>
+${crashedWords(c)}${stories}`
+      : h`${c.view.attacks_failed.length ? "" : none}${crashedWords(c)}`,
     table: c.view.abusers.length ? abuseTable(c) : "",
     source: "attacks that were played against this program.",
   });

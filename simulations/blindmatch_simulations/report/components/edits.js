@@ -52,7 +52,7 @@ const editsTable = (c) => {
     ["Edit", "Share of the assumed mix", ...ways.map((way) => named("way", way))],
     c.view.edits.map((edit) => [
       named("edit", edit.note),
-      edit.mix ? named("mix", percentWords(edit.mix)) : "not in the mix",
+      figure(c, edit.mix, percentWords),
       ...ways.map((way) => {
         const key = wayKey(edit, way);
         return key

@@ -88,4 +88,12 @@ def _edit(name: str, note: str, rows: list[Row], inputs: Inputs, ledger: Ledger)
         source = f"{FILE}: rows, {EDIT}, {name}, {matching}"
         key = f"edit/{name}/{matching}"
         found[matching] = ledger.add_figure(key, title, figure, source, level_of(figure, "row"))
-    return Edit(name, note, inputs.edits.mix.get(name, 0.0), found)
+    share = Evidence(
+        title=f"Share of the assumed mix of edits: {note}",
+        state=State.ASSUMED,
+        value=inputs.edits.mix.get(name, 0.0),
+        unit="of known pictures sent",
+        why="" if name in inputs.edits.mix else "the mix does not name this edit",
+        source=(f"population.toml: edits.mix ({inputs.edits.source})",),
+    )
+    return Edit(name, note, ledger.add(f"edit/{name}/mix", share), found)

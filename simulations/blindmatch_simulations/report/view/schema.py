@@ -177,13 +177,13 @@ class Edit(Strict, frozen=True):
     """An edit of a listed picture, and how many copies are found after it.
 
     Attributes:
-        mix: its share in the assumed mix.
+        mix: key of evidence: its share in the assumed mix.
         found: keys of evidence, by way of matching.
     """
 
     name: str
     note: str
-    mix: float
+    mix: str
     found: dict[str, str]
 
 
