@@ -515,3 +515,8 @@ def test_shares_of_the_mix_are_assumed_figures_that_open_their_evidence_and_sum_
     unnamed = [share for share in shares if not share["value"]]
     assert unnamed and all("does not name" in share["why"] for share in unnamed)
     assert all(f'data-evidence="{edit["mix"]}"' in drawn_view(view).main for edit in view["edits"][:2])
+
+
+def test_no_rule_of_the_styles_lays_out_the_whole_page_by_the_name_of_its_kind() -> None:
+    kind = re.search(r'<body class="([^"]+)">', draw_view(msgspec.convert(plain_view(), View)))
+    assert kind and f".{kind[1]}" not in asset("page.css")

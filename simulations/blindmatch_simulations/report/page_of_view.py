@@ -70,7 +70,7 @@ def draw_view(view: View, tried: object | None = None) -> str:
         view: of one run.
         tried: pictures, edits and answers by design, as ``try.json`` has them; None if they were not made.
     """
-    return _drawn(view, tried, kind="findings", title=TITLE, style=asset("page.css"))
+    return _drawn(view, tried, kind="whole-page", title=TITLE, style=asset("page.css"))
 
 
 def draw_sheet(view: View) -> str:
