@@ -242,7 +242,7 @@ def test_what_holds_in_every_design_holds_in_those_without_list_report_or_encryp
     assert "Where there is a list, curator and centre hold it" in words
     assert _rows(made)["none"][5] == "none but every design\u2019s", "a provider with keys of its own"
     assert "succeeded: look-alikes that match" in made.words("after")
-    assert "A forced report is refused, after the centre has seen the picture." in made.words("after")
+    assert "the report is refused, but the centre has seen the picture by then." in made.words("after")
     assert not re.search(r"third_party|party_[ab]", made.words("abuse")), "parties in plain words"
 
 

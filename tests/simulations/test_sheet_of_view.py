@@ -169,7 +169,7 @@ def test_one_design_has_a_sheet() -> None:
     view["designs"] = view["designs"][7:8]
     root = sheet_of(view)
     assert len([*rows_of(root)]) == 1
-    assert "One design, which stands for" in words_of(part_of(root, "findings"))
+    assert "One design stands for" in words_of(part_of(root, "findings"))
 
 
 def test_forty_designs_have_a_sheet_with_a_row_for_each() -> None:

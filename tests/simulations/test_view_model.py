@@ -31,6 +31,7 @@ from blindmatch_simulations.measure.results import Figure, ResultsError, Row, St
 from blindmatch_simulations.report.view import words
 from blindmatch_simulations.report.view.abuse import name_of
 from blindmatch_simulations.report.view.cards import words_of
+from blindmatch_simulations.report.view.findings import _say_of_hundred
 from blindmatch_simulations.report.view.holdings import tiles_of
 from blindmatch_simulations.report.view.ledger import Ledger, SentenceError
 from blindmatch_simulations.report.view.schema import Card, Evidence, Holds, Shown, State, View
@@ -433,3 +434,56 @@ def test_numbers_that_are_nearly_all_or_nothing_are_not_rounded_to_it(
 ) -> None:
     state = State.NOT_MEASURED if value is None else State.MEASURED
     assert write(Evidence(title="a", state=state, value=value)) == shown
+
+
+def test_the_break_even_has_the_ends_of_its_assumptions_and_their_values() -> None:
+    even = sample_view().evidence["flagged/break-even"]
+    assert even.low is not None and even.high is not None
+    # K (1 - v) / V at the ends of K, v and V in population.toml that make it least, and most
+    assert even.low == pytest.approx(6e-4 * 0.3 / (365 * 5))
+    assert even.high == pytest.approx(6e-2 * 0.9 / (365 * 0.2))
+    for value in ("0.00667 (0.0006 to 0.06)", "0.4 (0.1 to 0.7)", "1.6 (0.2 to 5)"):
+        assert value in even.why
+    finding = said(sample_view(), 1)
+    assert "from one in 10.1 million to one in 1\u202f350" in finding
+
+
+def test_a_finding_says_how_many_innocent_pictures_a_year_and_at_which_volume() -> None:
+    finding = said(sample_view(), 1)
+    assert "1.8 million innocent pictures would be flagged in the EU in a year" in finding
+    assert "720 million pictures a day" in finding
+
+
+def test_recall_has_its_interval_and_the_level_that_its_evidence_names() -> None:
+    view = sample_view()
+    finding = said(view, 0)
+    assert "72.6 % (68.1 to 77.3 % for another source)" in finding
+    assert "25.4 % of them (16.2 to 37.7 % for another source)" in finding
+    recall = view.evidence["figure/token-psi/corpus_recall"]
+    assert recall.interval == "98 % interval for another package of 10 photographs or more"
+    assert recall.interval.split(" interval")[0] in recall.why
+
+
+def test_the_difference_from_reading_everything_is_said_to_be_assumed_only_where_it_is() -> None:
+    assert "most is assumed, not measured" in said(sample_view(), 0)
+    results = with_rows(*sample_rows().values())
+    view = view_of(SAMPLE, results)
+    ledger = Ledger()
+    for key, held in view.evidence.items():
+        ledger.add(key, replace(held, value=6.0) if key == "hundred/provider-scan/modified" else held)
+    near, equal, rows = sample_rows()["token-psi"], sample_rows()["oprf-psi"], [*sample_rows().values()]
+    assert len([*_say_of_hundred(near, equal, rows, view.designs, ledger)]) == 1
+
+
+def test_a_leaflet_s_finding_names_its_senders_and_what_private_means() -> None:
+    finding = said(sample_view(), 2)
+    assert "5 devices sent the leaflet in each; all of them were found out" in finding
+    assert "nobody but the device learns picture, hash or outcome until it reports" in finding
+
+
+def test_figures_of_a_whole_year_say_where_the_key_does_not_last() -> None:
+    view = sample_view()
+    for key in ("hundred/token-psi/found", "cost/token-psi/servers"):
+        assert "as if its key answered all year" in view.evidence[key].why.lower()
+    for key in ("hundred/oprf-psi/found", "cost/oprf-psi/servers"):
+        assert "as if its key" not in view.evidence[key].why.lower()

@@ -196,6 +196,7 @@ def _low(hits: int, trials: int, tail: float) -> float:
 
 
 _STATED: Final = re.compile(r"\d+(?:\.\d+)? % interval")
+_FOR_ANOTHER: Final = re.compile(r"(\d+(?:\.\d+)? %) (for another package[^;]*)")
 RANGE: Final = "lowest to highest"
 """Of repeated timings and counted bytes, which have no interval."""
 _REPEATED: Final = ("ms", "s", "us", "bytes", "MiB")
@@ -215,6 +216,8 @@ def level_of(figure: Figure, kind: str = "design") -> str:
         return ""
     if stated := _STATED.search(figure.why):
         return stated[0]
+    if another := _FOR_ANOTHER.search(figure.why):
+        return f"{another[1]} interval {another[2]}"
     if figure.low is None:
         return "95 % bound, one-sided"
     base, _, per = figure.unit.partition("/")

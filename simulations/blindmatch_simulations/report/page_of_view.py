@@ -70,12 +70,12 @@ def draw_view(view: View, tried: object | None = None) -> str:
         view: of one run.
         tried: pictures, edits and answers by design, as ``try.json`` has them; None if they were not made.
     """
-    return _drawn(view, tried, kind="whole-page", title=TITLE, style=asset("page.css"))
+    return _drawn(view, tried, kind="whole-page", title=TITLE, style=page_style())
 
 
 def draw_sheet(view: View) -> str:
     """Return the decision sheet of a view model: its findings and all its designs, laid out for paper."""
-    style = asset("page.css") + asset("sheet.css")
+    style = page_style() + asset("sheet.css")
     return _drawn(view, None, kind="sheet", title=f"decision sheet: {TITLE}", style=style)
 
 
@@ -92,6 +92,11 @@ def _drawn(view: View, tried: object | None, *, kind: str, title: str, style: st
         "tried": embedded(tried),
     }
     return _PLACE.sub(lambda found: parts[found[1]], asset("shell.html"))
+
+
+def page_style() -> str:
+    """Return the styles of the page, those for narrow screens last."""
+    return asset("page.css") + asset("phone.css")
 
 
 def script_of(*, with_document: bool = True) -> str:

@@ -13,6 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.population.inputs import YEAR, Inputs
+from blindmatch_simulations.evaluation.population.inputs import Figure as Assumed
 from blindmatch_simulations.evaluation.studies.false_matches import at_length
 from blindmatch_simulations.measure.results import Figure
 
@@ -61,13 +62,16 @@ class BreakEven(Struct, frozen=True):
         rate: false matches for each picture sent.
         pictures: that are sent for one error.
         right: right matches of a year there, and as many wrong ones.
-        assumes: under which assumptions.
+        assumes: under which assumptions, with their values.
+        low, high: the rate with the assumed numbers at those ends of theirs that make it least, or most.
     """
 
     rate: float
     pictures: float
     right: float
     assumes: str = BREAK_EVEN
+    low: float | None = None
+    high: float | None = None
 
 
 def break_even(inputs: Inputs) -> BreakEven:
@@ -80,9 +84,39 @@ def break_even(inputs: Inputs) -> BreakEven:
 
         e = K (1 - v) / V.
 
-    One that finds a share f of the known pictures has as many wrong as right ones at f e already.
+    One that finds a share f of the known pictures has as many wrong as right ones at f e already. The rate
+    is least where K is at its low end and v and V at their high ends, and most the other way round.
     """
-    known = inputs.material.files.value * (1 - inputs.material.video.value)
-    pictures = YEAR * inputs.activity.pictures_a_day.value
-    rate = known / pictures
-    return BreakEven(rate, 1 / rate if rate else float("inf"), known * inputs.accounts.number.value)
+    files, video = inputs.material.files, inputs.material.video
+    daily = inputs.activity.pictures_a_day
+    known = files.value * (1 - video.value)
+    rate = known / (YEAR * daily.value)
+    low = _low_of(files) * (1 - _high_of(video)) / (YEAR * _high_of(daily))
+    fewest = YEAR * _low_of(daily)
+    high = _high_of(files) * (1 - _low_of(video)) / fewest if fewest else None
+    assumes = (
+        f"{BREAK_EVEN}. Assumed: {_assumed(files)}; {_assumed(video)}; {_assumed(daily)}. The ends take all "
+        "three at the ends that move the rate furthest"
+    )
+    return BreakEven(
+        rate,
+        1 / rate if rate else float("inf"),
+        known * inputs.accounts.number.value,
+        assumes=assumes,
+        low=low,
+        high=high,
+    )
+
+
+def _low_of(assumed: Assumed[float]) -> float:
+    return assumed.value if assumed.low is None else assumed.low
+
+
+def _high_of(assumed: Assumed[float]) -> float:
+    return assumed.value if assumed.high is None else assumed.high
+
+
+def _assumed(assumed: Assumed[float]) -> str:
+    """Write an assumed number with its ends and its unit."""
+    ends = "" if assumed.low is None else f" ({assumed.low:g} to {assumed.high:g})"
+    return f"{assumed.value:g}{ends} {assumed.unit}"

@@ -10,7 +10,8 @@ const titlesOf = (c, ids) => ids.map((id) => c.view.designs.find((card) => card.
 const playedFacts = (c, played) =>
   facts([
     ["by which attacks", told(played.attacks.join("; "))],
-    ["succeeded with", told(titlesOf(c, played.designs).join("; "))],
+    ["played, and succeeded, with", told(titlesOf(c, played.designs).join("; "))],
+    ["not played, but taken to go alike, with", told(titlesOf(c, played.alike).join("; "))],
     ["who would notice", told(played.notices)],
     ["what remains as evidence", told(played.proof)],
   ]);
@@ -22,16 +23,16 @@ ${isUnnoticed(played) ? "unseen" : "seen"}"></i>${told(capital(played.exposes))}
     isUnnoticed(played) ? "; nobody would notice" : "; somebody could notice"
   }</span></summary>${playedFacts(c, played)}</details>`;
 
-const namesMark = (summary, names) =>
+const namesMark = (summary, names, sign) =>
   names.length
-    ? h`<details class="played-mark none"><summary><i class="sign stood"></i>${summary}</summary><p>${told(
+    ? h`<details class="played-mark none"><summary><i class="sign ${sign}"></i>${summary}</summary><p>${told(
         names.join("; "),
       )}.</p></details>`
     : "";
 
 const restMarks = (abuser) => [
-  namesMark("Succeeded, as with encryption alone", abuser.as_encrypted),
-  namesMark("Played without success", abuser.withstood),
+  namesMark("Succeeded, as with encryption alone", abuser.as_encrypted, "alike"),
+  namesMark("Played without success", abuser.withstood, "stood"),
 ];
 
 const abuserRow = (c, abuser) => {
@@ -54,22 +55,31 @@ const playedExamples = (c) => {
   const made = [];
   for (const abuser of ordered) {
     const open = abuser.exposed.filter((one) => !exposed.has(one.exposes));
-    const widest = open.sort((one, other) => other.designs.length - one.designs.length)[0];
+    const widest = open.sort(
+      (one, other) => other.designs.length - one.designs.length || other.alike.length - one.alike.length,
+    )[0];
     if (!widest || made.length === 3) continue;
     exposed.add(widest.exposes);
     made.push({ abuser, played: widest });
   }
   return made;
 };
+const designsWords = (count) => `${countWords(count)} ${count === 1 ? "design" : "designs"}`;
+const alikeWords = (c, played) =>
+  played.alike.length
+    ? h` ${capital(designsWords(played.alike.length))} more ${played.alike.length === 1 ? "is" : "are"} taken to go
+alike, since the attack uses nothing that they differ in; it was not played there.
+<details><summary>which</summary>${told(titlesOf(c, played.alike).join("; "))}.</details>`
+    : "";
+
 const playedStory = (c, { abuser, played }) => {
   const remains =
     played.proof === "no file remains" ? "Nothing that could be shown to others." : `${capital(played.proof)}.`;
   return h`<div class="story"><h3>${told(capital(played.attacks[0] ?? played.exposes))}</h3>
 <p>Who could do it: ${partyWords(abuser.actor)}.</p><dl>
 <dt>What it exposed</dt><dd>${told(capital(played.exposes))}.</dd>
-<dt>Where it succeeded</dt><dd>${capital(countWords(played.designs.length))}
-${played.designs.length === 1 ? "design" : "designs"}.
-<details><summary>which</summary>${told(titlesOf(c, played.designs).join("; "))}.</details></dd>
+<dt>Where it succeeded</dt><dd>${capital(designsWords(played.designs.length))} on which it was played.
+<details><summary>which</summary>${told(titlesOf(c, played.designs).join("; "))}.</details>${alikeWords(c, played)}</dd>
 <dt>Who would notice</dt><dd>${told(capital(played.notices))}.</dd><dt>What
 remains</dt><dd>${told(remains)}</dd></dl></div>`;
 };
@@ -83,8 +93,8 @@ const abuseTitle = (c) => {
   if (!any) return "No attack that was played exposed more than encryption alone allows";
   if (!able.length) return "Of every attack that succeeded, somebody could notice";
   if (able.length > 1 && able.length === c.view.abusers.length) {
-    return h`In attacks that were played, each of ${counted(able.length)} kinds of actors could expose
-something that nobody would notice`;
+    return h`In attacks that were played, each of ${counted(able.length)} kinds of actors exposed something that
+nobody would notice, with at least one design`;
   }
   return `In attacks that were played, these could expose something that nobody would notice: ${listWords(able)}`;
 };
@@ -92,13 +102,14 @@ something that nobody would notice`;
 const abuseTable = (c) =>
   table(
     "What played attacks exposed",
-    ["Who", "Exposed", "By", "With", "Who would notice", "What remains"],
+    ["Who", "Exposed", "By", "Played with", "Taken to go alike with", "Who would notice", "What remains"],
     c.view.abusers.flatMap((abuser) =>
       abuser.exposed.map((one) => [
         capital(partyWords(abuser.actor)),
         told(one.exposes),
         told(one.attacks.join("; ")),
         told(titlesOf(c, one.designs).join("; ")),
+        told(titlesOf(c, one.alike).join("; ")),
         told(one.notices),
         told(one.proof),
       ]),
@@ -115,7 +126,8 @@ that they were played on: ${told(c.view.attacks_failed.join("; "))}.</p>`
 const abuseSection = (c) => {
   const examples = playedExamples(c);
   const legend = h`<ul class="legend"><li><i class="sign unseen"></i>nobody would notice</li>
-<li><i class="sign seen"></i>somebody could notice</li><li><i class="sign stood"></i>played, and did not
+<li><i class="sign seen"></i>somebody could notice</li><li><i class="sign alike"></i>succeeded, as it does where
+messages are encrypted and nothing is looked for</li><li><i class="sign stood"></i>played, and did not
 succeed</li></ul>`;
   const none = h`<p class="absent">${stateMark("not run")} No attack was played beside this run, so that
 nothing is known here of abuse. That is no
@@ -138,7 +150,9 @@ allows is left out. Actors stand in the order of how many kinds of things their 
 ${crashedWords(c)}${stories}`
       : h`${c.view.attacks_failed.length ? "" : none}${crashedWords(c)}`,
     table: c.view.abusers.length ? abuseTable(c) : "",
-    source: "attacks that were played against this program.",
+    source: h`attacks that were played against this program; designs that an attack was not played with are named
+apart.`,
+    runs: c.view.attacks_run ? [c.view.attacks_run] : [],
   });
 };
 
@@ -162,7 +176,8 @@ const openingRow = (c, opening) => {
     open: found.value === 0 ? "down" : "",
     words: `${phonesWords(phones)} phones: ${rateWords(found.value)}`,
   }));
-  return { label: card?.title ?? opening.design, key: last?.key, says, marks };
+  const state = last ? "" : "not measured";
+  return { label: card?.title ?? opening.design, key: last?.key, says, state, marks };
 };
 const openingsChart = (c) => {
   const rows = c.view.openings.map((one) => openingRow(c, one));
@@ -197,11 +212,17 @@ const openingsSection = (c) => {
     c.view.openings.filter((one) => Object.keys(one.by_phones).length).map((one) => one.design),
   );
   const lacking = c.view.designs.filter((card) => hasList(card) && !known.has(card.id));
+  const opened = lacking.filter((card) => c.view.opened_by_asking.includes(card.id));
+  const played = opened.length
+    ? h` How much modified phones open in a year is not known there, which is no safety: attacks that were played opened
+parts of a small list, by asking, in ${counted(opened.length)} of these designs
+(${told(opened.map((card) => card.title).join("; "))}).`
+    : "";
   const missing = lacking.length
     ? h`<p class="absent">${stateMark("not measured")} for ${joined(
         lacking.map((card) => card.title),
         "; ",
-      )}.</p>`
+      )}.${played}</p>`
     : "";
   const phones = [...new Set(c.view.openings.flatMap((one) => Object.keys(one.by_phones)))];
   const rows = c.view.openings.map((one) => [

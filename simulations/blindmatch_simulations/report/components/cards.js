@@ -10,7 +10,7 @@ const COSTS = {
   down: ["Received for each picture", bytesWords],
   setup: ["Received to set up", bytesWords],
   servers: ["Processor cores of all servers, EU, busiest hour", coreWords],
-  key: ["How long a key lasts at the EU\u2019s volume", (value) => `${plainNumber(value)} s`],
+  key: ["How long a key lasts at the EU\u2019s volume", secondsWords],
   opened: ["List opened by modified phones in a year", percentWords],
 };
 
@@ -21,15 +21,30 @@ const costWords = (c, card, name) => {
   const write = COSTS[name][1];
   const ends = interval(c, key, write);
   const why = hasValue(found) || !found.why ? "" : h` <small>${told(found.why)}</small>`;
-  return h`${figure(c, key, write)}${ends && found.low !== found.high ? h` <small>(${ends})</small>` : ""}${why}`;
+  const caveat = name === "servers" && hasValue(found) ? keyCaveat(c, card) : "";
+  const range = ends && found.low !== found.high ? h` <small>(${ends})</small>` : "";
+  return h`${figure(c, key, write)}${range}${why}${caveat}`;
 };
+
+// A figure of a whole year takes a design's key to last; where the key is used up before, that is said beside it.
+const YEAR_SECONDS = 365 * 86400;
+const keyOf = (c, card) => evidenceOf(c, fieldOf(card.cost, "key"));
+const isKeyShort = (c, card) => hasValue(keyOf(c, card)) && keyOf(c, card).value < YEAR_SECONDS;
+const keyCaveat = (c, card) =>
+  isKeyShort(c, card)
+    ? h` <small class="caveat">as if its key lasted; it is used up after ${figure(
+        c,
+        card.cost.key,
+        secondsWords,
+      )}</small>`
+    : "";
 
 const foundWords = (c, card) => {
   const key = fieldOf(card.fates, "found");
   if (!key) return card.found_why ? told(card.found_why) : stateMark("not measured");
   const ends = interval(c, key, ofHundredWords);
   const moved = ends ? h`; ${ends} if two assumed shares change` : "";
-  return h`${figure(c, key, ofHundredWords)} of 100 known files sent${moved}`;
+  return h`${figure(c, key, ofHundredWords)} of 100 known files sent${moved}${keyCaveat(c, card)}`;
 };
 
 // "party: what; who would notice: whom (declared)", apart

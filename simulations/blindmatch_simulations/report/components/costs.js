@@ -100,6 +100,22 @@ const costPanel = (c, chart, at) =>
 data-tab="${at}"><h3 id="panel-${at}-title">${costRange(c, chart)}</h3>
 ${measured(c, chart.id, COST_LIVE[chart.id])}</div>`;
 
+// The lengths of the lists that the run asked.
+const listLengths = (c) => {
+  const lengths = [...new Set(c.view.runs.flatMap((run) => run.entries))];
+  if (!lengths.length) return "no list";
+  return h`${lengths.length === 1 ? "a list" : "lists"} of ${joined(
+    lengths.map((one) => named("run", withThousands(String(one)))),
+    " and ",
+  )} entries`;
+};
+
+// To two significant digits, never up.
+const roundedDown = (value) => {
+  const step = 10 ** (Math.floor(Math.log10(value)) - 1);
+  return Math.floor(value / step) * step;
+};
+
 // Its title: how far apart the designs are in what they ask of a phone and of servers.
 const costTitle = (c) => {
   const looking = c.view.designs.filter((card) => card.matches !== "nothing");
@@ -109,9 +125,10 @@ const costTitle = (c) => {
       .filter((one) => isPositive(one?.value));
     if (known.length < 2) return "";
     const [least, most] = [Math.min, Math.max].map((end) => end(...known.map((one) => one.value)));
-    const times = Number((most / least).toPrecision(1));
-    if (times < 2) return "by less than a factor of two";
+    if (most / least < 2) return "by less than a factor of two";
     const isMore = known.some((one) => one.value === most && one.at_least);
+    // more than a number that was rounded up would not be true
+    const times = isMore ? roundedDown(most / least) : Number((most / least).toPrecision(2));
     return h`by a factor of ${isMore ? "more than" : "about"} ${named("count", plainNumber(times))}`;
   };
   const phone = span("phone");
@@ -121,7 +138,7 @@ const costTitle = (c) => {
     ...(phone ? [h`in a phone\u2019s computing ${phone}`] : []),
     ...(servers ? [h`in processor cores of servers ${servers}`] : []),
   ];
-  return h`Designs that look for something differ ${joined(parts, ", and ")}`;
+  return h`Designs that look for something differ ${joined(parts, ", and ")}; measured with ${listLengths(c)}`;
 };
 
 const costTable = (c) =>
@@ -139,15 +156,14 @@ const costSection = (c) =>
 the highest. An arrow
 means that the figure grows with the list by an amount that nobody measured: it is at least what is shown. Of
 data, a full mark is sent
-and a ring is received. One computer stood for phones and servers; nothing was measured on a real phone.`,
+and a ring is received. A square at the left end is zero; a dotted line is a cost that was
+not measured. One computer stood for phones and servers; nothing was measured on a real phone.`,
     body: h`${live(c, "cost-tabs", costTabs)}<div
 class="plots">${COST_CHARTS.map((chart, at) => costPanel(c, chart, at))}</div>`,
     table: costTable(c),
-    source: h`the run\u2019s figures over its own list${c.view.runs.map(
-      (run) =>
-        h` of ${joined(
-          run.entries.map((one) => named("run", withThousands(String(one)))),
-          " and ",
-        )} entries`,
-    )}; servers over the longest list measured, at the EU\u2019s volume, which each figure\u2019s evidence names.`,
+    source: h`the run\u2019s figures over ${listLengths(c)}; servers at the assumed volume of the EU${
+      fieldOf(c.view.evidence, "inputs/volume")
+        ? h`, ${figure(c, "inputs/volume", largeNumber)} pictures a day`
+        : ""
+    }. Ranges stand in the table.`,
   });

@@ -72,6 +72,13 @@ const designOf = (c, key) => {
   return card ? h`${card.title} (<code>${card.id}</code>)` : "";
 };
 
+// The runs that a figure is from: attacks were played in a run of their own.
+const ATTACKS_FILE = "attacks.json";
+const runsOf = (c, found) => {
+  const isPlayed = found.source.length > 0 && found.source.every((one) => one.startsWith(ATTACKS_FILE));
+  return isPlayed && c.view.attacks_run ? [c.view.attacks_run] : c.view.runs;
+};
+
 // What a figure opens.
 const evidenceCard = (c, key) => {
   const found = evidenceOf(c, key);
@@ -96,7 +103,10 @@ const evidenceCard = (c, key) => {
       "source",
       found.source.length ? h`<ul>${found.source.map((one) => h`<li><code>${one}</code></li>`)}</ul>` : "",
     ],
-    ["run", c.view.runs.map((run) => h`<code>${run.digest.slice(0, 16)}</code> of ${run.made_at.slice(0, 10)} `)],
+    [
+      "run",
+      runsOf(c, found).map((run) => h`<code>${run.digest.slice(0, 16)}</code> of ${run.made_at.slice(0, 10)} `),
+    ],
     ["key", h`<code>${key}</code>`],
   ])}`;
 };

@@ -12,11 +12,15 @@ const leadWords = (c) => {
   const of = whole
     ? h`all ${counted(options)} options`
     : h`${counted(options)} of ${counted(c.view.options.length)} options`;
-  return h`${capital(countWords(count))} ${count === 1 ? "design" : "designs"}, which
-${count === 1 ? "stands" : "stand"} for
-${of} of the EU expert process, ran on the same harmless pictures. This page shows what each finds, what every
-party then
-holds, what it costs, and how it can be misused.`;
+  const imitated = c.view.designs.filter((card) => card.stand_in).length;
+  const stands = imitated
+    ? h`; ${counted(imitated)} of them ${imitated === 1 ? "is a stand-in that differs" : "are stand-ins that differ"}
+from the option`
+    : "";
+  return h`${capital(countWords(count))} ${count === 1 ? "design stands" : "designs stand"} for
+${of} of the EU expert process${stands}. They ran on harmless pictures; where one ran on fewer than the others, or on
+none, its card says so. This page shows what each finds, what every party then holds, what it costs, and how it can be
+misused.`;
 };
 
 const findingOf = (c, finding) =>

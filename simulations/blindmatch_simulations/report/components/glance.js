@@ -4,7 +4,6 @@
 // Out:  the section with the choice, the table and, below a row that is open, the design's card.
 const NOT_A_LIKENESS = new Set([
   "the encrypted message",
-  "a sealed voucher",
   "that you sent a picture",
   "that somebody sent a picture",
   "nothing unless your account is opened",
@@ -18,7 +17,8 @@ const designsByHolding = (cards) => {
   const rest = (card, ...before) => before.every((test) => !holds(card, test));
   const isPicture = (one) => one === "the picture";
   const isLikeness = (one) => LIKENESSES.has(one);
-  const isOther = (one) => !NOT_A_LIKENESS.has(one);
+  const isVoucher = (one) => one === "a sealed voucher";
+  const isOther = (one) => !NOT_A_LIKENESS.has(one) && !isVoucher(one);
   return [
     ["an innocent picture itself", cards.filter((card) => holds(card, isPicture))],
     ["a likeness of one", cards.filter((card) => holds(card, isLikeness) && rest(card, isPicture))],
@@ -26,18 +26,26 @@ const designsByHolding = (cards) => {
       "a part of its hash, or the picture under a seal",
       cards.filter((card) => holds(card, isOther) && rest(card, isPicture, isLikeness)),
     ],
-    ["nothing of what it shows", cards.filter((card) => rest(card, isOther))],
+    [
+      "a sealed voucher of one, which may open once several pictures match",
+      cards.filter((card) => holds(card, isVoucher) && rest(card, isOther)),
+    ],
+    ["nothing of what it shows", cards.filter((card) => rest(card, isOther, isVoucher))],
   ].filter(([, found]) => found.length);
 };
 const glanceTitle = (c) => {
-  const groups = designsByHolding(c.view.designs).reverse();
-  if (!groups.length) return "No design of this run has figures";
-  const all = counted(c.view.designs.length);
+  if (!c.view.designs.length) return "No design of this run has figures";
+  const looking = c.view.designs.filter((card) => card.matches !== "nothing");
+  const groups = designsByHolding(looking).reverse();
+  if (!groups.length) return "No design of this run looks for anything";
+  const all = counted(looking.length);
   const parts = groups.map(([what, found], at) => {
     const who = what.startsWith("nothing")
       ? h`nobody gets anything of what an innocent picture shows`
       : h`somebody gets ${what}`;
-    return at ? h`with ${counted(found.length)} ${who}` : h`With ${counted(found.length)} of ${all} designs ${who}`;
+    if (at) return h`with ${counted(found.length)} ${who}`;
+    return h`By their own declarations, with ${counted(found.length)} of ${all} designs that look for something
+${who}`;
   });
   return h`${joined(parts, "; ")}`;
 };
@@ -59,7 +67,11 @@ const centreTiles = (c, card, shots) => {
 
 const foundCell = (c, card) => {
   const key = fieldOf(card.fates, "found");
-  if (key) return h`<span class="row-bar">${figure(c, key, ofHundredWords)}${bar(c, key, { of: 100 })}</span>`;
+  if (key)
+    return h`<span class="row-bar">${figure(c, key, ofHundredWords)}${bar(c, key, { of: 100 })}</span>${keyCaveat(
+      c,
+      card,
+    )}`;
   return h`<span class="small">${absentFound(card)}</span>`;
 };
 // A design that looks for nothing has nothing to find; of the others it was not measured.
@@ -70,7 +82,9 @@ const absentFound = (card) => {
 
 const costCell = (c, card, name) => {
   const key = fieldOf(card.cost, name);
-  return key ? figure(c, key, COSTS[name][1]) : stateMark("not measured");
+  if (!key) return stateMark("not measured");
+  const caveat = name === "servers" && hasValue(evidenceOf(c, key)) ? keyCaveat(c, card) : "";
+  return h`${figure(c, key, COSTS[name][1])}${caveat}`;
 };
 const misuseCell = (card) => {
   const { what, notices } = misuseParts(card.misuse);
@@ -93,6 +107,24 @@ const columnsOf = (c, shots) => {
     ["Worst misuse known", "wide-label misuse", misuseCell],
     ["One list for all?", "wide-label one-list", oneListCell],
   ];
+};
+
+// Of how many designs a check looked for more than they declare, and came to its end.
+const checkedWords = (c) => {
+  const looking = c.view.designs.filter((card) => card.matches !== "nothing");
+  const checked = looking.filter((card) => card.tiles.length && card.tiles.every((one) => one.checked));
+  if (!looking.length) return "";
+  return h` A check that looks for more than a design declares came to its end, and found nothing, for
+${counted(checked.length)} of the ${counted(looking.length)}.`;
+};
+
+// What the tiles are of: it follows what is chosen in "try one".
+const tilesNote = (c) => {
+  if (!c.tried || !c.state.listed)
+    return h`The tiles show what each party gets when an innocent picture is sent and nobody cheats, as the design
+declares it.`;
+  return h`The original is on the list: where a design finds it, the column of the centre shows what a report brings
+there. The other tiles are still those of an innocent picture; what else a match tells the parties is not drawn.`;
 };
 
 const designRow = (c, card, columns) => {
@@ -149,11 +181,9 @@ const glanceSection = (c) =>
   frame(c, {
     id: "designs",
     title: glanceTitle(c),
-    note: h`One row for each design, in the order of the expert process; a name opens its card. The tiles show
-what each party
-gets, by the design\u2019s own declaration, when an innocent picture is sent and nobody cheats. What a party
-can get by cheating
-stands under \u201cworst misuse known\u201d.`,
+    note: h`One row for each design, in the order of the expert process; a name opens its card.
+${liveWithin(c, "tiles-note", tilesNote)}${checkedWords(c)} What a party can get by cheating stands under
+\u201cworst misuse known\u201d.`,
     body: h`${tryChoice(c)}${tileLegend(holdsOf(c.view.designs), chosenShot(c))}${live(
       c,
       "designs-table",

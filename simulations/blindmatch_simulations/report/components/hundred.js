@@ -147,6 +147,15 @@ here.</p>`;
   )}</div>`;
 };
 
+// Designs whose key is used up before the year that is calculated.
+const keysThatEnd = (c) => {
+  const cards = c.view.designs.filter((card) => fieldOf(card.fates, "found") && isKeyShort(c, card));
+  if (!cards.length) return "";
+  const each = cards.map((card) => h`\u201c${card.title}\u201d after ${figure(c, card.cost.key, secondsWords)}`);
+  return h` ${cards.length === 1 ? "One design is" : h`${capital(countWords(cards.length))} designs are`} calculated as
+if the key answered all year, though at this volume it is used up: ${joined(each, "; ")}.`;
+};
+
 // What the slider ends make of the most that is found.
 const hundredEnds = (c) => {
   const cards = c.view.designs.filter(
@@ -167,7 +176,8 @@ const hundredSection = (c) =>
     title: liveWithin(c, "hundred-heading", hundredTitle),
     note: h`A known file is one whose original is on the list. Hatched is assumed; a full colour is measured,
 or calculated from what
-was measured. No design here looks at videos.${hundredEnds(c)} Moved sliders give point estimates; an interval
+was measured. No design here looks at videos.${hundredEnds(c)}${keysThatEnd(c)}
+Moved sliders give point estimates; an interval
 exists for the named
 mix alone.`,
     body: h`${hundredSliders(c)}${hundredLegend(c)}${live(c, "hundred-bars", hundredBars)}`,

@@ -1,9 +1,9 @@
 // The one chart of this page with a logarithmic axis: rows of marks, drawn to the width that there is.
 //
 // In:   width in pixels; rows {label, says, state, key, marks}, whose `state` stands where there is no figure;
-// a mark has value, low, high, `open` ("up" or "down":
-//       how far it goes on is not known), shape ("dot" or "ring"), kind (its colour) and key of its evidence;
-//       `write` makes the words of the axis; `line` is a value to draw across all rows.
+//       a mark has value, low, high, `open` ("up" or "down": how far it goes on is not known), shape ("dot" or
+//       "ring"), kind (its colour) and key of its evidence; `write` makes the words of the axis; `line` is a
+//       value to draw across all rows.
 // Out:  SVG.
 const NARROW = 560;
 const AXIS_HEIGHT = 28;
@@ -76,10 +76,21 @@ const arrow = (x, y, direction, kind) => {
 ${y}L${(x + back).toFixed(1)} ${y + 5}"/>`;
 };
 
+// A scale of powers of ten has no place for zero: it stands at the end, as a square that is not filled.
+const zeroMark = (mark, x, y) =>
+  h`<g data-evidence="${mark.key}"><title>${mark.words ?? ""}</title><rect class="mark-zero" x="${(x - 5).toFixed(1)}"
+y="${y - 5}" width="10" height="10"/></g>`;
+
+// A row whose figure could be known and is not has a dotted line, which no figure has.
+const unknownLine = (row, y, from, to) =>
+  row.state === "not measured"
+    ? h`<line class="unknown" x1="${from}" x2="${to}" y1="${y}" y2="${y}"><title>not measured</title></line>`
+    : "";
+
 const markOf = (mark, y, place, from, to) => {
   const kind = mark.kind ?? "measured";
   const parts = [];
-  if (mark.value === 0 && !mark.open) return "";
+  if (mark.value === 0 && !mark.open) return zeroMark(mark, from, y);
   const low = mark.open === "down" ? from : isPositive(mark.low) ? place(mark.low) : from;
   const high = mark.open === "up" ? to : typeof mark.high === "number" ? place(mark.high) : null;
   if (mark.open || (typeof mark.low === "number" && high !== null)) {
@@ -113,7 +124,7 @@ const rowOf = (row, at, { layout, place, width }) => {
   const kind = row.state ? `soft says-${stateClass(row.state)}` : "soft";
   const from = layout.left;
   const to = width - layout.right;
-  const marks = row.marks.map((mark) => markOf(mark, y, place, from, to));
+  const marks = [unknownLine(row, y, from, to), ...row.marks.map((mark) => markOf(mark, y, place, from, to))];
   const saysAt = (x, height, anchor) =>
     h`<text class="${kind}" x="${x}" y="${height}" text-anchor="${anchor}"${evidence}>${row.says}</text>`;
   if (!layout.narrow) {

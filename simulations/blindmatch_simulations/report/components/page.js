@@ -5,6 +5,7 @@
 const LIVE = {
   "try-edits": editChoice,
   "try-stage": tryStage,
+  "tiles-note": tilesNote,
   "designs-table": designsTable,
   "compare-body": compareBody,
   "hundred-heading": hundredTitle,
@@ -34,6 +35,7 @@ const SECTIONS = [
   ["reported", "If reported", reportedSection],
   ["unmeasured", "Not measured", unmeasuredSection],
   ["law", "Law", optionsSection],
+  ["terms", "Words", termsSection],
 ];
 
 const FIRST_EDIT = "jpeg-75";
@@ -46,7 +48,7 @@ const startingState = (view, tried) => {
   return {
     picture: 0,
     edit: Math.max(0, tried ? tried.edits.indexOf(FIRST_EDIT) : 0),
-    listed: 1,
+    listed: 0,
     open: "",
     first: (cards[0] ?? view.designs[0])?.id ?? "",
     second: (cards[cards.length - 1] ?? view.designs[0])?.id ?? "",

@@ -49,7 +49,7 @@ loading="lazy"/>`
       : ""
   }<span>${label}</span></label>`;
 
-const AFTER_CHOICE = "try-stage designs-table";
+const AFTER_CHOICE = "try-stage tiles-note designs-table";
 
 const pictureChoice = (c) =>
   c.tried.pictures.map((one, at) =>

@@ -29,6 +29,21 @@ ${table("Assumptions", ["It is assumed that", "It concerns", "If it is wrong", "
   });
 };
 
+const termsSection = (c) => {
+  const terms = Object.entries(c.view.terms).sort(([one], [other]) => one.localeCompare(other));
+  if (!terms.length) return "";
+  return frame(c, {
+    id: "terms",
+    title: "Words of this page",
+    body: h`<dl class="terms">${terms.map(
+      ([term, words]) => h`<dt>${named("words", term)}</dt><dd>${told(withoutBrackets(words))}</dd>`,
+    )}</dl>`,
+    source: "the testbed\u2019s own list of terms.",
+    level: 3,
+    runs: [],
+  });
+};
+
 const optionsSection = (c) => {
   const rows = c.view.options.map((one) => [
     named("option", one.id),

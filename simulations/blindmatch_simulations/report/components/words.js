@@ -41,6 +41,7 @@ const bytesWords = (value) => {
 };
 const millisecondWords = (value) =>
   value >= 1000 ? `${plainNumber(value / 1000)}${NO_BREAK}s` : `${plainNumber(value)}${NO_BREAK}ms`;
+const secondsWords = (value) => `${plainNumber(value)}${NO_BREAK}s`;
 const coreWords = (value) => `${plainNumber(value)} ${value === 1 ? "core" : "cores"}`;
 const percentWords = (share) => `${plainNumber(100 * share)}${NO_BREAK}%`;
 const oneInWords = (rate) => (rate >= 1 ? "all" : `one in ${largeNumber(1 / rate)}`);

@@ -4,12 +4,14 @@ In:   rows of attacks; rows of the run with their declared facts and the capacit
 Out:  for each actor what was exposed, on which designs, who would notice and which file remains; a
       sentence on the worst of a design; the share of a list that modified phones open, by number of them.
 
-An attack that concerns several designs alike is played once; each of them is named with its outcome.
+An attack that concerns several designs alike is played against one of them; the others are named apart, as
+designs on which it was not played.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from blindmatch_protocol.contract import Party, Severity, Topic
@@ -37,6 +39,8 @@ NOBODY: Final = Left.NOTHING.notices
 ONE_LIST: Final = "that everybody has one list"
 """What attacks on the log expose; a design without a list, or whose provider reads messages, has none to
 split."""
+BY_ASKING: Final = ("extraction", "pooled-extraction", "guessed-pairs", "first-questions")
+"""Attacks that take a list by asking about guesses."""
 OF_DESIGN: Final = "design"
 STATES: Final = {str(How.MEASURED): State.MEASURED}
 """How a share was found decides how it is known; formulas and estimates are calculated."""
@@ -87,8 +91,17 @@ def _trace_of(row: AttackRow) -> Trace:
     return row.trace
 
 
+@dataclass
+class _Found:
+    """Attacks that exposed one thing, and designs; dictionaries keep the order and each name once."""
+
+    attacks: dict[str, None] = field(default_factory=dict)
+    designs: dict[str, None] = field(default_factory=dict)
+    alike: dict[str, None] = field(default_factory=dict)
+
+
 def _abuser(actor: Actor, played: Iterable[AttackRow], alike: dict[str, list[str]]) -> Abuser:
-    exposed: dict[tuple[str, str, str], tuple[dict[str, None], dict[str, None]]] = {}
+    exposed: dict[tuple[str, str, str], _Found] = {}
     as_encrypted: dict[str, None] = {}
     withstood: dict[str, None] = {}
     for row in played:
@@ -102,14 +115,22 @@ def _abuser(actor: Actor, played: Iterable[AttackRow], alike: dict[str, list[str
             as_encrypted[name_of(row)] = None
             continue
         proof = NO_FILE if trace.proof is None else f"{trace.proof.file}, held by {trace.proof.to}"
-        attacks, designs = exposed.setdefault((trace.exposes, trace.notices, proof), ({}, {}))
-        attacks[name_of(row)] = None
-        designs |= dict.fromkeys([design_of(row), *alike.get(row.id, ())])
+        found = exposed.setdefault((trace.exposes, trace.notices, proof), _Found())
+        found.attacks[name_of(row)] = None
+        found.designs[design_of(row)] = None
+        found.alike |= dict.fromkeys(alike.get(row.id, ()))
     things = [
-        Played(exposes, tuple(attacks), tuple(designs), notices, proof)
-        for (exposes, notices, proof), (attacks, designs) in exposed.items()
+        Played(
+            exposes,
+            tuple(found.attacks),
+            tuple(found.designs),
+            tuple(design for design in found.alike if design not in found.designs),
+            notices,
+            proof,
+        )
+        for (exposes, notices, proof), found in exposed.items()
     ]
-    things.sort(key=lambda thing: (thing.notices != NOBODY, -len(thing.designs)))
+    things.sort(key=lambda thing: (thing.notices != NOBODY, -len(thing.designs), -len(thing.alike)))
     succeeded = {attack for thing in things for attack in thing.attacks} | set(as_encrypted)
     return Abuser(
         str(actor),
@@ -151,6 +172,12 @@ def _is_exposed_by(attack: AttackRow) -> bool:
 def _rank(fact: FactSeen) -> tuple[int, bool]:
     """Order facts: the most severe first, of these one that nobody would notice."""
     return list(Severity).index(fact.severity), bool(fact.noticed_by) and fact.noticed_by != NOBODY
+
+
+def opened_by_asking(rows: Iterable[AttackRow | NotPlayed]) -> tuple[str, ...]:
+    """Return the designs of whose list a played attack opened a part by asking."""
+    opened = (row for row in rows if isinstance(row, AttackRow) and row.id in BY_ASKING and row.succeeded)
+    return tuple(dict.fromkeys(map(design_of, opened)))
 
 
 def openings(rows: Iterable[Measured], ledger: Ledger) -> tuple[Opening, ...]:

@@ -47,6 +47,7 @@ READ: Final = {
 }
 """The figure of a row by what is spent, and the figure of how it grows with the list."""
 OLDER: Final = "not in this results file"
+DAY_SECONDS: Final = 86_400
 LINEAR: Final = "work is linear"
 """How a row says that a design declares work that grows with the list."""
 LIST: Final = frozenset({"near", "equal"})
@@ -108,8 +109,7 @@ def key_of(row: Measured, inputs: Inputs, ledger: Ledger) -> str:
         why = "the design has no list, or no key whose use is limited"
         evidence = Evidence(title=title, state=State.NOT_APPLICABLE, unit="s", why=why, source=source)
         return ledger.add(f"cost/{row.id}/{KEY}", evidence)
-    volume = inputs.accounts.number.value * inputs.activity.pictures_a_day.value
-    seconds = key_seconds(row.key.in_all, row.key.cost, volume)
+    seconds = life_of_key(row, inputs)
     why = "what a key allows all accounts together, over what their pictures take in a second"
     evidence = Evidence(
         title=title,
@@ -120,6 +120,22 @@ def key_of(row: Measured, inputs: Inputs, ledger: Ledger) -> str:
         source=source,
     )
     return ledger.add(f"cost/{row.id}/{KEY}", evidence)
+
+
+def life_of_key(row: Measured, inputs: Inputs) -> float | None:
+    """Return the seconds after which a key is used up at the EU's volume; None if nothing uses it up."""
+    if row.design.relation not in LIST or row.key is None:
+        return None
+    volume = inputs.accounts.number.value * inputs.activity.pictures_a_day.value
+    return key_seconds(row.key.in_all, row.key.cost, volume)
+
+
+def as_if_it_lasted(row: Measured, inputs: Inputs) -> str:
+    """Say that a figure of a whole year takes a key to last that is used up before; nothing if it lasts."""
+    life = life_of_key(row, inputs)
+    if life is None or life >= YEAR * DAY_SECONDS:
+        return ""
+    return f"calculated as if its key answered all year; at this volume it is used up after {life:.2g} s"
 
 
 def _opened(row: Measured) -> Evidence:
@@ -166,6 +182,6 @@ def _servers(row: Measured, subject: Subject, inputs: Inputs) -> Evidence:
         entries=row.entries,
         at_least=shorter and _grows(row, "server_growth_u"),
         disturbed=measured.why.startswith(DISTURBED),
-        why="; ".join(filter(None, (measured.why, each.why))),
+        why="; ".join(filter(None, (measured.why, each.why, as_if_it_lasted(row, inputs)))),
         source=("population.toml", f"results.json: rows, {row.id}, figures, {used}"),
     )

@@ -11,7 +11,7 @@ matching the one that moves the fewest bytes for a picture. Sentences name it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from blindmatch_protocol.contract import Learner, Shows
@@ -23,22 +23,28 @@ from blindmatch_simulations.evaluation.population.inputs import YEAR
 from blindmatch_simulations.measure.results import Figure, Status
 from blindmatch_simulations.report.view import words
 from blindmatch_simulations.report.view.abuse import design_of
-from blindmatch_simulations.report.view.costs import LIST, figure_of
+from blindmatch_simulations.report.view.costs import DAY_SECONDS, LIST, figure_of
 from blindmatch_simulations.report.view.flagged import (
     BREAK_EVEN,
     EXCLUDED,
     EXCLUDED_BY_SOURCE,
     MIXED,
     SEEN,
+    VOLUME,
     WORST_KIND,
+    WRONG_AT_EVEN,
 )
+from blindmatch_simulations.report.view.found import FOUND
 from blindmatch_simulations.report.view.holdings import facts_of_innocents
 from blindmatch_simulations.report.view.ledger import Ledger
 from blindmatch_simulations.report.view.schema import Card, Evidence, Finding, Sentence, State
 
 LEAFLET: Final = "dual-purpose"
 """The attack that lists a harmless leaflet."""
-DAY_SECONDS: Final = 86_400
+OF_LEAFLET: Final = "achieved: of the leaflet"
+"""The attack's figure: senders of the leaflet that were found out, of `n`."""
+MODIFIED: Final = "modified"
+"""The fate of files that changed clients send."""
 NEAR: Final = "near"
 EQUAL: Final = "equal"
 Written = tuple[str, Callable[[Evidence], str]]
@@ -108,16 +114,18 @@ def _say_found(rows: Sequence[Measured], cards: Sequence[Card], ledger: Ledger) 
                 {"near": (recalled, words.percent), "ends": (recalled, words.percent_between)},
             )
         yield ledger.sentence(
-            "Of all edited copies of the reference photographs, with each edit alike, it finds {all}.",
-            {"all": (of_all, words.percent)},
+            "Of all edited copies of the reference photographs, with each edit alike, it finds {all} "
+            "({all_ends} for another source).",
+            {"all": (of_all, words.percent), "all_ends": (of_all, words.percent_between)},
         )
     if equal is None:
         yield ("This run has no private design that finds exact copies and was measured on the corpus.",)
     else:
         exact = figure_of(equal, "corpus_recall", ledger)
         yield ledger.sentence(
-            f"Private matching of exact copies (\u201c{titles[equal.id]}\u201d) finds {{exact}} of them.",
-            {"exact": (exact, words.percent)},
+            f"Private matching of exact copies (\u201c{titles[equal.id]}\u201d) finds {{exact}} of them "
+            "({exact_ends} for another source).",
+            {"exact": (exact, words.percent), "exact_ends": (exact, words.percent_between)},
         )
     yield from _say_of_hundred(near, equal, rows, cards, ledger)
     if near is not None:
@@ -131,12 +139,13 @@ def _say_of_hundred(
     cards: Sequence[Card],
     ledger: Ledger,
 ) -> Iterator[Sentence]:
-    reads = (row for row in rows if not row.design.end_to_end and row.design.relation == NEAR)
-    keys = {card.id: card.fates.get("found") for card in cards}
-    near_key, equal_key, reads_key = (
-        keys.get(row.id) if row is not None else None for row in (near, equal, next(reads, None))
+    reads = next((row for row in rows if not row.design.end_to_end and row.design.relation == NEAR), None)
+    fates = {card.id: card.fates for card in cards}
+    near_fates, equal_fates, reads_fates = (
+        fates[row.id] if row is not None else {} for row in (near, equal, reads)
     )
-    if near_key is None or equal_key is None or reads_key is None:
+    near_key, equal_key, reads_key = (one.get(FOUND, "") for one in (near_fates, equal_fates, reads_fates))
+    if not (near_key and equal_key and reads_key):
         return
     yield ledger.sentence(
         "Of 100 known files sent, private matching of near copies finds {near} and of exact copies {equal}; "
@@ -151,6 +160,21 @@ def _say_of_hundred(
             "reads_moved": (reads_key, words.between),
         },
     )
+    by_clients = [ledger[one[MODIFIED]].value or 0.0 for one in (near_fates, reads_fates)]
+    apart = (ledger[reads_key].value or 0.0) - (ledger[near_key].value or 0.0)
+    if not 2 * (by_clients[0] - by_clients[1]) > apart > 0:
+        return
+    yield ledger.sentence(
+        "Of the difference between {near} and {reads} most is assumed, not measured: private matching misses "
+        "{near_modified} since clients are assumed to be changed so that they never ask, and the provider "
+        "that reads misses {reads_modified} for that reason.",
+        {
+            "near": (near_key, words.value),
+            "reads": (reads_key, words.value),
+            "near_modified": (near_fates[MODIFIED], words.value),
+            "reads_modified": (reads_fates[MODIFIED], words.value),
+        },
+    )
 
 
 def _say_price(near: Measured, cards: Sequence[Card], ledger: Ledger) -> Iterator[Sentence]:
@@ -159,10 +183,11 @@ def _say_price(near: Measured, cards: Sequence[Card], ledger: Ledger) -> Iterato
     if phone.value is not None:
         disturbed = ", while other work ran beside it" if phone.disturbed else ""
         yield ledger.sentence(
-            "For each picture it costs a phone {phone} of computing, measured on the computer of this run"
-            f"{disturbed}, {{up}} sent and {{down}} received.",
+            "For each picture it costs a phone {phone} of computing ({phone_ends} over repeats), measured on "
+            f"the computer of this run{disturbed}, {{up}} sent and {{down}} received.",
             {
                 "phone": (cost["phone"], words.milliseconds),
+                "phone_ends": (cost["phone"], words.between),
                 "up": (cost["up"], words.size),
                 "down": (cost["down"], words.size),
             },
@@ -170,10 +195,11 @@ def _say_price(near: Measured, cards: Sequence[Card], ledger: Ledger) -> Iterato
     life = ledger[cost["key"]]
     if life.value is not None and life.value < YEAR * DAY_SECONDS:
         yield ledger.sentence(
-            "At the EU's volume, what its key allows all accounts together is used up after {life}. It then "
-            "answers nobody until there is a new set; without that limit, many modified phones can open its "
-            "list by guessing.",
-            {"life": (cost["key"], words.duration)},
+            "At the volume assumed for the EU, {volume} pictures a day, what its key allows all accounts "
+            "together is used up after {life}. It then answers nobody until the list has a new key; without "
+            "that limit, many modified phones can open its list by guessing. What it finds of 100 known "
+            "files is calculated as if its key answered all year.",
+            {"life": (cost["key"], words.duration), "volume": (VOLUME, words.large)},
         )
     opened = ledger[cost["opened"]]
     if opened.value is not None:
@@ -209,9 +235,20 @@ def _say_wrong(ledger: Ledger) -> Iterator[Sentence]:
             shown,
         )
     yield ledger.sentence(
-        "If {even} innocent pictures matches, half of all matches are wrong, under the assumptions that this "
-        "number opens. No test here can tell on which side of that rate reality lies.",
-        {"even": (BREAK_EVEN, words.one_in)},
+        "If {even} innocent pictures matches, half of all matches are wrong. That number stands on assumed "
+        "numbers of pictures and of known files; with these at their ends it is anything from {least} to "
+        "{most}.",
+        {
+            "even": (BREAK_EVEN, words.one_in),
+            "least": (BREAK_EVEN, words.one_in_low),
+            "most": (BREAK_EVEN, words.one_in_high),
+        },
+    )
+    yield ledger.sentence(
+        "At that rate, {wrong} innocent pictures would be flagged in the EU in a year, at the assumed "
+        "{volume} pictures a day. How many people that would be was not calculated. No test here can tell on "
+        "which side of that rate reality lies.",
+        {"wrong": (WRONG_AT_EVEN, words.large), "volume": (VOLUME, words.large)},
     )
 
 
@@ -220,7 +257,7 @@ def _say_widened(
 ) -> Iterator[Sentence]:
     listing = {row.id: row for row in rows if row.design.relation in LIST}
     played = {
-        design_of(row): row.succeeded
+        design_of(row): row
         for row in attacks
         if isinstance(row, AttackRow) and row.id == LEAFLET and design_of(row) in listing
     }
@@ -239,19 +276,19 @@ def _say_widened(
 
 
 def _say_leaflet(
-    listing: Mapping[str, Measured], played: Mapping[str, bool], ledger: Ledger
+    listing: Mapping[str, Measured], played: Mapping[str, AttackRow], ledger: Ledger
 ) -> Iterator[Sentence]:
     private = [design for design in played if is_private(listing[design])]
     counted = {
         "tried": ("Designs in which a harmless leaflet was put on the list", len(played)),
         "found": (
             "Designs in which a listed leaflet was found like any listed picture",
-            sum(played.values()),
+            sum(row.succeeded for row in played.values()),
         ),
         "private": ("Private designs in which a leaflet was put on the list", len(private)),
         "private_found": (
             "Private designs in which a listed leaflet was found",
-            sum(played[design] for design in private),
+            sum(played[design].succeeded for design in private),
         ),
         "untried": ("Designs with a list in which no leaflet was put on it", len(listing) - len(played)),
     }
@@ -265,13 +302,31 @@ def _say_leaflet(
             source=(f"attacks.json: rows, {LEAFLET}",),
         )
         shown[name] = (ledger.add(f"findings/leaflet/{name}", evidence), words.value)
+    shown["senders"] = (_senders(played.values(), ledger), words.value)
     yield ledger.sentence(
-        "A harmless leaflet was put on the list of {tried} designs, {private} of them private. Devices that "
-        "sent it were then found out, like those that send a listed picture, in {found} of the {tried} "
-        "designs and in {private_found} of the {private} private ones. In {untried} other designs with a "
-        "list this was not tried.",
+        "A harmless leaflet was put on the list of {tried} designs. {private} of them are private: by their "
+        "own declaration nobody but the device learns picture, hash or outcome until it reports. {senders} "
+        "devices sent the leaflet in each; all of them were found out, like those that send a listed "
+        "picture, in {found} of the {tried} designs and in {private_found} of the {private} private ones. In "
+        "{untried} other designs with a list this was not tried.",
         shown,
     )
+
+
+def _senders(played: Iterable[AttackRow], ledger: Ledger) -> str:
+    """Take down how many devices sent the leaflet in each design; the fewest where designs differ."""
+    counts = [figure.n for row in played if (figure := row.figures.get(OF_LEAFLET)) and figure.n is not None]
+    evidence = Evidence(
+        title="Devices that sent the leaflet, in each design in which it was put on the list",
+        state=State.MEASURED if counts else State.NOT_MEASURED,
+        value=min(counts, default=None),
+        low=min(counts, default=None),
+        high=max(counts, default=None),
+        interval="fewest and most, over designs",
+        unit="devices",
+        source=(f"attacks.json: rows, {LEAFLET}, figures, {OF_LEAFLET}",),
+    )
+    return ledger.add("findings/leaflet/senders", evidence)
 
 
 def _say_provable(rows: Sequence[Measured], ledger: Ledger) -> Sentence:

@@ -33,6 +33,8 @@ EXCLUDED_BY_SOURCE: Final = "flagged/excluded-by-source"
 WORST_KIND: Final = "flagged/worst-kind"
 SOURCE: Final = f"{FILE}: rows, evidence/false, photographs against all"
 MIXED: Final = "flagged/mixed"
+VOLUME: Final = "inputs/volume"
+WRONG_AT_EVEN: Final = "flagged/wrong-at-break-even"
 PICTURE: Final = "each picture"
 UNITS: Final = ("picture", "pair", "account")
 LISTS: Final = {"mixed": "pictures of all kinds", "photographs": "photographs"}
@@ -54,11 +56,33 @@ def _even(inputs: Inputs, ledger: Ledger) -> Rate:
         title="Where half of all matches are wrong",
         state=State.CALCULATED,
         value=even.rate,
+        low=even.low,
+        high=even.high,
+        interval="every assumed number at the end that moves the rate furthest",
         unit="false matches for each picture sent",
         why=even.assumes,
         source=("population.toml",),
     )
     key = ledger.add(BREAK_EVEN, evidence)
+    accounts, daily = inputs.accounts.number, inputs.activity.pictures_a_day
+    volume = Evidence(
+        title="Pictures sent in a day, in the EU",
+        state=State.ASSUMED,
+        value=accounts.value * daily.value,
+        unit="pictures a day",
+        why=f"{accounts.value:,} accounts that send {daily.value:g} pictures a day each; {daily.source}",
+        source=("population.toml: accounts.number, activity.pictures_a_day",),
+    )
+    ledger.add(VOLUME, volume)
+    wrong = Evidence(
+        title="Innocent pictures flagged in a year in the EU, where half of all matches are wrong",
+        state=State.CALCULATED,
+        value=even.right,
+        unit="pictures a year",
+        why="the rate at which half of all matches are wrong, times the pictures that are assumed to be sent",
+        source=("population.toml",),
+    )
+    ledger.add(WRONG_AT_EVEN, wrong)
     return Rate("Half of all matches are wrong", "break-even", key, PICTURE, "all pictures sent", "any list")
 
 

@@ -21,6 +21,7 @@ from blindmatch_simulations.evaluation.studies.evidence import EDIT
 from blindmatch_simulations.evaluation.studies.evidence import committed as committed_evidence
 from blindmatch_simulations.measure.intervals import level_of
 from blindmatch_simulations.measure.results import Row
+from blindmatch_simulations.report.view.costs import as_if_it_lasted
 from blindmatch_simulations.report.view.ledger import Ledger
 from blindmatch_simulations.report.view.schema import Edit, Evidence, State
 from blindmatch_simulations.testbed.pictures.crops import EDITS
@@ -46,6 +47,7 @@ def fates_of(row: Measured, subject: Subject, inputs: Inputs, ledger: Ledger) ->
     counts = of_hundred(model(inputs, subject.behaviour, accounts, YEAR))
     low, high = found_between(inputs, subject.behaviour, accounts)
     source = ("population.toml", f"results.json: rows, {row.id}", FILE)
+    lasting = as_if_it_lasted(row, inputs).capitalize()
     keys = {}
     for fate, words in FATES.items():
         is_found = fate == FOUND
@@ -59,7 +61,7 @@ def fates_of(row: Measured, subject: Subject, inputs: Inputs, ledger: Ledger) ->
                 high=high if is_found else None,
                 interval=BY_SHARES if is_found else "",
                 unit="of 100 known files sent",
-                why=f"{DERIVATION}. {subject.behaviour.recall.source}",
+                why=". ".join(filter(None, (DERIVATION, subject.behaviour.recall.source, lasting))),
                 source=source,
             ),
         )

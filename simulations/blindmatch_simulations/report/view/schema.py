@@ -210,7 +210,8 @@ class Played(Strict, frozen=True):
     Attributes:
         exposes: what.
         attacks: by which attacks.
-        designs: on which.
+        designs: on which an attack was played and succeeded.
+        alike: on which none of them was played, since nothing that they differ in matters to it.
         notices: who could notice.
         proof: the file that remains, or none.
     """
@@ -218,6 +219,7 @@ class Played(Strict, frozen=True):
     exposes: str
     attacks: tuple[str, ...]
     designs: tuple[str, ...]
+    alike: tuple[str, ...]
     notices: str
     proof: str
 
@@ -255,6 +257,18 @@ class Step(Strict, frozen=True):
     attacks: tuple[str, ...]
 
 
+class Provable(Strict, frozen=True):
+    """Something that a report claims, and who can check it.
+
+    Attributes:
+        claim: what.
+        by: who can check it, and with what; "nobody" if nobody can.
+    """
+
+    claim: str
+    by: str
+
+
 class Assumption(Strict, frozen=True):
     holds: str
     concerns: str
@@ -285,7 +299,11 @@ class View(Strict, frozen=True, kw_only=True):
     """All of it.
 
     Attributes:
+        attacks_run: the run in which the attacks were played, which is another than that of the figures;
+            nothing if none were played.
         attacks_failed: attacks that crashed, so that nothing is known of them.
+        opened_by_asking: designs of whose list played attacks opened a part by asking.
+        terms: words that texts of the page put in double brackets, and others of the field, explained.
         year: the model of a year and its inputs, for what a reader moves by hand.
         behaviours: how each design behaves in that model.
     """
@@ -300,9 +318,13 @@ class View(Strict, frozen=True, kw_only=True):
     edits: tuple[Edit, ...]
     rates: tuple[Rate, ...]
     abusers: tuple[Abuser, ...]
+    attacks_run: Run | None
     attacks_failed: tuple[str, ...]
     openings: tuple[Opening, ...]
+    opened_by_asking: tuple[str, ...]
     steps: tuple[Step, ...]
+    provable: tuple[Provable, ...]
+    terms: dict[str, str]
     unmeasured: tuple[str, ...]
     assumptions: tuple[Assumption, ...]
     options: tuple[Option, ...]

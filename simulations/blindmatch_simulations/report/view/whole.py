@@ -27,7 +27,7 @@ from blindmatch_simulations.evaluation.population.fates import FATES
 from blindmatch_simulations.evaluation.population.inputs import read_inputs
 from blindmatch_simulations.measure import results as measure
 from blindmatch_simulations.measure.results import ResultsError
-from blindmatch_simulations.report.view.abuse import abusers, attacks_failed, openings
+from blindmatch_simulations.report.view.abuse import abusers, attacks_failed, opened_by_asking, openings
 from blindmatch_simulations.report.view.cards import card_of, card_of_study
 from blindmatch_simulations.report.view.findings import findings
 from blindmatch_simulations.report.view.flagged import rates
@@ -38,6 +38,7 @@ from blindmatch_simulations.report.view.schema import (
     Card,
     Failed,
     Option,
+    Provable,
     Run,
     Step,
     View,
@@ -54,7 +55,8 @@ def view_of(folder: Path, results: Results) -> View:
     """
     ledger = Ledger()
     inputs = read_inputs(None)
-    attacks = attacks_in(folder)
+    attacks_file = read_attacks(folder)
+    attacks = () if attacks_file is None else tuple(attacks_file.rows)
     subjects = behaviours_of(results, inputs)
     rows = [row for row in results.rows if isinstance(row, Measured)]
     repeated = [name for name, times in Counter(row.id for row in rows).items() if times > 1]
@@ -79,9 +81,13 @@ def view_of(folder: Path, results: Results) -> View:
         edits=edits(inputs, ledger),
         rates=marks,
         abusers=abusers(attacks, rows),
+        attacks_run=None if attacks_file is None else _run_of_attacks(attacks_file),
         attacks_failed=attacks_failed(attacks),
         openings=openings(rows, ledger),
+        opened_by_asking=opened_by_asking(attacks),
         steps=_steps(),
+        provable=tuple(Provable(one["claim"], one["by"]) for one in committed("plain")["provable"]),
+        terms=dict(committed("plain")["glossary"]),
         unmeasured=tuple(committed("plain")["uncovered"]),
         assumptions=tuple(
             Assumption(one["holds"], one["concerns"], one["breaks"], one["covered"])
@@ -101,11 +107,21 @@ def _is_near(row: Measured) -> bool:
 
 def attacks_in(folder: Path) -> tuple[AttackRow | NotPlayed, ...]:
     """Return rows of the attacks in a folder; none if none were played."""
+    read = read_attacks(folder)
+    return () if read is None else tuple(read.rows)
+
+
+def read_attacks(folder: Path) -> measure.Results[AttackRow | NotPlayed] | None:
+    """Read the attacks in a folder; nothing if none were played."""
     path = folder / ATTACKS
     if not path.exists():
-        return ()
+        return None
     read: measure.Results[AttackRow | NotPlayed] = measure.read(path, measure.Results[AttackRow | NotPlayed])
-    return tuple(read.rows)
+    return read
+
+
+def _run_of_attacks(read: measure.Results[AttackRow | NotPlayed]) -> Run:
+    return Run(read.made_at, read.digest, read.command, "", machine_words(read.machine), ())
 
 
 def _run(results: Results, rows: Sequence[Measured]) -> Run:

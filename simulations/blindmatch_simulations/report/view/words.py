@@ -8,6 +8,7 @@ from blindmatch_simulations.report.view.schema import Evidence
 
 THIN: Final = "\u202f"
 _UNITS: Final = ((365 * 86400, "years"), (86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
+_LARGE: Final = ((1e9, "billion"), (1e6, "million"))
 _BYTES: Final = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
@@ -56,6 +57,28 @@ def one_in(evidence: Evidence) -> str:
     if evidence.value is None:
         return str(evidence.state)
     return "none" if not evidence.value else f"one in {plain(1 / evidence.value)}"
+
+
+def one_in_low(evidence: Evidence) -> str:
+    """Write the low end of a rate as one in so many."""
+    return "no lower end" if not evidence.low else f"one in {_large(1 / evidence.low)}"
+
+
+def one_in_high(evidence: Evidence) -> str:
+    """Write the high end of a rate as one in so many."""
+    return "no upper end" if not evidence.high else f"one in {_large(1 / evidence.high)}"
+
+
+def large(evidence: Evidence) -> str:
+    """Write a count, with a word for millions and more."""
+    return str(evidence.state) if evidence.value is None else _large(evidence.value)
+
+
+def _large(value: float) -> str:
+    for size, name in _LARGE:
+        if value >= size:
+            return f"{plain(value / size)} {name}"
+    return plain(value)
 
 
 def of_n(evidence: Evidence) -> str:
