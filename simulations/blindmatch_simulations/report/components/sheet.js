@@ -28,12 +28,25 @@ const listNote = (c) => {
   return h`<p><b>One list for all, in full.</b> ${all}</p>`;
 };
 
+// ---- figures of a whole year, of a design whose key does not last as long
+const shortKeySign = (c, card) => (isKeyShort(c, card) ? "\u2021" : "");
+const shortKeyNote = (c) => {
+  const keys = c.view.designs.filter((card) => isKeyShort(c, card)).map((card) => card.cost.key);
+  if (!keys.length) return "";
+  const lives = [...new Map(keys.map((key) => [evidenceOf(c, key).value, key])).values()];
+  return h` What is marked \u2021 is calculated as if the design\u2019s key answered all year; at that volume it is used
+up after ${joined(
+    lives.map((key) => figure(c, key, secondsWords)),
+    " or ",
+  )}.`;
+};
+
 // ---- the table
 const sheetFound = (c, card) => {
   const key = fieldOf(card.fates, "found");
   if (!key) return absentFound(card);
   const ends = interval(c, key, ofHundredWords);
-  return h`${figure(c, key, ofHundredWords)}${ends ? h`<br/>${ends}` : ""}`;
+  return h`${figure(c, key, ofHundredWords)}${shortKeySign(c, card)}${ends ? h`<br/>${ends}` : ""}`;
 };
 const sheetData = (c, card) => {
   const states = ["up", "down"].map((name) => evidenceOf(c, fieldOf(card.cost, name)));
@@ -44,7 +57,8 @@ const sheetData = (c, card) => {
 };
 const sheetServers = (c, card) => {
   const key = fieldOf(card.cost, "servers");
-  return key ? figure(c, key, plainNumber) : stateMark("not measured");
+  if (!key) return stateMark("not measured");
+  return h`${figure(c, key, plainNumber)}${hasValue(evidenceOf(c, key)) ? shortKeySign(c, card) : ""}`;
 };
 
 // Each column: its head, the class of its cells, and what stands in the row of a design.
@@ -91,11 +105,10 @@ const sheetFindings = (c) =>
 <p class="lead">${leadWords(c)}</p>${c.view.findings.map((one) => findingOf(c, one))}</section>`;
 
 const sheetUnmeasured = (c) =>
-  h`<section class="view" id="unmeasured" aria-labelledby="unmeasured-title"><h2
+  h`<section class="view notes" id="unmeasured" aria-labelledby="unmeasured-title"><h2
 id="unmeasured-title">What nobody has measured here</h2><ul>${c.view.unmeasured.map(
     (one) => h`<li>${told(withoutBrackets(one))}</li>`,
-  )}</ul><p class="note">Pictures were harmless, there is no real list, and one computer stood for phones and data
-centres. What is missing of one design alone stands on its card in findings.html.${
+  )}</ul><p class="note">There is no real list, and one computer stood for phones and data centres. What is missing of one design alone stands on its card in findings.html.${
     c.view.attacks_failed.length
       ? h` Attacks that crashed, so that nothing is known of them: ${told(c.view.attacks_failed.join("; "))}.`
       : ""
@@ -111,7 +124,7 @@ innocent picture is sent and nobody cheats; a dash, that there is no such party.
     c.view.designs.some((card) => card.stand_in)
       ? " What is marked \u2020 stands in for its option; findings.html says how it differs."
       : ""
-  } Designs stand in the order of the expert process; nothing is ranked.</p>
+  }${shortKeyNote(c)} Designs stand in the order of the expert process; nothing is ranked.</p>
 <p>${absentWords()}</p>${listNote(c)}</section>`;
 
 const sheetDesigns = (c) =>
@@ -120,8 +133,7 @@ id="designs-title">${glanceTitle(c)}</h2>${tileLegend(holdsOf(c.view.designs), n
 
 const sheetRun = (c) =>
   h`<section class="view notes" id="run" aria-labelledby="run-title"><h2 id="run-title">The run</h2>${runInFull(c)}
-<p>The same figures stand in results.json. In sheet.html and in findings.html each opens what it stands
-on.</p></section>`;
+<p>In sheet.html and in findings.html each figure opens what it stands on.</p></section>`;
 
 const SHEET = [sheetFindings, sheetUnmeasured, sheetReading, sheetRun, sheetDesigns];
 const drawnSheet = (c) => h`${SHEET.map((part) => part(c))}`;
