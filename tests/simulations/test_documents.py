@@ -27,27 +27,11 @@ from planted.mutations.table import CHEATS
 from support import page_tables, set_tables, wire_tables
 from support.command import in_process
 from support.declared import markdown
+from support.documents import FENCE, PAGES, ROOT, anchors, named
 from support.pages import blocks, every_design, written_again
 from typer.main import get_command
 
-ROOT = Path(__file__).parents[2]
-PAGES = [
-    *sorted(ROOT.glob("*.md")),
-    *sorted((ROOT / "docs").rglob("*.md")),
-    *sorted(ROOT.glob("tests/*/*.md")),
-]
 ROOMS = "client|server|protocol|proofs|simulations|tests|docs|examples"
-FENCE = re.compile(r"```.*?```", re.DOTALL)
-
-
-def named(page: Path) -> str:
-    return str(page.relative_to(ROOT))
-
-
-def anchors(page: Path) -> set[str]:
-    """What a link may name in a page: its headings, as Markdown renderers write them."""
-    heads = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
