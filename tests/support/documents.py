@@ -38,3 +38,10 @@ def reading_order() -> list[Path]:
     docs = ROOT / "docs"
     names = re.findall(r"^   ([\w*/-]+)$", (docs / "index.rst").read_text("utf-8"), re.MULTILINE)
     return list(dict.fromkeys(page for name in names for page in sorted(docs.glob(f"{name}.md"))))
+
+
+def demo_in_the_readme() -> list[str]:
+    """Return the lines of the demo's output that the README shows."""
+    blocks = re.findall(r"```\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    (block,) = (one for one in blocks if "│" in one)
+    return block.splitlines()
