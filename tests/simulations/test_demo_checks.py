@@ -151,7 +151,8 @@ def test_the_demo_says_how_many_listed_pictures_it_missed_and_what_hid_them(tmp_
     assert "12 listed sent, 11 found, 1 missed: a caption hides it" in ran.out
     assert "every match and nothing else" not in ran.out
     printed = iter(ran.out.splitlines())
-    assert [line for line in demo_in_the_readme() if line not in printed] == [], "the README's lines, in order"
+    missing = [line for line in demo_in_the_readme() if line not in printed]
+    assert missing == [], "the README shows lines that the demo prints, in its order"
 
 
 def test_misses_that_its_recall_does_not_explain_make_the_demo_wrong() -> None:
