@@ -12,8 +12,8 @@ html_title = "blindmatch"
 myst_heading_anchors = 4
 myst_enable_extensions = ["deflist"]
 nitpicky = True
-# Beside the glossary, a page at the top of docs/ only says where its text has gone; code and results that were kept
-# earlier name it.
+# Beside the glossary, a page at the top of docs/ only says where its text has gone; code and kept results
+# name it.
 exclude_patterns = [one.name for one in Path(__file__).parent.glob("*.md") if one.name != "glossary.md"]
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"

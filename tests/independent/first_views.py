@@ -909,7 +909,7 @@ def mixed_ends(made: Committed, name: str) -> tuple[float, float]:
 def chance_ends(
     made: Committed, fate: str, value: float, recall: tuple[float, float, float]
 ) -> list[tuple[float, float]]:
-    """Return between what the ends of a count by chance lie: 12 % (docs/explanation/population.md, The page)."""
+    """Return between what the ends of a count by chance lie: 12 % (docs/explanation/population.md)."""
     inputs = made.inputs
     sharers = inputs("accounts", "number") * inputs("material", "sharers")
     files = inputs("accounts", "number") * inputs("material", "files")

@@ -1,4 +1,4 @@
-"""Every page is a tutorial, a how-to guide, a reference or an explanation, and old names of pages lead to it."""
+"""Every page is a tutorial, a how-to guide, a reference or an explanation, and old names lead to it."""
 
 from __future__ import annotations
 

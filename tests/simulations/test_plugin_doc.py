@@ -1,4 +1,4 @@
-"""The design in docs/tutorials/your-design.md is the one in examples/; docs/reference/contract.md has every part."""
+"""The design in docs/tutorials/your-design.md is the one in examples/; the contract page has every part."""
 
 from __future__ import annotations
 

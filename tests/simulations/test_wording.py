@@ -13,9 +13,9 @@ from blindmatch_simulations.evaluation.assess.results import Results, check_fold
 from blindmatch_simulations.report.page import asset, sources
 from defusedxml.ElementTree import fromstring
 from msgspec.structs import replace
+from support import documents
 from support.command import in_process
 from support.drawn import Drawn, drawn
-from support import documents
 from support.pages import ROOT
 
 SAMPLE = ROOT / "docs" / "sample"
