@@ -71,21 +71,21 @@ else
 endif
 	mkdir -p $(VENV)/share/blindmatch && cp $(CLASSIFIER) $(VENV)/share/blindmatch/
 
-fast: $(STAMP) ## sets built and pictures scanned several times faster on processors with AVX2: llvmlite (docs/group.md)
+fast: $(STAMP) ## sets built and pictures scanned several times faster on processors with AVX2: llvmlite (docs/explanation/group.md)
 ifneq ($(UV),)
 	$(UV) pip install --quiet --python $(BIN)/python $(ONLY) -r requirements/fast.txt
 else
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(ONLY) -r requirements/fast.txt
 endif
 
-frames: $(STAMP) ## pandas, for results as data frames (docs/results.md)
+frames: $(STAMP) ## pandas, for results as data frames (docs/reference/results.md)
 ifneq ($(UV),)
 	$(UV) pip install --quiet --python $(BIN)/python $(ONLY) -r requirements/frames.txt
 else
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(ONLY) -r requirements/frames.txt
 endif
 
-ray: $(STAMP) ## Ray, for work on a cluster (--ray; docs/performance.md)
+ray: $(STAMP) ## Ray, for work on a cluster (--ray; docs/reference/performance.md)
 ifneq ($(UV),)
 	$(UV) pip install --quiet --python $(BIN)/python $(ONLY) -r requirements/ray.txt
 else
@@ -120,7 +120,7 @@ lint-page: $(DEV) ## hold the page's script and styles to a formatter and a lint
 	npm exec --yes -- prettier@3.3.3 --config $(COMPONENTS)/.prettierrc.json --check $(COMPONENTS)/*.js $(COMPONENTS)/*.css tests/browser/view.js
 	npm exec --yes -- eslint@9.9.1 --no-config-lookup --config tests/browser/eslint.config.mjs build/page.js
 
-first-views: $(DEV) ## derive each number of the report's first two views again, by no code of the program (ARGS="DIR"; docs/report.md)
+first-views: $(DEV) ## derive each number of the report's first two views again, by no code of the program (ARGS="DIR"; docs/reference/report.md)
 	PYTHONPATH=tests $(BIN)/python -m independent.first_views $(ARGS)
 
 sample: $(DEV) ## make docs/sample again: assess --quick of all designs, all attacks, as `make try-one` and `make picture`; 40 minutes; goes on
@@ -162,10 +162,10 @@ wheel: $(STAMP) ## build the wheel twice, with the same bits, and its bill of ma
 wheel-check: wheel ## install the wheel into empty environments (Python 3.11 to 3.14 where there is one) and run it; some minutes
 	PYTHONPATH=tests $(BIN)/python -m support.wheel_check $(ARGS)
 
-vectors-package: $(STAMP) ## build the wheel of the vectors, twice with the same bits, in dist/ (docs/conformance.md)
+vectors-package: $(STAMP) ## build the wheel of the vectors, twice with the same bits, in dist/ (docs/reference/conformance.md)
 	PYTHONPATH=tests $(BIN)/python -m support.wheel vectors
 
-release-check: $(DEV) ## say of each step of a release whether it was done (docs/release.md); fails where one was not
+release-check: $(DEV) ## say of each step of a release whether it was done (docs/how-to/release.md); fails where one was not
 	PYTHONPATH=tests $(BIN)/python -m support.release_check
 
 lint: $(DEV) ## ruff, mypy, import-linter, packed assignments; lists long files and functions

@@ -12,6 +12,9 @@ html_title = "blindmatch"
 myst_heading_anchors = 4
 myst_enable_extensions = ["deflist"]
 nitpicky = True
+# Beside the glossary, a page at the top of docs/ only says where its text has gone; code and kept results
+# name it.
+exclude_patterns = [one.name for one in Path(__file__).parent.glob("*.md") if one.name != "glossary.md"]
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -44,7 +47,7 @@ def _cell_parts(cell: dict[str, Any]) -> Iterator[str]:
 def add_notebook(app: Any, name: str, source: list[str]) -> None:
     """Put the notebook of its name behind the text of a page of notebooks/."""
     folder, _, notebook = name.rpartition("/")
-    if folder == "notebooks":
+    if folder == "tutorials/notebooks":
         source[0] += "\n" + notebook_page(EXAMPLES / f"{notebook}.ipynb")
 
 

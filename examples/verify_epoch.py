@@ -102,7 +102,7 @@ def behind(raw, at):
 
 
 def read_leaf(raw):
-    """The fields of an epoch-leaf (0x1e): docs/wire.md."""
+    """The fields of an epoch-leaf (0x1e): docs/reference/wire.md."""
     check(raw[:2] == b"\x1e\x1b", "epoch.leaf is an epoch-leaf")
     at = behind(raw, 2) + 76
     for rest in (8, None, 40):  # parameters, keys of roles, files

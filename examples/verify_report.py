@@ -3,7 +3,7 @@
     python examples/verify_report.py REPORT --identity HEX --curator curator.pub
                                      --endorsement-policy endorsement.json --log-policy policy.txt
 
-What stands beside REPORT must come from elsewhere; without it a claim is not shown (docs/accountability.md).
+Without what stands beside REPORT, from elsewhere, a claim is not shown: docs/explanation/accountability.md
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 from pdq import pdq
 from verify_epoch import check, root_of, verified, verify_logged
 
-LAYOUTS = {  # docs/wire.md, by tag: #n bytes, v bytes with length, @ a message, * a list, ? one or none
+LAYOUTS = {  # docs/reference/wire.md, by tag: #n bytes, v with length, @ a message, * a list, ? one or none
     "a5": "@15 v ?#32 ?@1e v ?@25", "a0": "#16 #8 #32", "a2": "#32 #64", "a4": "v ?#32 ?@a2",
     "15": "#16 v #4 #8 @01 v v v #8 #8 v ?@69 v v ?@a0 ?@a4", "01": "#32 #8 #16 #8 #8 v",
     "69": "#32 *#32 *#32", "1e": "@1b #32 v #32 #64", "18": "v #8 #32", "19": "v #8",

@@ -8,8 +8,8 @@
     for event in bm.play("oprf-psi", [...], threads=True): ...
     bm.frame(bm.figures(bm.load_results()))
 
-It is a thin cover of `blindmatch_simulations`; docs/results.md has all of it. For evaluation alone: benign
-pictures, random lists.
+It is a thin cover of `blindmatch_simulations`; docs/reference/results.md has all of it. For evaluation alone:
+benign pictures, random lists.
 """
 
 from blindmatch_protocol.codec.errors import BlindmatchError

@@ -73,7 +73,7 @@ def play(
         home: a new folder for the deployment, which stays; None: a temporary one.
         threads: servers run in a thread of this process, which starts faster; else as processes.
         bounds: how many operations there may be, and for how long.
-        record: a new file for a recording of the run (docs/results.md).
+        record: a new file for a recording of the run (docs/reference/results.md).
         audit: whether what left each device is audited at the end; against the servers' counts, if all of
             them run then.
     """

@@ -1,4 +1,4 @@
-"""A second, small implementation of docs/wire.md opens what the messenger seals."""
+"""A second, small implementation of docs/reference/wire.md opens what the messenger seals."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ FOREIGN = HERE / "foreign"
 LISTED = 4
 EDITED = ("jpeg-50", "resize-0.75", "brighter", "caption", "crop-2%", "border", "flip", "rotate-2")
 NEAR = 2
-"""Bits by which another decoder may change a hash (docs/corpus.md's comparison allows as many)."""
+"""Bits by which another decoder may change a hash (docs/reference/corpus.md's comparison allows as many)."""
 WITHOUT_WHEELS = ("pdqhash", "weighted-levenshtein")
 INPUTS = (b"x", b"second input", bytes(300))
 

@@ -103,7 +103,7 @@ def clients(moves: Mapping[str, tuple[str, Attempt]]) -> dict[str, HostileClient
         kind: Adversary(
             name=kind,
             means=Means(frozenset({Party.DEVICE}), has=has),
-            claim=Claim("The target is at most 2", "docs/messenger.md"),
+            claim=Claim("The target is at most 2", "docs/explanation/messenger.md"),
             budget="four accounts with 16 attempts at once each, see make flood",
             move=attempt,
             weakness=None,

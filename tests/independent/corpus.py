@@ -1,6 +1,6 @@
 """Recall and false matches, from the fingerprints of the reference corpus alone.
 
-`docs/corpus.md` (The reference corpus, False matches) and the pages of the designs define each quantity.
+`docs/reference/corpus.md` (The reference corpus, False matches) and the pages of the designs define each.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WITHIN = 31
 FAR = 64
 LEAST_QUALITY = 50
 DRAWS = 10_000
-"""Draws of an interval by drawing packages (docs/corpus.md), each end of which errs by chance."""
+"""Draws of an interval by drawing packages (docs/reference/corpus.md), each end of which errs by chance."""
 ERRS = 5.0
 """Standard errors that a drawn quantile may lie from the true one: one in two million lies farther."""
 
@@ -369,8 +369,8 @@ def _for_another(
     """Return between what the 98 % interval for another package lies, low and high end.
 
     A package is drawn, then ten photographs of it; of N photographs each drawn one is, with the chance
-    1 / (N + 1), one of which all copies are found or none is (docs/corpus.md). An end that leaves 0 or 1
-    alone allows for one copy among those of ten photographs.
+    1 / (N + 1), one of which all copies are found or none is (docs/reference/corpus.md). An end that leaves 0
+    or 1 alone allows for one copy among those of ten photographs.
     """
     draws = 40 * DRAWS
     rng = np.random.default_rng(39)
@@ -398,7 +398,7 @@ def _for_another(
 
 def _of_packages(hits: np.ndarray, pictures: np.ndarray) -> tuple[tuple[float, float], ...]:
     """Return between what the 95 % interval of the mean over packages lies: packages drawn again, then the
-    pictures of each; where nothing matched, Clopper and Pearson over packages (docs/corpus.md)."""
+    pictures of each; where nothing matched, Clopper and Pearson over packages (docs/reference/corpus.md)."""
     if not hits.sum():
         low, high = clopper_pearson(0, len(hits))
         return (low, low), (high, high)

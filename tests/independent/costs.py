@@ -1,4 +1,4 @@
-"""What a design costs, from the recorded rows of a run: `docs/report.md` (Cost) defines each figure."""
+"""What a design costs, from the recorded rows of a run: `docs/explanation/report.md` defines each figure."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ Both list each number and its derivation, and end with 1 if there is a fault.
 The first view is the decision sheet. The second one is what an address with `#year` shows first: the year
 with its sliders and its fold, and the options with theirs. Recall and false matches come from the
 fingerprints of the reference corpus, costs from the rows that the run recorded, a year from
-`population.toml`, attacks from `attacks.json`. What each figure is stands in docs/report.md,
-docs/population.md and docs/corpus.md.
+`population.toml`, attacks from `attacks.json`. What each figure is stands in docs/explanation/report.md,
+docs/explanation/population.md and docs/reference/corpus.md.
 
 A number on these views that no derivation claims is a fault, and so is a claim that the page does not have.
 Where a figure was drawn at random, the derivation says between what it must lie.
@@ -205,7 +205,7 @@ def share_(
 
 
 def claim_false(made: Committed, ledger: Ledger, place: str) -> None:
-    """Claim what is known of false matches, in three parts (docs/population.md)."""
+    """Claim what is known of false matches, in three parts (docs/explanation/population.md)."""
     seen, length = made.false(NEAR, "photograph")
     _, most = clopper_pearson(seen.hits, seen.trials)
     how = "photographs against those of other sources"
@@ -333,7 +333,7 @@ def claim_threshold(made: Committed, ledger: Ledger, place: str) -> None:
 
 
 def claim_attacks(made: Committed, ledger: Ledger, place: str) -> None:
-    """Claim what played attacks exposed, by actors (docs/attacks.md)."""
+    """Claim what played attacks exposed, by actors (docs/reference/attacks.md)."""
     beyond = [row for row in made.attacks if row["succeeded"] and (row["trace"] or {}).get("beyond_e2ee")]
     by_id: dict[str, list[dict[str, Any]]] = {}
     for row in beyond:
@@ -374,7 +374,7 @@ def _actors(made: Committed) -> list[str]:
 CALLED = {"list owner": "curator", "user with a modified client": "user who cheats"}
 HOLDERS = {"matcher, third party": {"matcher", "third_party", "party_a", "party_b"}, "vendor": {"vendor"}}
 """Parties of the adversary by whom an attack counts, of those who are no actors of a trace "
-"(docs/attacks.md)."""
+"(docs/reference/attacks.md)."""
 
 
 def _called(actor: str) -> str:
@@ -449,7 +449,9 @@ def claim_sheet_table(made: Committed, table: Element, ledger: Ledger) -> None:
     caption = table.all("caption")[0].words
     ledger.add("sheet, caption: " + caption[:20], caption)
     ledger.name(
-        "sheet, caption: " + caption[:20], r"September 2020", "the draft paper's date, docs/report.md"
+        "sheet, caption: " + caption[:20],
+        r"September 2020",
+        "the draft paper's date, docs/explanation/report.md",
     )
     head = f"sheet, head of {caption[:5]}"
     ledger.add(head, " | ".join(one.words for one in table.all("thead")[0].all("th")))
@@ -645,7 +647,7 @@ def claim_cores(made: Committed, own: Recorded, ledger: Ledger, place: str) -> N
 
 def key_seconds(made: Committed, own: Recorded) -> float | None:
     """Return how long all accounts together take to use up a key at the volume of a day; None without such a
-    limit, or if it takes a year or longer (docs/capacity.md)."""
+    limit, or if it takes a year or longer (docs/explanation/capacity.md)."""
     values = own.row["design"]["parameters"]
     if not values.get("all_evaluations") or "bands" not in values:
         return None
@@ -683,7 +685,7 @@ def claim_key(made: Committed, own: Recorded, ledger: Ledger, place: str) -> Non
 def phones_that_open(own: Recorded) -> int:
     """Return the least number of phones, with the evaluations of an account each, that open 99 % of a uniform
     list: `needed` of `bands` tokens of k bits, guessed in as many bands as serves best, of which E evenly
-    spread guesses hit each with E / (bands guessed 2^k) (docs/capacity.md)."""
+    spread guesses hit each with E / (bands guessed 2^k) (docs/explanation/capacity.md)."""
     values = own.row["design"]["parameters"]
     needed = values["needed"]
 
@@ -785,7 +787,7 @@ def second_view(made: Committed, page: Element, ledger: Ledger) -> None:
 
 
 def claim_longer(made: Committed, ledger: Ledger, place: str) -> None:
-    """Claim how long the year's list is, and what rates come to over it (docs/population.md)."""
+    """Claim how long the year's list is, and what rates come to over it (docs/explanation/population.md)."""
     ledger.claim(
         place,
         rf"\(the year.s mean: {N} at its start, {N} times as many at its end\)",
@@ -907,7 +909,7 @@ def mixed_ends(made: Committed, name: str) -> tuple[float, float]:
 def chance_ends(
     made: Committed, fate: str, value: float, recall: tuple[float, float, float]
 ) -> list[tuple[float, float]]:
-    """Return between what the ends of a count by chance lie: 12 % (docs/population.md, The page)."""
+    """Return between what the ends of a count by chance lie: 12 % (docs/explanation/population.md)."""
     inputs = made.inputs
     sharers = inputs("accounts", "number") * inputs("material", "sharers")
     files = inputs("accounts", "number") * inputs("material", "files")
@@ -1001,7 +1003,7 @@ def claim_options(made: Committed, section: Element, ledger: Ledger) -> None:
     """Claim the table of options: shares missed and flagged, cores and bytes a day."""
     head = section.all("h2")[0].words
     ledger.add("options, headline", head)
-    ledger.name("options, headline", r"September 2020", "the draft paper's date, docs/report.md")
+    ledger.name("options, headline", r"September 2020", "the draft paper's date, docs/explanation/report.md")
     levels = {
         one.row["design"]["option"]: bool(one.row["design"]["differs"]) for one in made.designs.values()
     }
@@ -1022,10 +1024,12 @@ def claim_options(made: Committed, section: Element, ledger: Ledger) -> None:
         ledger.name(
             f"options, note {at}",
             r"(?<=Brackets: )95(?= % intervals)",
-            "the level of intervals, docs/report.md",
+            "the level of intervals, docs/explanation/report.md",
         )
         ledger.name(
-            f"options, note {at}", r"(?<=\()98 %(?= of)", "the level for another package, docs/corpus.md"
+            f"options, note {at}",
+            r"(?<=\()98 %(?= of)",
+            "the level for another package, docs/reference/corpus.md",
         )
     for table in section.all("table"):
         claim_options_table(made, table, ledger)

@@ -1,4 +1,4 @@
-"""A year of a messenger from `population.toml`, by the definitions of `docs/population.md` (The model)."""
+"""A year of a messenger from `population.toml`, as `docs/explanation/population.md` defines it."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def drawn_counts(
 
 def drawn_between(value: float, low: float, high: float, rng: np.random.Generator) -> float:
     """Return a draw as often below the value as above, uniform in the logarithm; where an end is 0, in the
-    figure (docs/population.md, `joint`)."""
+    figure (docs/explanation/population.md, `joint`)."""
     part = rng.random()
     start, end = (low, value) if rng.random() < 0.5 else (value, high)
     if start > 0:

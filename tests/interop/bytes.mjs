@@ -1,4 +1,4 @@
-// Byte strings: hexadecimal, big-endian numbers, and the walk over a canonical encoding (docs/wire.md).
+// Byte strings: hexadecimal, big-endian numbers, and the walk over a canonical encoding (docs/reference/wire.md).
 
 export const hex = (bytes) => Buffer.from(bytes).toString('hex');
 export const unhex = (text) => Uint8Array.from(Buffer.from(text, 'hex'));

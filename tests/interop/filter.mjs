@@ -1,4 +1,4 @@
-// A filter (docs/set-format.md, kind 0x03): membership of keys, wrong for one absent key in 2^40.
+// A filter (docs/reference/set-format.md, kind 0x03): membership of keys, wrong for one absent key in 2^40.
 
 import { ascii, equal, ProtocolError, Reader } from './bytes.mjs';
 

@@ -1,4 +1,4 @@
-// A full set and its deltas (docs/set-format.md): from an OPRF output to the label it opens.
+// A full set and its deltas (docs/reference/set-format.md): from an OPRF output to the label it opens.
 
 import { createDecipheriv, createHash } from 'node:crypto';
 

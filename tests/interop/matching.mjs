@@ -1,4 +1,4 @@
-// The Matching service over mutual TLS (docs/wire.md): what is served, set-up files, and one exchange.
+// The Matching service over mutual TLS (docs/reference/wire.md): what is served, set-up files, and one exchange.
 
 import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,4 @@
-// The device of oprf-psi, written from docs/wire.md and docs/set-format.md alone.
+// The device of oprf-psi, written from docs/reference/wire.md and docs/reference/set-format.md alone.
 //
 //   start(setup, item, tape)        request, session
 //   receive(setup, session, reply)  the label, or null

@@ -1,4 +1,4 @@
-// Manifest, log proof and endorsements of an epoch, from files alone (docs/accountability.md, docs/wire.md):
+// Manifest, log proof and endorsements of an epoch, from files alone (docs/explanation/accountability.md, docs/reference/wire.md):
 //
 //     node proofs.mjs FOLDER policy.txt curator.pub [UNIX_TIME]
 //

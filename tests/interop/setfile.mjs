@@ -1,4 +1,4 @@
-// A set file, version 2 (docs/set-format.md): header, sections, parameters, table, trailer, all digests checked.
+// A set file, version 2 (docs/reference/set-format.md): header, sections, parameters, table, trailer, all digests checked.
 
 import { createHash } from 'node:crypto';
 

@@ -1,4 +1,4 @@
-// The key-value store of a set (docs/set-format.md, kind 0x01): 16-byte keys to masked values of 64-bit words.
+// The key-value store of a set (docs/reference/set-format.md, kind 0x01): 16-byte keys to masked values of 64-bit words.
 //
 // A key that is not there reads something, too: nothing here says whether a key is in the store.
 

@@ -195,7 +195,7 @@ def test_no_row_of_a_certified_statement_can_be_another(rows: int) -> None:
 
 
 def test_a_certified_proof_is_what_the_page_says() -> None:
-    """From docs/wire.md alone, with integers: seed, weights, composites and challenge."""
+    """From docs/reference/wire.md alone, with integers: seed, weights, composites and challenge."""
     true = certified(3)
     public, inputs, outputs = (rows.tobytes() for rows in true[1:4])
     tag = b"blindmatch/dleq/seed/v2-" + CONTEXT

@@ -440,7 +440,7 @@ def test_a_fault_that_comes_later_is_found_within_64_sums(jit: Jit, kernel: Kern
         kernel.is_faulty = lambda rows: True
         with pytest.warns(BackendWarning, match="two sums of the same 20 rows differ"):
             found = [is_summed_right(20) for _ in range(SUMS_FOR_A_SECOND)]
-    assert found == [False] * 54 + [True] * 10, "what is wrong before it is found, docs/group.md says"
+    assert found == [False] * 54 + [True] * 10, "wrong before it is found: docs/explanation/group.md"
 
 
 def test_a_batch_that_is_refused_is_no_second_sum(jit: Jit, kernel: Kernel) -> None:

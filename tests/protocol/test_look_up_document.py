@@ -1,4 +1,4 @@
-"""docs/wire.md against the code: the order of the tape, and a look-up done with nothing but the pages."""
+"""docs/reference/wire.md against the code: the order of the tape, and a look-up done with the pages alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from blindmatch_simulations.testbed.deployment.registry import built_in_designs,
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "wire.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "reference" / "wire.md").read_text("utf-8")
 DESIGNS = ROOT / "tests" / "vectors" / "designs"
 NAMES = sorted(path.stem for path in DESIGNS.glob("*.json") if path.stem != "schema")
 

@@ -1,4 +1,4 @@
-"""docs/set-format.md against the code: kinds, and an index that is read with nothing but the document."""
+"""docs/reference/set-format.md against the code: kinds, and an index that is read with the document alone."""
 
 from __future__ import annotations
 

@@ -200,8 +200,8 @@ def test_a_device_takes_no_table_that_is_damaged_or_has_what_is_no_element() -> 
 
 
 def test_a_planted_key_makes_any_picture_visible_and_no_check_of_a_device_notices() -> None:
-    """Whoever builds the table again does (docs/accountability.md); cells that are spare are enough for it
-    (`planted-cell`)."""
+    """Whoever builds the table again does (docs/explanation/accountability.md); spare cells are enough
+    for it (`planted-cell`)."""
     wanted = np.concatenate([LISTED, OTHERS[:1]])
     planted = opened(publish(DESIGN, wanted, seeded("set"), 1, {"threshold": T, "synthetic": 0}))
     DESIGN.check_setup(planted.setup)

@@ -331,7 +331,7 @@ def test_a_list_that_is_updated_has_another_key_after_nine_epochs_and_every_limi
     again = published(NAME, epoch=MOST_DELTAS + 2, seed="the next full set")
     limits = DESIGN.key_limits(MATCHER, opened(NAME, again).states[MATCHER])
     assert limits is not None and limits.key != first.key
-    assert MOST_DELTAS + 1 == 9, "docs/designs/wide-psi.md and docs/capacity.md say nine"
+    assert MOST_DELTAS + 1 == 9, "docs/designs/wide-psi.md and docs/explanation/capacity.md say nine"
 
 
 def test_whoever_has_the_key_reads_the_whole_list_by_the_tokens_of_one_band() -> None:

@@ -1,4 +1,4 @@
-"""docs/wire.md has every message of the two rooms, with its tag, fields and their encodings."""
+"""docs/reference/wire.md has every message of the two rooms, with its tag, fields and their encodings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_server.storage.errors import PreconditionError
 from support.wire_tables import kinds, meanings, messages, statuses, words
 
-PAGE = (Path(__file__).parents[2] / "docs" / "wire.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "wire.md").read_text()
 HEADING = re.compile(r"^### `(0x[0-9a-f]{2})` (\S+)\n(.*?)(?=^#)", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^\| (\w+) \| ([^|]+) \|", re.MULTILINE)
 

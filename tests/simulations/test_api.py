@@ -1,4 +1,4 @@
-"""`import blindmatch`: what docs/results.md says holds, and the notebook runs."""
+"""`import blindmatch`: what docs/reference/results.md says holds, and the notebook runs."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ def test_the_population_is_of_both_designs_and_the_attack_comes_to_a_verdict() -
 def test_every_notebook_is_run_here_and_has_a_page() -> None:
     names = {path.stem for path in notebooks()}
     run_here = set(re.findall(r'left_by\("(\w+)"\)', Path(__file__).read_text("utf-8")))
-    assert names == run_here == {path.stem for path in (ROOT / "docs" / "notebooks").glob("*.md")}
+    assert (
+        names == run_here == {path.stem for path in (ROOT / "docs" / "tutorials" / "notebooks").glob("*.md")}
+    )
 
 
 def test_the_page_of_a_notebook_has_its_cells_and_its_figure() -> None:
@@ -84,7 +86,7 @@ def test_the_page_of_a_notebook_has_its_cells_and_its_figure() -> None:
     conf = module_from_spec(spec)
     spec.loader.exec_module(conf)
     source = [""]
-    conf.add_notebook(None, "notebooks/sweep", source)
+    conf.add_notebook(None, "tutorials/notebooks/sweep", source)
     shown = source[0]
     assert "```python\nfound = {}" in shown
     assert "```text\n{2: 8, 3: 8}\n```" in shown
@@ -284,7 +286,7 @@ def test_a_frame_is_made_of_rows_where_its_package_is_installed(monkeypatch: pyt
 
 
 def test_the_page_names_everything_that_the_package_has() -> None:
-    page = (ROOT / "docs" / "results.md").read_text()
+    page = (ROOT / "docs" / "reference" / "results.md").read_text()
     named = set(re.findall(r"`([A-Za-z_]+)(?:\(|`)", page))
     assert set(bm.__all__) <= named
     assert {kind.__name__ for kind in get_args(bm.operations.Operation)} <= named

@@ -28,7 +28,7 @@ from support.command import in_process
 from support.schemas import committed
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "attacks.md"
+PAGE = ROOT / "docs" / "reference" / "attacks.md"
 DESIGNS = [one.design for one in all_designs().values()]
 PAIRS = [(one.attack, one.design) for one in pairs(DESIGNS) if not one.unplayed]
 

@@ -513,7 +513,10 @@ def test_runs_of_a_peer_are_judged_as_ours_are() -> None:
 
 
 def document() -> str:
-    return "".join((ROOT / "docs" / name).read_text() for name in ("performance.md", "messenger.md"))
+    return "".join(
+        (ROOT / "docs" / name).read_text()
+        for name in ("reference/performance.md", "explanation/messenger.md")
+    )
 
 
 @pytest.mark.parametrize("row", sorted(CATALOGUE))

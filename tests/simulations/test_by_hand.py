@@ -1,4 +1,4 @@
-"""The walk of docs/walk.md, command by command, each of them once a process of its own."""
+"""The walk of docs/tutorials/by-hand.md, command by command, each of them once a process of its own."""
 
 from __future__ import annotations
 

@@ -87,8 +87,8 @@ def test_the_law_is_told_as_it_was_read_wherever_a_policy_reader_meets_it(sample
     ):
         assert part in law.words
         assert part in spaced(sample.words("flagged"))
-        assert part in spaced((ROOT / "docs" / "centre.md").read_text("utf-8"))
-    for page in ("report", "threat-model"):
+        assert part in spaced((ROOT / "docs" / "how-to" / "centre.md").read_text("utf-8"))
+    for page in ("explanation/report", "explanation/threat-model"):
         words = spaced((ROOT / "docs" / f"{page}.md").read_text("utf-8"))
         assert "reportedly leaves out end-to-end encrypted communications" in words
 

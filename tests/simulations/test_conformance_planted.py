@@ -73,7 +73,7 @@ def test_only_a_design_with_vouchers_is_told_of_the_message_that_a_picture_is_in
 
 
 def test_what_is_not_seen_stands_in_the_page_and_in_the_result() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "conformance.md").read_text()
     report = check_design(load_design("none"), Options(only=["codec"]))
     assert as_json(report)["not_seen"] == list(NOT_SEEN)
     assert all(f"| {what} | {why} | `" in page for what, why in NOT_SEEN.items())

@@ -1,4 +1,4 @@
-"""A counterpart over gRPC passes if it does what docs/wire.md says, and a bad one is caught on one line."""
+"""A counterpart over gRPC that does what docs/reference/wire.md says passes; a bad one is caught."""
 
 from __future__ import annotations
 

@@ -258,7 +258,8 @@ def test_the_demo_is_right_for_oprf_psi(private: Demo, whole: Workload) -> None:
 
 
 def test_the_page_of_the_walk_shows_what_is_declared_to_each_party(private: Demo) -> None:
-    page = " ".join((Path(__file__).parents[2] / "docs/walk.md").read_text().replace("│", " ").split())
+    shown = (Path(__file__).parents[2] / "docs/reference/commands.md").read_text("utf-8")
+    page = " ".join(shown.replace("│", " ").split())
     for party, one in private.result["parties"].items():
         assert f" {party} {', '.join(one['declared_facts'])} " in page, party
 

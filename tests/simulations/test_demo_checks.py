@@ -28,6 +28,7 @@ from dummy_designs import VOUCHERS
 from msgspec.structs import replace
 from planted.mutations.hooks import PaddedPsi, variant
 from support.command import in_process
+from support.documents import demo_in_the_readme
 
 MATCHING = 11
 HalfSent = variant(PaddedPsi, padding=lambda _, about, rng: about.item.hash[:16])
@@ -149,6 +150,9 @@ def test_the_demo_says_how_many_listed_pictures_it_missed_and_what_hid_them(tmp_
     assert made["listed"] == {"sent": 12, "found": 11, "missed": 1, "hidden_by": {"caption": 1}, "unasked": 0}
     assert "12 listed sent, 11 found, 1 missed: a caption hides it" in ran.out
     assert "every match and nothing else" not in ran.out
+    printed = iter(ran.out.splitlines())
+    missing = [line for line in demo_in_the_readme() if line not in printed]
+    assert missing == [], "the README shows lines that the demo prints, in its order"
 
 
 def test_misses_that_its_recall_does_not_explain_make_the_demo_wrong() -> None:

@@ -186,5 +186,5 @@ def test_the_example_of_the_sources_is_the_plain_base() -> None:
 
 
 def test_the_page_links_every_base() -> None:
-    page = (ROOT / "docs" / "plugin.md").read_text()
+    page = (ROOT / "docs" / "tutorials" / "your-design.md").read_text()
     assert [base for base in BASES.values() if f"data/bases/{base.file})" not in page] == []

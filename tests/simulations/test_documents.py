@@ -27,27 +27,11 @@ from planted.mutations.table import CHEATS
 from support import page_tables, set_tables, wire_tables
 from support.command import in_process
 from support.declared import markdown
+from support.documents import FENCE, PAGES, ROOT, anchors, named
 from support.pages import blocks, every_design, written_again
 from typer.main import get_command
 
-ROOT = Path(__file__).parents[2]
-PAGES = [
-    *sorted(ROOT.glob("*.md")),
-    *sorted((ROOT / "docs").rglob("*.md")),
-    *sorted(ROOT.glob("tests/*/*.md")),
-]
 ROOMS = "client|server|protocol|proofs|simulations|tests|docs|examples"
-FENCE = re.compile(r"```.*?```", re.DOTALL)
-
-
-def named(page: Path) -> str:
-    return str(page.relative_to(ROOT))
-
-
-def anchors(page: Path) -> set[str]:
-    """What a link may name in a page: its headings, as Markdown renderers write them."""
-    heads = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
@@ -102,7 +86,8 @@ def test_every_command_line_is_one_the_command_takes(
 
 
 def test_the_reflection_client_of_the_wire_page_runs(served: Path, tmp_path: Path) -> None:
-    block = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "wire.md").read_text(), re.DOTALL)
+    wire = (ROOT / "docs" / "reference" / "wire.md").read_text("utf-8")
+    block = re.search(r"```python\n(.*?)```", wire, re.DOTALL)
     assert block is not None
     (tmp_path / "reflect.py").write_text(block[1])
     assert in_process(served, "certs", "issue", "operator", "--name", "olga").code == 0
@@ -113,7 +98,8 @@ def test_the_reflection_client_of_the_wire_page_runs(served: Path, tmp_path: Pat
 
 
 def test_the_figures_of_the_conformance_page_are_those_of_the_checks() -> None:
-    page = " ".join((ROOT / "docs" / "conformance.md").read_text().split())
+    pages = ("reference/conformance.md", "how-to/counterpart.md")
+    page = " ".join(" ".join((ROOT / "docs" / name).read_text("utf-8") for name in pages).split())
     raw = bytes(4096)
     others = CROWD + len(SHAPES) + len(CONTRASTS) + len(BEYOND)
     of_sets, of_updates = (len(list(altered_copies(raw, seeded("copies"), *n))) for n in ((), (16, 16)))
@@ -135,7 +121,7 @@ def test_the_figures_of_the_conformance_page_are_those_of_the_checks() -> None:
 
 
 def test_the_threat_model_has_every_fact_that_a_design_declares() -> None:
-    page = (ROOT / "docs" / "threat-model.md").read_text()
+    page = (ROOT / "docs" / "explanation" / "threat-model.md").read_text()
     told: dict[str, set[str]] = {}
     for name, *cells in re.findall(
         r"^\| \[`(.*?)`\]\(\S+\) \| .*? \| (.*?) \| (.*?) \|$", page, re.MULTILINE
@@ -148,7 +134,7 @@ def test_the_threat_model_has_every_fact_that_a_design_declares() -> None:
 
 
 def test_the_threat_model_has_every_fact_that_the_messenger_declares() -> None:
-    page = (ROOT / "docs" / "threat-model.md").read_text()
+    page = (ROOT / "docs" / "explanation" / "threat-model.md").read_text()
     of_parties = [*facts.MESSENGER_FACTS.values(), *facts.COMPLAINT_FACTS.values()]
     others = (
         facts.MATCH_TIME,
@@ -162,14 +148,15 @@ def test_the_threat_model_has_every_fact_that_the_messenger_declares() -> None:
 
 
 def test_the_threat_model_names_every_design_that_enrols_accounts_with_a_role() -> None:
-    page = (ROOT / "docs" / "threat-model.md").read_text().split("## Not claimed")[1].split("## ")[0]
+    page = (ROOT / "docs" / "explanation" / "threat-model.md").read_text("utf-8")
+    page = page.split("## Not claimed")[1].split("## ")[0]
     enrolling = [one.design for one in all_designs().values() if one.design.enrolments]
     assert [design.info.name for design in enrolling] == re.findall("`([a-z-]+)`'s", page)
 
 
 def test_the_page_of_designs_says_what_each_matches_and_its_parameters() -> None:
     row = re.compile(r"^\| \[`([a-z-]+)`\]\(\S+\) \| .*? \| (.*?) \| .*? \| (.*?) \|$", re.MULTILINE)
-    rows = row.findall((ROOT / "docs" / "designs.md").read_text())
+    rows = row.findall((ROOT / "docs" / "explanation" / "designs.md").read_text())
     told = {name: (match, set(re.findall("`([a-z_]+)`", given))) for name, match, given in rows}
     for name, info in ((n, one.design.info) for n, one in all_designs().items() if one.source == "built in"):
         assert told[name] == (info.relation.words, {one.name for one in info.parameters}), name
@@ -187,7 +174,7 @@ def test_what_follows_from_code_stands_on_one_page(name: str) -> None:
 
 
 def test_commands_are_found_in_the_page_of_the_walk() -> None:
-    assert ["serve", "all"] in list(command_lines(ROOT / "docs" / "walk.md"))
+    assert ["serve", "all"] in list(command_lines(ROOT / "docs" / "tutorials" / "by-hand.md"))
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_every_example_is_a_command_line_of_its_command(
 
 
 def test_the_page_names_the_commands_that_write_no_json() -> None:
-    page = (Path(__file__).parents[2] / "docs/results.md").read_text()
+    page = (Path(__file__).parents[2] / "docs/reference/results.md").read_text()
     named = re.findall("`([^`]+)`", page.split("their result is a file", 1)[1].split("##", 1)[0])
     every = (one for name in COMMANDS for one in leaves(name))
     assert {" ".join(one.split()) for one in named} == {

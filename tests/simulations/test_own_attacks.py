@@ -16,7 +16,7 @@ from blindmatch_simulations.testbed.deployment.registry import load_design
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "own_attack.py"
-PAGE = (ROOT / "docs" / "plugin.md").read_text()
+PAGE = (ROOT / "docs" / "how-to" / "check-a-design.md").read_text()
 DESIGN = """
 import msgspec
 from blindmatch_simulations.data.bases.plain import ExactUpload

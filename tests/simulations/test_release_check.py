@@ -95,6 +95,6 @@ def test_a_run_of_counterparts_that_says_the_same_again_is_done_and_one_run_othe
 
 
 def test_the_page_names_every_step_and_ci_notes_what_it_ran_on() -> None:
-    page = (ROOT / "docs" / "release.md").read_text("utf-8")
+    page = (ROOT / "docs" / "how-to" / "release.md").read_text("utf-8")
     assert [name for name in release_check.STEPS if f"`{name}`" not in page] == []
     assert "build/tested" in (ROOT / ".ci" / "run").read_text("utf-8")

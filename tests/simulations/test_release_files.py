@@ -70,7 +70,7 @@ def test_the_container_installs_with_hashes_and_says_what_was_not_run() -> None:
         line for line in CONTAINER.replace("\\\n", " ").split("&&") if "pip" in line and _unchecked(line)
     ]
     assert "NOT RUN: the base below" in CONTAINER and "NOT RUN: three machines" in COMPOSE
-    assert "with another base image" in (ROOT / "docs" / "release.md").read_text("utf-8")
+    assert "with another base image" in (ROOT / "docs" / "how-to" / "release.md").read_text("utf-8")
 
 
 def test_every_container_serves_by_a_command_that_there_is() -> None:

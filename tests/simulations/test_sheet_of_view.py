@@ -136,10 +136,10 @@ def test_a_row_shows_the_values_of_its_evidence() -> None:
     held["cost/token-psi/down"]["value"] = 888.0
     held["cost/token-psi/servers"] |= {"value": 4321.0, "at_least": True}
     cells = [words_of(one) for one in row_of(sheet_of(view), "token-psi")]
-    assert cells[FOUND].replace("\u00a0", " ") == "3711 to 66"
+    assert cells[FOUND].replace("\u00a0", " ") == "37\u202111 to 66"
     assert cells[PHONE] == "12.3 s"
     assert cells[DATA] == "777 bytes888 bytes"
-    assert cells[SERVERS] == "over 4 320"
+    assert cells[SERVERS] == "over 4 320\u2021"
 
 
 def test_states_look_different_from_each_other_and_from_zero() -> None:

@@ -50,7 +50,7 @@ OTHERS: dict[str, Callable[[], bytes]] = {
     "random bytes": lambda: seeded("others").take(5000),
     "all but one": ROWS[1:].tobytes,
     "all but one, under a pad": lambda: _records(32)[: 19 * 32],
-    # what docs/conformance.md says that nobody sees
+    # what docs/reference/conformance.md says that nobody sees
     "enciphered": lambda: bytes(
         a ^ b for a, b in zip(ROWS.tobytes(), seeded("key").take(20 * 32), strict=True)
     ),

@@ -22,7 +22,7 @@ from planted.unseen import SUSPECTS, Room, padding_of, stands_there
 
 DEAR = {"Amid", "OnePicture", "Seldom", "KnowsPictures", "MissesFew"}
 """Plants whose predicates run thousands of sessions."""
-PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "conformance.md"
 
 
 CHEAP_LINES = [line for line in LINES if line.plant not in DEAR]

@@ -95,8 +95,8 @@ def test_the_package_has_the_files_of_the_repository(installed: Installed) -> No
     assert {path.name for path in (folder / "designs").iterdir()} == {p.name for p in DESIGNS.iterdir()}
     sources = {
         "blindmatch_v1.proto": ROOT / "protocol" / "blindmatch_protocol" / "rpc",
-        "docs/wire.md": ROOT,
-        "docs/set-format.md": ROOT,
+        "docs/reference/wire.md": ROOT,
+        "docs/reference/set-format.md": ROOT,
         "docs/designs/oprf-psi.md": ROOT,
     }
     for name, source in sources.items():

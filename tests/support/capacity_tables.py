@@ -1,4 +1,4 @@
-"""The tables of docs/capacity.md: what modified phones open under each built-in design, by default."""
+"""The tables of docs/explanation/capacity.md: what modified phones open under each built-in design."""
 
 from __future__ import annotations
 

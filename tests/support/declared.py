@@ -141,7 +141,7 @@ def _learns(design: AnyDesign) -> str:
     facts = {
         fact.name: fact for parties in found for kind in Adversary for fact in told(design, parties, kind)
     }
-    words = "What the messenger tells, whatever the design: [threat model](../threat-model.md)."
+    words = "What the messenger tells, whatever the design: [threat model](../explanation/threat-model.md)."
     parts = [
         "## Who learns what\n" + markdown_table(head, [_coalition(design, parties) for parties in found]),
         "\n".join(_fact(fact) for fact in facts.values()),

@@ -60,7 +60,7 @@ def of_designs(designs: Iterable[AnyDesign]) -> str:
             cells = [names_told(design, parties, adversary) for adversary in Adversary]
             if not any(part <= parties and each == cells for part, each in shown.items()):
                 shown[parties] = cells
-                rows.append((f"[`{name}`](designs/{name}.md)", " with ".join(sorted(parties)), *cells))
+                rows.append((f"[`{name}`](../designs/{name}.md)", " with ".join(sorted(parties)), *cells))
             for kind in Adversary:
                 for fact in told(design, parties, kind):
                     said.setdefault(fact.name, {}).setdefault(fact.says, name)

@@ -93,7 +93,7 @@ class ForeignMatcher(stubs.MatchingServicer):
         return self.sent(head, asked, reply, context)
 
     def check(self, head: Any, body: bytes, context: Any) -> None:
-        """Refuse an envelope that breaks docs/wire.md."""
+        """Refuse an envelope that breaks docs/reference/wire.md."""
         info = self.design.info
         named = 16 if Learner.SERVER in info.learns else 0
         sizes = (len(body),) if info.large_bodies else (0, len(body))

@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from inspect import Parameter, Signature, cleandoc, isfunction, signature
+from os.path import relpath
 from pathlib import Path
 from types import FunctionType
 from typing import Any, Final
@@ -99,7 +100,7 @@ def layers_of_simulations() -> str:
 def designs_in_short() -> str:
     """A row for each built-in design; of one that is not installed, the row that the page has."""
     here = {name: one.design.info for name, one in all_designs().items() if one.source == "built in"}
-    page = (ROOT / "docs" / "designs.md").read_text("utf-8")
+    page = (ROOT / "docs" / "explanation" / "designs.md").read_text("utf-8")
     kept = re.findall(
         r"^\| \[`([a-z-]+)`\]\(.*?\) \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|$", page, re.MULTILINE
     )
@@ -113,7 +114,7 @@ def designs_in_short() -> str:
         option = f"nearest to {info.option}" if info.differs else info.option
         rows[name] = [option, info.relation.words, ", ".join(sorted(learns)), parameters or "-"]
     ordered = sorted(rows, key=lambda name: (rows[name][0].removeprefix("nearest to "), name))
-    shown = [(f"[`{name}`](designs/{name}.md)", *rows[name]) for name in ordered]
+    shown = [(f"[`{name}`](../designs/{name}.md)", *rows[name]) for name in ordered]
     return table(("design", "option", "match", "who learns", "parameters"), shown)
 
 
@@ -190,7 +191,7 @@ def attacks() -> str:
         (
             f"`{one.name}`",
             one.means.words(),
-            f"{one.claim.words} ([{Path(one.claim.page).stem}]({one.claim.page.removeprefix('docs/')}))",
+            f"{one.claim.words} ([{Path(one.claim.page).stem}]({page_from_reference(one.claim.page)}))",
             "withstood" if one.claimed else "declared to succeed",
             "; ".join(need.words for need in one.needs),
             summary(one.move),
@@ -198,6 +199,11 @@ def attacks() -> str:
         for one in ATTACKS.values()
     ]
     return table(("attack", "adversary", "sentence", "claim", "needs", "figure"), rows)
+
+
+def page_from_reference(page: str) -> str:
+    """Return the path of a page, as a link of a page in docs/reference has it."""
+    return relpath(page, "docs/reference")
 
 
 def actors() -> str:

@@ -1,4 +1,4 @@
-"""Parts of docs/set-format.md that follow from code: kinds of sections, rows of the tables."""
+"""Parts of docs/reference/set-format.md that follow from code: kinds of sections, rows of the tables."""
 
 from __future__ import annotations
 

@@ -53,8 +53,8 @@ VECTORS: Final = Package(
     "tests/vectors/package",
     "blindmatch_vectors",
     (
-        *("tests/vectors", "protocol/blindmatch_protocol/rpc", "docs/wire.md", "docs/set-format.md"),
-        *("docs/designs", "LICENSE", ".gitignore"),
+        *("tests/vectors", "protocol/blindmatch_protocol/rpc", "docs/reference/wire.md"),
+        *("docs/reference/set-format.md", "docs/designs", "LICENSE", ".gitignore"),
     ),
 )
 GIT: Final = shutil.which("git") or "git"

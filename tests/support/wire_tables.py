@@ -1,4 +1,4 @@
-"""Parts of docs/wire.md that follow from code: methods, limits, statuses, encodings, messages."""
+"""Parts of docs/reference/wire.md that follow from code: methods, limits, statuses, encodings, messages."""
 
 from __future__ import annotations
 

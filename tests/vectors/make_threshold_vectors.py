@@ -65,7 +65,7 @@ def xor(left: bytes, right: bytes) -> bytes:
     return bytes(a ^ b for a, b in zip(left, right, strict=True))
 
 
-# --- the committing AEAD (docs/wire.md)
+# --- the committing AEAD (docs/reference/wire.md)
 
 
 def _keys(key: bytes) -> tuple[bytes, bytes, bytes]:
@@ -508,7 +508,7 @@ def described(world: dict[str, Any]) -> dict[str, Any]:
 
 
 def section(raw: bytes, kind: int) -> bytes:
-    """Of a set file (docs/set-format.md)."""
+    """Of a set file (docs/reference/set-format.md)."""
     at = little(raw[-72:-64][::-1])
     count = little(raw[-48:-44][::-1])
     parameters = little(raw[-44:-40][::-1])

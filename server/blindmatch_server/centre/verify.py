@@ -1,5 +1,5 @@
 """What the centre checks before a person looks at a report, each check with a verdict of its own
-(docs/wire.md).
+(docs/reference/wire.md).
 
 That is the machine's part; what becomes of the report is for a person to decide (decisions.py).
 """

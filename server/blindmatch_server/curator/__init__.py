@@ -1,4 +1,4 @@
-"""The curator's plaintext lists: imported, kept, compared and exported (docs/lists.md).
+"""The curator's plaintext lists: imported, kept, compared and exported (docs/how-to/lists.md).
 
 `import_list` reads `pdq` lines, threatexchange CSV, NCMEC XML or StopNCII JSON into a list file;
 `open_list` gives it back as the `EntrySource` that a design's `publish` takes.

@@ -1,6 +1,7 @@
 """The list file: a curator's plaintext list, memory-mapped, that a set can be built from again and again.
 
-docs/lists.md has its layout. One import at a time replaces a list file, and what killed ones left is removed:
+docs/reference/list-files.md has its layout. One import at a time replaces a list file, and what killed ones
+left is removed:
 
 .NAME.list.lock         held meanwhile; ends with the process
 .NAME.list.xxxxxxxx     being written, readable by its owner alone; renamed to NAME.list

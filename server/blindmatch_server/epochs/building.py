@@ -1,4 +1,6 @@
-"""Builds epochs of a design into a folder, each whole or not at all (docs/architecture.md, "Storage").
+"""Builds epochs of a design into a folder, each whole or not at all.
+
+The section "Storage" of docs/explanation/architecture.md draws the folder.
 
     build result/ --fsync files--> check, sign --> manifest --fsync folder--> rename to folder/4 --fsync-->
         log it, if there is a log --> replace current in one step --> remove .build-4

@@ -1,4 +1,4 @@
-"""A deployment's own certificate authority: who is who on the wire (docs/wire.md).
+"""A deployment's own certificate authority: who is who on the wire (docs/reference/wire.md).
 
 Keys are EC P-256: what every TLS stack in use takes.
 """

@@ -9,8 +9,8 @@ call has a place from its first byte on, of which an account has few. Texts of o
 a rule and are passed on; whatever else was raised becomes ``internal error``, since its text may quote what
 it choked on.
 
-A line is one stream of calls of several methods (docs/wire.md, "Lines"). A call on it is admitted, counted,
-logged and refused as if it were one, except that its end is an `Answer`.
+A line is one stream of calls of several methods (docs/reference/wire.md, "Lines"). A call on it is admitted,
+counted, logged and refused as if it were one, except that its end is an `Answer`.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def add_help_examples(app: typer.Typer, words: str) -> None:
 
 
 EPILOG = """
-A first result: blindmatch demo. By hand, in three terminals: docs/walk.md.
+A first result: blindmatch demo. By hand, in three terminals: docs/tutorials/by-hand.md.
 Exit codes: 0 right, 1 wrong result, 2 usage, 3 port taken, 4 bad file or state, 5 drain timed out,
 6 input refused, 7 another party unreachable or refusing, or a message not delivered, 130 interrupted.
 """
@@ -161,8 +161,8 @@ def options(
         Backend | None,
         typer.Option(
             help="What computes batches of the group: libsodium; jit, compiled for this processor's vectors "
-            "(make fast, docs/group.md); auto, jit for large builds and libsodium for the rest. Or set "
-            "BLINDMATCH_GROUP_BACKEND.  [default: auto]",
+            "(make fast, docs/explanation/group.md); auto, jit for large builds and libsodium for the rest. "
+            "Or set BLINDMATCH_GROUP_BACKEND.  [default: auto]",
         ),
     ] = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`blindmatch bench`: speed and size, each row beside the unit u (docs/performance.md)."""
+"""`blindmatch bench`: speed and size, each row beside the unit u (docs/reference/performance.md)."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def _check(reference: str, options: Options) -> Found:
     again = [portable_reference(reference), "--seed", str(report.seed)]
     again += ["--games"] if options.games else []
     again += [part for name, value in options.values.items() for part in ("--set", f"{name}={value}")]
-    not_seen = f"not seen by any check: {', '.join(NOT_SEEN)} (docs/conformance.md)"
+    not_seen = f"not seen by any check: {', '.join(NOT_SEEN)} (docs/reference/conformance.md)"
     command = ["blindmatch", "conformance", *again]
     return _found(title, report, as_json(report, command), again, not_seen)
 

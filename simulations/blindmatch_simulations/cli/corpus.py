@@ -117,7 +117,7 @@ def scan(
 
     With --list and --asked, in the place of FOLDER: how many of the one folder's pictures match one of the
     other's, by kind and length of list, for `corpus merge`. The kind is the name of the folder below that a
-    picture lies in, such as photograph; docs/corpus.md has the names, others are counted as other.
+    picture lies in, such as photograph; docs/how-to/corpus.md has the names, others are counted as other.
     """
     if (folder is None) == (listed is None and asked is None) or (listed is None) != (asked is None):
         raise CorpusError("FOLDER: give it alone, or --list and --asked in its place")

@@ -61,7 +61,7 @@ def facts_declared(run: DemoRun, party: Party) -> dict[str, str]:
 
 
 def demo_result(run: DemoRun, again: str) -> dict[str, Any]:
-    """The run as JSON (docs/results.md); `again` is the command that runs it again."""
+    """The run as JSON (docs/reference/results.md); `again` is the command that runs it again."""
     return {
         "result_version": RESULT_VERSION,
         "design": run.design.info.name,
@@ -374,7 +374,7 @@ def run_demo(
 
 
 def run_story(
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join(STORIES)} (docs/story.md).")],
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(STORIES)} (docs/how-to/story.md).")],
     out: Annotated[Path, typer.Option(help="A new folder for the deployment and the files that remain.")],
 ) -> Found:
     """Play one of three stories on loopback: what it is seen to do, by simulated dates, and what remains.

@@ -128,7 +128,8 @@ def _shown(made: DesignCheck, report: str) -> Iterator[Table | Text | str]:
     if made.is_as_declared:
         less = f"; {' and '.join(made.uncompared)} had nothing to compare with" if made.uncompared else ""
         yield Text(
-            f"as declared: no part failed{less}. A pass is no proof (docs/conformance.md)", style="green"
+            f"as declared: no part failed{less}. A pass is no proof (docs/reference/conformance.md)",
+            style="green",
         )
 
 

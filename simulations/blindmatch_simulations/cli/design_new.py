@@ -85,8 +85,8 @@ def new_design(
     """Write a design of your own, NAME.py, and its test, test_NAME.py, from a base.
 
     The file is a whole design with comments: it runs, passes conformance and is yours to change. Edit it,
-    then check it with `blindmatch design check NAME.py`; docs/plugin.md explains its parts. Its
-    `info.name` is NAME with - for _.
+    then check it with `blindmatch design check NAME.py`; docs/reference/contract.md explains its parts.
+    Its `info.name` is NAME with - for _.
 
     Exit code 2 for a name or base that cannot be used, 4 for a file that is there already or a
     folder that cannot be written to.

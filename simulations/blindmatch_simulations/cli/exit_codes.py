@@ -1,4 +1,4 @@
-"""Exit codes of the command; part of its interface, so they do not change their meaning (docs/walk.md)."""
+"""Exit codes of the command (docs/reference/commands.md): part of its interface, so they do not change."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ def level_of(figure: Figure, kind: str = "design") -> str:
     that of `mean`; attacks have 99 %.
 
     Args:
-        kind: of the row that the figure stands in (docs/results.md).
+        kind: of the row that the figure stands in (docs/reference/results.md).
     """
     if figure.low is None and figure.high is None:
         return ""

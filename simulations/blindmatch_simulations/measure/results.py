@@ -1,4 +1,4 @@
-"""Results of every kind of measurement: one file, one type of row, version 4; docs/results.md."""
+"""Results of every kind of measurement: one file, one type of row, version 4; docs/reference/results.md."""
 
 from __future__ import annotations
 

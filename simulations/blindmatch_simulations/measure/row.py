@@ -39,7 +39,7 @@ FIGURES: Final[Mapping[str, Quantity]] = {
     "start_mib": Quantity("first", "MiB", "MiB at the start"),
     "end_mib": Quantity("last", "MiB", "MiB at the end"),
     "share": Quantity("share", "share", "share, 1 is all"),
-    "raw_share": Quantity("raw share", "share", "share before a correction: docs/performance.md"),
+    "raw_share": Quantity("raw share", "share", "share before a correction: docs/reference/performance.md"),
     "times": Quantity("", "times", "multiple of what the row names"),
     "least_share": Quantity("at least", "share", "lower end of the 95 % interval of the share"),
     "count": Quantity("", "", "number of what the row names"),

@@ -1,5 +1,6 @@
 """The clocks, and the unit u: the CPU time of one ristretto255 scalar multiplication by libsodium; and from
-single runs to figures: medians, ratios to u, and whether the machine was disturbed (docs/performance.md).
+single runs to figures: medians, ratios to u, and whether the machine was disturbed
+(docs/reference/performance.md).
 
     reading, run, reading, run, reading ...       each run lies between two readings of the yardstick
 """

@@ -250,7 +250,9 @@ class Search(Struct, frozen=True):
 
 Cheat: TypeAlias = Adversary[Search, Callable[[], AnyDesign]]
 """A planted cheat: the adversary's move is all checks, its weakness a design that must not pass them."""
-_CLAIM: Final = Claim("how many are caught, each by the check that must catch it", "docs/conformance.md")
+_CLAIM: Final = Claim(
+    "how many are caught, each by the check that must catch it", "docs/reference/conformance.md"
+)
 _AUTHOR: Final = Means(frozenset({Party.DEVICE, Party.MATCHER, Party.CURATOR}), has="the design")
 
 CHEATS: Final[list[Cheat]] = []

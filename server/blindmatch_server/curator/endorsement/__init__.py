@@ -1,2 +1,2 @@
 """Lists that several organisations endorse: submissions, proposals, records, audits
-(docs/accountability.md)."""
+(docs/explanation/accountability.md)."""

@@ -1,8 +1,8 @@
 """Batches with their entries in the clear: a proposal, or the record of what an epoch was published with.
 
-A set file (docs/set-format.md): hashes, ids and salts of all batches, one after the other; the batches, as
-`endorsement.bin` has them; and for each the organisations that were asked, a bit for each name of the policy,
-4 bytes, little-endian. Whoever has it has the list.
+A set file (docs/reference/set-format.md): hashes, ids and salts of all batches, one after the other; the
+batches, as `endorsement.bin` has them; and for each the organisations that were asked, a bit for each
+name of the policy, 4 bytes, little-endian. Whoever has it has the list.
 """
 
 from __future__ import annotations

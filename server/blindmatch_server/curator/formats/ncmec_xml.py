@@ -1,4 +1,4 @@
-"""NCMEC hash sharing, version 2: the XML of its `entries` answers, read as a stream; docs/lists.md.
+"""NCMEC hash sharing, version 2: the XML of its `entries` answers, streamed: docs/reference/list-files.md.
 
 A deletion names member and id, no hash, so each record keeps a digest of the two as its identity; of
 several records of one identity the latest counts.

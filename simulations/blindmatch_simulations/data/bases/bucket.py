@@ -9,7 +9,7 @@ device   compares it with its digest, then opens what H(s, hash) opens: nobody l
 
 Fewer bits tell the matcher less and cost more bytes. `bits` is a parameter: publish with `--set bits=8`.
 Change `start`, `judged` and `receive` for another protocol; `leakage` and `list_knowledge` must then say what
-it tells. docs/plugin.md explains every part.
+it tells. docs/reference/contract.md explains every part.
 """
 
 from __future__ import annotations

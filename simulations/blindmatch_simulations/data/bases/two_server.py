@@ -15,7 +15,7 @@ This is the scheme of Chor, Goldreich, Kushilevitz and Sudan (FOCS 1995) over bu
 uniformly random. `bits` is a parameter: publish with `--set bits=10`.
 
 Change `start`, `judged` and `receive` for another protocol; `leakage` and `list_knowledge` must then say what
-it tells. docs/plugin.md explains every part.
+it tells. docs/reference/contract.md explains every part.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ device   verifies the proof, unblinds, has F(hash), and looks the place up: nobo
 The OPRF is that of RFC 9497, mode VOPRF, over ristretto255.
 
 Change `start`, `evaluated` and `receive` for another protocol; `leakage` and `list_knowledge` must then say
-what it tells. docs/plugin.md explains every part.
+what it tells. docs/reference/contract.md explains every part.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ class Claim(Struct, frozen=True):
     """A sentence, or a part of one, and the page it stands on."""
 
     words: str
-    page: str = "docs/threat-model.md"
+    page: str = "docs/explanation/threat-model.md"
 
     def __str__(self) -> str:
         return f"{self.words} ({self.page})"

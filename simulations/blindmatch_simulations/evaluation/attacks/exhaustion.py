@@ -40,7 +40,10 @@ def _one_line() -> tuple[Any, str, Any]:
 @attack(
     "crowding",
     Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS} accounts"),
-    Claim("A matcher answers accounts that ask one thing at a time first and together", "docs/messenger.md"),
+    Claim(
+        "A matcher answers accounts that ask one thing at a time first and together",
+        "docs/explanation/messenger.md",
+    ),
     budget=f"{ACCOUNTS} accounts with as many requests waiting as one may have",
     weakness=replacing(_one_line()),
     needs=(needs.ANY_ONE,),
@@ -93,7 +96,7 @@ NOW: Final = 1_700_000_000_000
 @attack(
     "store-growth",
     Means(frozenset({Party.DEVICE}), has="the victim's pre-keys, no one-time one among them"),
-    Claim("takes 64 of one peer for one signed pre-key", "docs/messenger.md"),
+    Claim("takes 64 of one peer for one signed pre-key", "docs/explanation/messenger.md"),
     budget=f"{LOOKS[-1]} first messages by one account",
     weakness=replacing((account, "ACCEPTED_MOST", LOOKS[-1])),
     needs=(needs.ANY_ONE,),

@@ -1,4 +1,4 @@
-"""What an attack achieved, how well it tells two cases apart, and what it spent (docs/results.md).
+"""What an attack achieved, how well it tells two cases apart, and what it spent (docs/reference/results.md).
 
 A game is fair: half of the games, as many of each case, train: each feature alone, and all together, learn
 which case their values go with. The best on the training half guesses the other half.
@@ -58,7 +58,7 @@ class Figure(Struct, frozen=True):
         return f"{self.measure} {self.value:+.2f} [{low:+.2f}, {high:+.2f}] over {self.trials}"
 
     def figures(self) -> dict[str, results.Figure]:
-        """The figure and its parts as those of a results file; docs/results.md."""
+        """The figure and its parts as those of a results file; docs/reference/results.md."""
         low, high = self.interval or (None, None)
         level = f"{100 * GAME_CONFIDENCE:.0f} % interval, of all cases together" if self.interval else ""
         whole = results.Figure(self.value, level, low, high, self.trials, unit=self.measure)

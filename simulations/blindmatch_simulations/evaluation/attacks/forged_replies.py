@@ -145,7 +145,7 @@ CURATOR: Final = CuratorKey.of(bytes(32))
 @attack(
     "false-absence",
     Means(frozenset({Party.DEVICE, Party.MATCHER}), has="a listed hash, every set, and a key of its own"),
-    Claim("no listed hash is shown to be absent", "docs/accountability.md"),
+    Claim("no listed hash is shown to be absent", "docs/explanation/accountability.md"),
     budget="six proofs at most",
     weakness=replacing(
         (absence, "verify_files", lambda *_: Passed()),

@@ -144,7 +144,10 @@ def _at_once(owner: type[AnyDesign]) -> tuple[Any, str, Any]:
 @attack(
     "relay-timing",
     Means(frozenset({Party.PROVIDER}), Conduct.SEMI_HONEST, "a clock"),
-    Claim("the relay has a message before the device looks at what came of its picture", "docs/messenger.md"),
+    Claim(
+        "the relay has a message before the device looks at what came of its picture",
+        "docs/explanation/messenger.md",
+    ),
     budget=f"{ROUNDS} pictures of each of three kinds",
     weakness=replacing_of(lambda design: [_at_once(type(design))]),
     needs=(needs.ASKS, needs.TOLD, needs.LATER, needs.SMALL),

@@ -185,7 +185,7 @@ def results_of(
     unplayed: Sequence[Pair] = (),
     failed: Sequence[Failed] = (),
 ) -> Results[AttackRow | NotPlayed]:
-    """The results file; docs/results.md."""
+    """The results file; docs/reference/results.md."""
     played = [
         AttackRow(
             id=ran.attack.name,

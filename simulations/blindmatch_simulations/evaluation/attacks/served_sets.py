@@ -257,7 +257,7 @@ def _without_epoch(tag: bytes, epoch: int, rows: Rows, length: int) -> Rows:
 @attack(
     "relisting",
     Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "the files of every epoch, and no query"),
-    Claim("nothing links an entry that is removed and listed again", "docs/set-format.md"),
+    Claim("nothing links an entry that is removed and listed again", "docs/reference/set-format.md"),
     budget=f"twice {TRIALS} histories of a set of {ENTRIES} entries",
     weakness=replacing((rowwise, "expand", _without_epoch)),
     needs=(needs.OPRF, needs.DELTAS),

@@ -105,7 +105,8 @@ UNCOMPARED: Final = replacing(
     "substituted-key",
     _RELAY,
     Claim(
-        "once a key was compared, or came with the configuration, another one is refused", "docs/messenger.md"
+        "once a key was compared, or came with the configuration, another one is refused",
+        "docs/explanation/messenger.md",
     ),
     budget="four conversations",
     weakness=UNCOMPARED,
@@ -180,7 +181,7 @@ def _unpinned(contacts: Contacts, keeper: Any, relay: Any, pinned: Any, requeue:
 @attack(
     "forged-notice",
     _RELAY,
-    Claim("a notice under another key is shown as a problem", "docs/messenger.md"),
+    Claim("a notice under another key is shown as a problem", "docs/explanation/messenger.md"),
     budget="one notice",
     weakness=replacing((Contacts, "__init__", _unpinned)),
     needs=(needs.ENCRYPTED, needs.ANY_ONE),

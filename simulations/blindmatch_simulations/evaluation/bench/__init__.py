@@ -1,1 +1,1 @@
-"""Measurements of speed and size: `blindmatch bench` (docs/performance.md)."""
+"""Measurements of speed and size: `blindmatch bench` (docs/reference/performance.md)."""

@@ -2,7 +2,8 @@
 
 Run as ``python -m``: a `Task` comes on standard input, a `Done` leaves on standard output. Clock, host name,
 process id and environment are what the task says, before the design is loaded; once it is, whatever opens,
-connects, starts or inspects anything is refused and noted. What is read all the same: docs/conformance.md.
+connects, starts or inspects anything is refused and noted. What is read all the same:
+docs/reference/conformance.md.
 
 State is compared by a digest of what an object holds, with all that hangs on it; classes and functions only
 of the design's own modules; the inside of native objects is not seen.

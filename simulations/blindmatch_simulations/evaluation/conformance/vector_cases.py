@@ -136,7 +136,7 @@ def _files(deployed: Deployed, vector: Vector) -> Iterator[Case]:
 
 
 def _changes(raw: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Places of a set file (docs/set-format.md), by name."""
+    """Places of a set file (docs/reference/set-format.md), by name."""
     yield "missing", {"missing": True}
     yield "empty", {"length": 0}
     yield "cut in the middle", {"length": len(raw) // 2}

@@ -128,7 +128,7 @@ def _value(encoding: Any, value: Any) -> Any:
 
 
 def encoding_words(encoding: Any) -> str:
-    """An encoding as docs/wire.md names it."""
+    """An encoding as docs/reference/wire.md names it."""
     match encoding:
         case codec.UInt(bits):
             return f"uint{bits}"

@@ -1,9 +1,9 @@
 """What pair distances bound: false matches per item and per pair, for every distance, with intervals.
 
 Pairs of n pictures are not independent, so nothing here divides by the number of pairs as if each had been
-drawn for itself; both statements are over pictures (docs/corpus.md). A series of one scene, each of which
-looks different, is not found, and makes the intervals too narrow. Nothing is said of distances or of lists
-beyond those that were counted.
+drawn for itself; both statements are over pictures (docs/how-to/corpus.md). A series of one scene, each of
+which looks different, is not found, and makes the intervals too narrow. Nothing is said of distances or of
+lists beyond those that were counted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Outputs of a design (docs/population.md): the value of each day and of the run, a 95 % band,
+"""Outputs of a design (docs/explanation/population.md): the value of each day and of the run, a 95 % band,
 and which unknown matters: every output with one figure at a time moved to its ends (a tornado)."""
 
 from __future__ import annotations

@@ -46,7 +46,8 @@ const sheetFound = (c, card) => {
   const key = fieldOf(card.fates, "found");
   if (!key) return absentFound(card);
   const ends = interval(c, key, ofHundredWords);
-  return h`${figure(c, key, ofHundredWords)}${shortKeySign(c, card)}${ends ? h`<br/>${ends}` : ""}`;
+  const sign = hasValue(evidenceOf(c, key)) ? shortKeySign(c, card) : "";
+  return h`${figure(c, key, ofHundredWords)}${sign}${ends ? h`<br/>${ends}` : ""}`;
 };
 const sheetData = (c, card) => {
   const states = ["up", "down"].map((name) => evidenceOf(c, fieldOf(card.cost, name)));
@@ -108,7 +109,8 @@ const sheetUnmeasured = (c) =>
   h`<section class="view notes" id="unmeasured" aria-labelledby="unmeasured-title"><h2
 id="unmeasured-title">What nobody has measured here</h2><ul>${c.view.unmeasured.map(
     (one) => h`<li>${told(withoutBrackets(one))}</li>`,
-  )}</ul><p class="note">There is no real list, and one computer stood for phones and data centres. What is missing of one design alone stands on its card in findings.html.${
+  )}</ul><p class="note">There is no real list, and one computer stood for phones and data
+centres. What is missing of one design alone stands on its card in findings.html.${
     c.view.attacks_failed.length
       ? h` Attacks that crashed, so that nothing is known of them: ${told(c.view.attacks_failed.join("; "))}.`
       : ""

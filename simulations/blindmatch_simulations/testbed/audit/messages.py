@@ -1,4 +1,4 @@
-"""Derives again what the messenger sends, and bounds how often a request is sent (docs/audit.md).
+"""Derives again what the messenger sends, and bounds how often a request is sent (docs/explanation/audit.md).
 
 A number of requests can tell of a picture as well as their bytes. Each request is for something, of which
 there is so much: a message, a picture's attachment, a body of a session, a message to look for. It is sent

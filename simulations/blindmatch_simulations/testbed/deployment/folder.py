@@ -1,5 +1,5 @@
 """One folder holds a whole local deployment, each party's things in a folder of their own
-(docs/architecture.md)."""
+(docs/explanation/architecture.md)."""
 
 from __future__ import annotations
 

@@ -330,7 +330,7 @@ def module_of(path: Path) -> ModuleType:
         if misspelt := "; ".join(_misspelt(module)):
             raise RegistryError(f"{path} cannot be loaded: {why}; {misspelt}") from error
         if isinstance(error, TypeError | AttributeError | ImportError | DesignError):
-            why += f"; for an older design contract than {CONTRACT_VERSION}, see the end of docs/plugin.md"
+            why += f"; for a contract before {CONTRACT_VERSION}, see the end of docs/reference/contract.md"
         raise RegistryError(f"{path} cannot be loaded: {why}") from error
     return module
 

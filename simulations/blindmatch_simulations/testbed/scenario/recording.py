@@ -1,4 +1,5 @@
-"""A run as a file: what was done, what left each device, and what it recorded. Version 2; docs/results.md.
+"""A run as a file: what was done, what left each device, and what it recorded. Version 2;
+docs/reference/results.md.
 
 Each line is handed to the system before anything else happens, so a killed run leaves all but its last line
 whole. It is of generated or bundled pictures, and readable by its owner alone.

@@ -1,5 +1,5 @@
 """What the counterpart says of itself, the set-up it hands out, and who may call it; and what comes back for
-wrong requests: a status that docs/wire.md names, and right ones are answered after.
+wrong requests: a status that docs/reference/wire.md names, and right ones are answered after.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """What the checks of a foreign counterpart share: the opened set-up, pictures, honest sessions, and the reply
-in an answer: envelopes as docs/wire.md has them, and one declared message inside.
+in an answer: envelopes as docs/reference/wire.md has them, and one declared message inside.
 
 A manifest of a deployment's own counterpart is made from what the curator and the authority have.
 """
