@@ -569,7 +569,7 @@ def test_attacks_cite_the_run_in_which_they_were_played() -> None:
 def test_an_attack_that_encryption_alone_allows_has_a_mark_of_its_own() -> None:
     root = drawn_view(plain_view()).section("abuse")
     signs = {
-        words_of(one).split(",")[0].split(".")[0]: [each.get("class") for each in one.iter("i")][0]
+        words_of(one).split(",")[0].split(".")[0]: next(each.get("class") for each in one.iter("i"))
         for one in root.iter("summary")
         if "Succeeded" in words_of(one) or "Played without" in words_of(one)
     }

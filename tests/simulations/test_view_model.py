@@ -471,8 +471,9 @@ def test_the_difference_from_reading_everything_is_said_to_be_assumed_only_where
     ledger = Ledger()
     for key, held in view.evidence.items():
         ledger.add(key, replace(held, value=6.0) if key == "hundred/provider-scan/modified" else held)
-    near, equal, rows = sample_rows()["token-psi"], sample_rows()["oprf-psi"], [*sample_rows().values()]
-    assert len([*_say_of_hundred(near, equal, rows, view.designs, ledger)]) == 1
+    rows = sample_rows()
+    said_of = _say_of_hundred(rows["token-psi"], rows["oprf-psi"], [*rows.values()], view.designs, ledger)
+    assert len([*said_of]) == 1
 
 
 def test_a_leaflet_s_finding_names_its_senders_and_what_private_means() -> None:

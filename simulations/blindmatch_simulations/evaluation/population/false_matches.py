@@ -87,7 +87,8 @@ def break_even(inputs: Inputs) -> BreakEven:
     One that finds a share f of the known pictures has as many wrong as right ones at f e already. The rate
     is least where K is at its low end and v and V at their high ends, and most the other way round.
     """
-    files, video = inputs.material.files, inputs.material.video
+    files = inputs.material.files
+    video = inputs.material.video
     daily = inputs.activity.pictures_a_day
     known = files.value * (1 - video.value)
     rate = known / (YEAR * daily.value)

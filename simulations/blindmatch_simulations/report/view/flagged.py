@@ -64,7 +64,8 @@ def _even(inputs: Inputs, ledger: Ledger) -> Rate:
         source=("population.toml",),
     )
     key = ledger.add(BREAK_EVEN, evidence)
-    accounts, daily = inputs.accounts.number, inputs.activity.pictures_a_day
+    accounts = inputs.accounts.number
+    daily = inputs.activity.pictures_a_day
     volume = Evidence(
         title="Pictures sent in a day, in the EU",
         state=State.ASSUMED,
