@@ -189,12 +189,12 @@ def test_a_client_that_is_told_nothing_is_said_to_learn_what_an_attack_let_it_le
 def test_an_attack_played_once_says_in_how_many_more_designs_it_counts(made: Drawn) -> None:
     """Tables by actor counted 13 designs where the table of attacks named one."""
     alike = _said_of(part_of(made, "attacks"), "matches split over accounts")
-    by_actor = _said_of(part_of(made, "actors"), "a threshold of matches")
+    by_actor = _said_of(part_of(made, "actors"), "that an account with many matches is noticed")
     assert "alike in 12 more" in alike
     named = next(
         row
         for row in part_of(made, "actors").iter("tr")
-        if words_of(row).startswith("a threshold of matches")
+        if words_of(row).startswith("that an account with many matches is noticed")
     )
     assert by_actor and len({one.get("data-design") for one in named.iter() if one.get("data-design")}) == 13
     assert "designs, played or alike" in words_of(part_of(made, "abuse"))

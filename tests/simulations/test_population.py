@@ -398,7 +398,9 @@ def test_what_a_rate_still_allows_is_what_the_model_makes_of_it() -> None:
 
 def test_the_page_says_what_the_evidence_and_the_model_say() -> None:
     """It gave the figures of one distance as those of all, and took five packages for 350 photographs."""
-    page = " ".join((SAMPLE.parents[1] / "population.md").read_text().split())
+    docs = SAMPLE.parents[1]
+    pages = (docs / "explanation" / "population.md", docs / "how-to" / "population.md")
+    page = " ".join(" ".join(one.read_text() for one in pages).split())
     known = running.known_false(sample_row("token-psi"))
     assert known is not None and known.seen.high is not None and known.seen.pairs and known.seen.n
     length = known.seen.pairs / known.seen.n

@@ -94,7 +94,7 @@ def test_a_file_of_an_older_contract_is_told_where_contract_3_is_explained(
 ) -> None:
     path = tmp_path / "older.py"
     path.write_text(f"from blindmatch_protocol import contract as bm\n{older}\n")
-    with pytest.raises(RegistryError, match=r"older\.py cannot be loaded: .*older design contract than 3"):
+    with pytest.raises(RegistryError, match=r"older\.py cannot be loaded: .*for a contract before 3, see the end of docs/reference/contract\.md"):
         load_design(f"{path}:X")
 
 

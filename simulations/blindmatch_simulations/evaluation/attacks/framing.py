@@ -220,7 +220,7 @@ ACCOUNTS: Final = 3
     Claim("whoever has several accounts stays below any threshold of matches with each"),
     budget=f"{ACCOUNTS} accounts, {THRESHOLD - 1} listed pictures each",
     needs=(needs.ENCRYPTED, needs.A_LIST, needs.TOLD, needs.SMALL, needs.ANY_ONE),
-    exposes="a threshold of matches",
+    exposes="that an account with many matches is noticed",
 )
 def split_accounts(arena: Arena) -> Figure:
     """Count the matches of accounts that do not come to the threshold."""
