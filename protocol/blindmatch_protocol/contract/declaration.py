@@ -141,7 +141,8 @@ class Fact(Described, Struct, frozen=True):
     def __post_init__(self) -> None:
         if not isinstance(self.severity, Severity):
             raise DesignError(
-                f"fact {self.name}: severity must be a Severity, third, since contract 3: see docs/reference/contract.md"
+                f"fact {self.name}: severity must be a Severity, third, since contract 3: "
+                "see docs/reference/contract.md"
             )
 
 
