@@ -348,21 +348,23 @@ def list_device_facts(
 
     - Every device: `MESSENGER_FACTS`, and `HOST_FACTS` to other parties that devices of the design `info`
       call. A host whose bodies are all forwarded learns none.
-    - A device that reports, of a design that matches anything: `REPORT`, `COMPLAINT_FACTS`, `NOTICE_TIME`.
-      Also `MATCH_TIME` unless reports are on a cover schedule, to the centre and to anyone who sees the
-      device's traffic; the provider stands for these.
+    - A device that reports, of a design that matches anything: `REPORT`, and if it makes the report itself
+      `COMPLAINT_FACTS` and `NOTICE_TIME`. Also `MATCH_TIME` unless reports are on a cover schedule, to the
+      centre and to anyone who sees the device's traffic; the provider stands for these. A device of a design
+      with vouchers makes no report: a voucher leaves for every picture, and the centre opens some of them.
     - A device that refuses to send what matches: `OUTCOME` to the provider, unless its design asks nobody.
     - Without end-to-end encryption the provider reads every `MESSAGE`, and messages are franked in no mode.
     """
     has_matches = info is None or not isinstance(info.relation, Nothing)
     has_reports = consequence is Consequence.REPORT and has_matches
+    makes_reports = has_reports and (info is None or info.vouching is None)
     times: dict[bm.Party, tuple[bm.Fact, ...]] = {}
     if consequence is Consequence.REFUSE and (info is None or info.roles):
         times = {bm.Party.PROVIDER: (OUTCOME,)}
-    elif has_reports and not cover_schedule:
+    elif makes_reports and not cover_schedule:
         times = {bm.Party.CENTRE: (MATCH_TIME,), bm.Party.PROVIDER: (MATCH_TIME,)}
     of_provider = (*COMPLAINT_FACTS[bm.Party.PROVIDER], NOTICE_TIME)
-    of_reports = {**COMPLAINT_FACTS, bm.Party.PROVIDER: of_provider} if has_reports else {}
+    of_reports = {**COMPLAINT_FACTS, bm.Party.PROVIDER: of_provider} if makes_reports else {}
     of_clear_text = {} if info is None or info.end_to_end else {bm.Party.PROVIDER: (MESSAGE,)}
     is_franked = not of_clear_text and (has_reports or franking is FrankingMode.SIGNATURE)
     of_franking = {bm.Party.CENTRE: (FRANKING_FACTS[franking],)} if is_franked else {}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from blindmatch_client.device import OutcomeKind
 from blindmatch_client.settings import (
+    COMPLAINT_FACTS,
     MATCH_TIME,
     NOTICE_TIME,
     OUTCOME,
@@ -16,10 +17,12 @@ from blindmatch_client.settings import (
     list_device_facts,
 )
 from blindmatch_protocol.codec.errors import DesignError
-from blindmatch_protocol.contract import Party
+from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.designs.device_list import DESIGN as DEVICE_LIST
 from blindmatch_protocol.designs.none import DESIGN as NONE
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
+from blindmatch_protocol.designs.threshold_near import DESIGN as THRESHOLD_NEAR
+from blindmatch_protocol.designs.threshold_psi import DESIGN as THRESHOLD_PSI
 from dummy_designs import BRIGHT, ECHO, VOUCHERS, Failing
 from support.fakes import World, down, hashes_with, picture
 
@@ -124,3 +127,13 @@ def test_where_nothing_is_matched_nobody_learns_of_reports() -> None:
     assert {REPORT, MATCH_TIME, NOTICE_TIME} < {
         fact for facts in list_device_facts(info=OPRF_PSI.info).values() for fact in facts
     }
+
+
+@pytest.mark.parametrize("design", [THRESHOLD_PSI, THRESHOLD_NEAR], ids=lambda one: one.info.name)
+def test_where_vouchers_leave_for_every_picture_no_time_tells_of_a_match(design: AnyDesign) -> None:
+    """A device of these designs makes no report: none leaves at a match, no notice follows, no complaint."""
+    by_party = list_device_facts(info=design.info)
+    told = {fact for facts in by_party.values() for fact in facts}
+    about_reports = {MATCH_TIME, NOTICE_TIME, *(fact for facts in COMPLAINT_FACTS.values() for fact in facts)}
+    assert not about_reports & told
+    assert REPORT in by_party[Party.CENTRE], "what it opens shows it the picture"
